@@ -1,0 +1,504 @@
+//! The connection that users hold.
+
+use std::fmt;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use super::command::Session;
+use super::limit::{Limit, Limits};
+use super::raw::{NoConn, RawConn};
+use super::split::{ReceiveHalf, SendHalf};
+use crate::args::ToArgs;
+use crate::context::Context;
+use crate::error::{Error, Result};
+use crate::from_value::FromValue;
+use crate::net::stream::{Peek, ShutdownHandle};
+use crate::value::Value;
+
+/// One connection to a server, for one thread at a time.
+///
+/// Commands go out with [`call`](Conn::call), which waits for the reply, or with
+/// [`query`](Conn::query), which gives the reply a type. Several commands share one round trip
+/// with [`send`](Conn::send), [`flush`](Conn::flush) and [`receive`](Conn::receive).
+///
+/// The first I/O error, timeout, cancellation or protocol error is final: the socket is closed at
+/// once, and every later call returns that error again ([`err`](Conn::err) shows it). A reply that
+/// comes too late can therefore never be taken for the next command's. Error replies of the server
+/// leave the connection as it is.
+///
+/// Get one from a [`Pool`](crate::Pool) or a [`Dialer`](crate::Dialer). Dropping it closes it.
+///
+/// ```
+/// use redigo::{Dialer, testing::MemoryStream};
+///
+/// # let server = MemoryStream::new("+OK\r\n:2\r\n");
+/// let mut conn = Dialer::tcp(":6379").wrap(server); // or .dial()?
+/// conn.call("SET", ("counter", 1))?;
+/// let counter: i64 = conn.query("INCR", "counter")?;
+/// assert_eq!(counter, 2);
+/// # Ok::<(), redigo::Error>(())
+/// ```
+pub struct Conn {
+    raw: Box<dyn RawConn>,
+    /// The first fatal error. Behind a `OnceLock`, as two halves may fail at once.
+    fault: OnceLock<Error>,
+    /// Commands sent whose replies have not been received.
+    pending: AtomicUsize,
+    session: Session,
+    read_timeout: Option<Duration>,
+    write_timeout: Option<Duration>,
+    /// A limit over everything done, while somebody else answers for the time.
+    ceiling: Limit,
+}
+
+impl Conn {
+    /// A connection over an implementation of the caller's own, without timeouts.
+    pub fn new(raw: impl RawConn + 'static) -> Conn {
+        Conn {
+            raw: Box::new(raw),
+            fault: OnceLock::new(),
+            pending: AtomicUsize::new(0),
+            session: Session::default(),
+            read_timeout: None,
+            write_timeout: None,
+            ceiling: Limit::default(),
+        }
+    }
+
+    /// A connection that has failed before it began: every call returns the error.
+    #[doc(alias = "errorConn")]
+    pub(crate) fn failed(error: Error) -> Conn {
+        let conn = Conn::new(NoConn);
+        let _ = conn.fault.set(error);
+        conn
+    }
+
+    pub(crate) fn set_timeouts(&mut self, read: Option<Duration>, write: Option<Duration>) {
+        self.read_timeout = read;
+        self.write_timeout = write;
+    }
+
+    /// Sends a command and waits for its reply.
+    ///
+    /// With replies pending from [`send`](Conn::send), it waits for all of them: the reply is the
+    /// last one, and the first error among them is the error. An empty command name sends
+    /// nothing and does what [`drain`](Conn::drain) does, with the replies as a list (or nil).
+    ///
+    /// # Errors
+    /// [`Error::Server`] for an error reply; any fatal error ends the connection.
+    ///
+    /// ```
+    /// # use redigo::{Dialer, testing::MemoryStream, Error};
+    /// # let mut conn = Dialer::tcp(":6379").wrap(MemoryStream::new("-ERR wrong type\r\n+OK\r\n"));
+    /// let refused = conn.call("INCR", "name").unwrap_err();
+    /// assert_eq!(refused.as_server().unwrap().code(), "ERR");
+    /// conn.call("SET", ("name", "x", "EX", 60))?; // still usable
+    /// # Ok::<(), Error>(())
+    /// ```
+    #[doc(alias = "Do")]
+    pub fn call(&mut self, command: &str, args: impl ToArgs) -> Result<Value> {
+        let limits = self.limits();
+        self.exchange(command, &args, &limits)
+    }
+
+    /// As [`call`](Conn::call), with the reply as a type of the caller's choice.
+    ///
+    /// # Errors
+    /// As [`call`](Conn::call), and those of [`Value::to`], which are not fatal.
+    ///
+    /// ```
+    /// # use redigo::{Dialer, testing::MemoryStream, Error};
+    /// # let server = MemoryStream::new("$-1\r\n*2\r\n$1\r\na\r\n$1\r\nb\r\n");
+    /// # let mut conn = Dialer::tcp(":6379").wrap(server);
+    /// let missing: Option<String> = conn.query("GET", "nothing")?;
+    /// assert_eq!(missing, None);
+    /// let members = conn.query::<Vec<String>>("SMEMBERS", "letters")?;
+    /// assert_eq!(members, ["a", "b"]);
+    /// # Ok::<(), Error>(())
+    /// ```
+    #[doc(alias = "Do")]
+    pub fn query<T: FromValue>(&mut self, command: &str, args: impl ToArgs) -> Result<T> {
+        self.call(command, args)?.to()
+    }
+
+    /// As [`call`](Conn::call), within this time from now instead of the connection's own read
+    /// timeout; it covers the writing too. `None` waits as long as it takes; zero is over at once.
+    ///
+    /// # Errors
+    /// As [`call`](Conn::call). A timeout is fatal, as any.
+    ///
+    /// ```
+    /// # use redigo::{Dialer, testing::MemoryStream, Error};
+    /// # use std::time::Duration;
+    /// # let mut conn = Dialer::tcp(":6379").wrap(MemoryStream::new("*-1\r\n"));
+    /// // The server answers after 5 s at the latest; give the network another second.
+    /// let item = conn.call_timeout(Duration::from_secs(6), "BLPOP", ("queue", 5))?;
+    /// # assert!(item.is_nil());
+    /// # Ok::<(), Error>(())
+    /// ```
+    #[doc(alias = "DoWithTimeout")]
+    pub fn call_timeout(
+        &mut self,
+        timeout: impl Into<Option<Duration>>,
+        command: &str,
+        args: impl ToArgs,
+    ) -> Result<Value> {
+        let limits = self.limits_within(timeout.into());
+        self.exchange(command, &args, &limits)
+    }
+
+    /// As [`call`](Conn::call), but no longer than the context lasts.
+    ///
+    /// # Errors
+    /// As [`call`](Conn::call); [`Error::Canceled`], or a timeout of kind
+    /// [`TimeoutKind::Context`](crate::TimeoutKind::Context), when the context ends first. Both
+    /// are fatal, and a context that has ended already sends nothing but ends the connection
+    /// all the same.
+    #[doc(alias = "DoContext")]
+    pub fn call_context(
+        &mut self,
+        ctx: &Context,
+        command: &str,
+        args: impl ToArgs,
+    ) -> Result<Value> {
+        self.within(ctx, |conn| {
+            let limits = conn.limits();
+            conn.exchange(command, &args, &limits)
+        })
+    }
+
+    /// Queues a command whose reply is [received](Conn::receive) later. Much of it may be
+    /// written before [`flush`](Conn::flush).
+    ///
+    /// # Errors
+    /// A fatal error, now or of before.
+    ///
+    /// ```
+    /// # use redigo::{Dialer, testing::MemoryStream, Error};
+    /// # let mut conn = Dialer::tcp(":6379").wrap(MemoryStream::new("+OK\r\n$1\r\n1\r\n"));
+    /// conn.send("SET", ("a", 1))?;
+    /// conn.send("GET", "a")?;
+    /// conn.flush()?;
+    /// conn.receive()?;
+    /// assert_eq!(conn.receive()?.as_str(), Some("1"));
+    /// # Ok::<(), Error>(())
+    /// ```
+    #[doc(alias = "Send")]
+    pub fn send(&mut self, command: &str, args: impl ToArgs) -> Result<()> {
+        self.check()?;
+        *self.pending.get_mut() += 1;
+        self.session.note(command, &args);
+        let limit = self.limits().for_write();
+        let sent = self.raw.send(command, &args, limit.at);
+        self.settle(sent, limit)
+    }
+
+    /// Writes the commands that are queued.
+    ///
+    /// # Errors
+    /// A fatal error, now or of before.
+    #[doc(alias = "Flush")]
+    pub fn flush(&mut self) -> Result<()> {
+        self.check()?;
+        let limit = self.limits().for_write();
+        let flushed = self.raw.flush(limit.at);
+        self.settle(flushed, limit)
+    }
+
+    /// Waits for the next reply.
+    ///
+    /// # Errors
+    /// [`Error::Server`] for an error reply; any fatal error ends the connection.
+    #[doc(alias = "Receive")]
+    pub fn receive(&mut self) -> Result<Value> {
+        let limit = self.limits().for_read();
+        self.receive_within(limit)
+    }
+
+    /// As [`receive`](Conn::receive), within this time from now instead of the connection's own
+    /// read timeout. `None` waits as long as it takes; zero is over at once.
+    ///
+    /// # Errors
+    /// As [`receive`](Conn::receive). A timeout is fatal; see [`poll`](Conn::poll) for a wait
+    /// that is not.
+    #[doc(alias = "ReceiveWithTimeout")]
+    pub fn receive_timeout(&mut self, timeout: impl Into<Option<Duration>>) -> Result<Value> {
+        let limit = self.limits_within(timeout.into()).for_read();
+        self.receive_within(limit)
+    }
+
+    /// As [`receive`](Conn::receive), but no longer than the context lasts.
+    ///
+    /// # Errors
+    /// As [`call_context`](Conn::call_context).
+    #[doc(alias = "ReceiveContext")]
+    pub fn receive_context(&mut self, ctx: &Context) -> Result<Value> {
+        self.within(ctx, Conn::receive)
+    }
+
+    /// Waits at most this long for the next reply to begin. When none does, the answer is
+    /// `None` and the connection is as it was; one that has begun is received to its end within
+    /// the read timeout.
+    ///
+    /// # Errors
+    /// As [`receive`](Conn::receive).
+    ///
+    /// ```
+    /// # use redigo::{Dialer, testing::MemoryStream, Error};
+    /// # use std::time::Duration;
+    /// # let mut conn = Dialer::tcp(":6379").wrap(MemoryStream::silent());
+    /// assert!(conn.poll(Duration::from_millis(1))?.is_none());
+    /// assert!(conn.err().is_none());
+    /// # Ok::<(), Error>(())
+    /// ```
+    pub fn poll(&mut self, timeout: Duration) -> Result<Option<Value>> {
+        self.check()?;
+        let wait = Limit::after(Some(timeout));
+        let limit = wait.or_sooner(self.ceiling);
+        let begun = self.raw.poll(limit.at);
+        match self.settle(begun, limit)? {
+            true => self.receive().map(Some),
+            false => Ok(None),
+        }
+    }
+
+    /// Writes what is queued and receives every pending reply. Error replies are elements of
+    /// the list and not the error.
+    ///
+    /// With nothing pending it does nothing at all, not even on a connection that has failed.
+    ///
+    /// # Errors
+    /// A fatal error, now or of before.
+    ///
+    /// ```
+    /// # use redigo::{Dialer, testing::MemoryStream, Error, Value};
+    /// # let mut conn = Dialer::tcp(":6379").wrap(MemoryStream::new("+OK\r\n-ERR no\r\n"));
+    /// conn.send("SET", ("a", 1))?;
+    /// conn.send("NONSENSE", ())?;
+    /// let replies = conn.drain()?;
+    /// assert!(matches!(replies[..], [Value::Simple(_), Value::Error(_)]));
+    /// # Ok::<(), Error>(())
+    /// ```
+    #[doc(alias = "Do")]
+    pub fn drain(&mut self) -> Result<Vec<Value>> {
+        let limits = self.limits();
+        self.drain_within(&limits)
+    }
+
+    /// Splits the connection so that one thread can send while another receives.
+    ///
+    /// ```
+    /// # use redigo::{Dialer, testing::MemoryStream, Error};
+    /// # let server = MemoryStream::silent();
+    /// # let mut conn = Dialer::tcp(":6379").wrap(server.clone());
+    /// let (mut sender, mut receiver) = conn.split();
+    /// std::thread::scope(|scope| {
+    ///     let reply = scope.spawn(move || receiver.receive());
+    ///     sender.send("PING", ())?;
+    ///     sender.flush()?;
+    /// #   server.push("+PONG\r\n");
+    ///     assert_eq!(reply.join().unwrap()?.as_str(), Some("PONG"));
+    ///     Ok::<(), Error>(())
+    /// })?;
+    /// assert!(conn.drain()?.is_empty()); // nothing is pending
+    /// # Ok::<(), Error>(())
+    /// ```
+    pub fn split(&mut self) -> (SendHalf<'_>, ReceiveHalf<'_>) {
+        let limits = self.limits();
+        let shutdown = self.raw.shutdown_handle();
+        let (sender, receiver) = self.raw.split();
+        let (fault, pending) = (&self.fault, &self.pending);
+        SendHalf::pair(sender, receiver, fault, pending, &mut self.session, limits, shutdown)
+    }
+
+    /// The error that ended the connection; `None` while it is usable.
+    #[doc(alias = "Err")]
+    pub fn err(&self) -> Option<&Error> {
+        self.fault.get()
+    }
+
+    /// True when nothing speaks against the connection: no error so far, and on the socket
+    /// neither an end nor bytes that nobody asked for. Sends nothing and does not wait.
+    pub fn is_alive(&self) -> bool {
+        if self.err().is_some() {
+            return false;
+        }
+        let owed = self.pending.load(Ordering::Relaxed) > 0;
+        match self.raw.peek() {
+            Ok(Peek::Quiet | Peek::Unknown) => owed || !self.raw.has_unread(),
+            Ok(Peek::Readable) => owed,
+            Ok(Peek::Closed) | Err(_) => false,
+        }
+    }
+
+    /// A handle with which another thread can end this connection, and with it a call that
+    /// waits on it.
+    pub fn shutdown_handle(&self) -> ShutdownHandle {
+        self.raw.shutdown_handle()
+    }
+
+    /// Closes the connection without waiting for anything; what is queued is not written.
+    ///
+    /// # Errors
+    /// The error that had ended it before, if one had.
+    #[doc(alias = "Close")]
+    pub fn close(mut self) -> Result<()> {
+        match self.fault.take() {
+            Some(error) => Err(error),
+            None => {
+                self.raw.close();
+                Ok(())
+            }
+        }
+    }
+
+    /// The error of before, if there was one.
+    fn check(&self) -> Result<()> {
+        match self.fault.get() {
+            Some(error) => Err(error.clone()),
+            None => Ok(()),
+        }
+    }
+
+    fn limits(&self) -> Limits {
+        Limits {
+            read: self.read_timeout,
+            // A server that does not read must not hold a caller who asked for a read timeout.
+            write: self.write_timeout.or(self.read_timeout),
+            overall: self.ceiling,
+        }
+    }
+
+    fn limits_within(&self, timeout: Option<Duration>) -> Limits {
+        Limits {
+            read: None,
+            write: self.write_timeout,
+            overall: Limit::after(timeout).or_sooner(self.ceiling),
+        }
+    }
+
+    fn exchange(&mut self, command: &str, args: &dyn ToArgs, limits: &Limits) -> Result<Value> {
+        if command.is_empty() {
+            let replies = self.drain_within(limits)?;
+            return Ok(if replies.is_empty() { Value::Nil } else { Value::Array(replies) });
+        }
+        self.check()?;
+        let pending = std::mem::take(self.pending.get_mut());
+        self.session.note(command, args);
+        let limit = limits.for_write();
+        let sent = self.raw.send(command, args, limit.at).and_then(|()| self.raw.flush(limit.at));
+        self.settle(sent, limit)?;
+        // One deadline for all replies.
+        let limit = limits.for_read();
+        let mut first_error = None;
+        for _ in 0..pending {
+            if let Value::Error(error) = self.receive_raw(limit)? {
+                first_error.get_or_insert(error);
+            }
+        }
+        match (first_error, self.receive_raw(limit)?) {
+            (Some(error), _) | (None, Value::Error(error)) => Err(Error::Server(error)),
+            (None, reply) => Ok(reply),
+        }
+    }
+
+    fn receive_within(&mut self, limit: Limit) -> Result<Value> {
+        self.check()?;
+        let reply = self.receive_raw(limit)?;
+        let pending = self.pending.get_mut();
+        *pending = pending.saturating_sub(1);
+        match reply {
+            Value::Error(error) => Err(Error::Server(error)),
+            reply => Ok(reply),
+        }
+    }
+
+    fn drain_within(&mut self, limits: &Limits) -> Result<Vec<Value>> {
+        let pending = std::mem::take(self.pending.get_mut());
+        if pending == 0 {
+            return Ok(Vec::new());
+        }
+        self.check()?;
+        let limit = limits.for_write();
+        let flushed = self.raw.flush(limit.at);
+        self.settle(flushed, limit)?;
+        let limit = limits.for_read();
+        (0..pending).map(|_| self.receive_raw(limit)).collect()
+    }
+
+    fn receive_raw(&mut self, limit: Limit) -> Result<Value> {
+        let received = self.raw.receive(limit.at);
+        self.settle(received, limit)
+    }
+
+    /// Makes a fatal error final.
+    fn settle<T>(&mut self, outcome: Result<T>, limit: Limit) -> Result<T> {
+        match outcome {
+            Err(error) if error.is_fatal() => Err(self.end(limit.name(error))),
+            outcome => outcome,
+        }
+    }
+
+    /// Ends the connection, unless it has ended before, and gives the error that did.
+    fn end(&mut self, error: Error) -> Error {
+        let shut_down = self.raw.shutdown_handle().is_used();
+        let error = if shut_down { Error::Canceled } else { error };
+        if self.fault.get().is_none() {
+            log::debug!(target: "redigo::conn", "connection ended: {error}");
+            self.raw.close();
+        }
+        self.fault.get_or_init(|| error).clone()
+    }
+
+    /// Runs calls no longer than the context lasts.
+    pub(crate) fn within<T>(
+        &mut self,
+        ctx: &Context,
+        calls: impl FnOnce(&mut Conn) -> Result<T>,
+    ) -> Result<T> {
+        self.check()?;
+        if let Some(error) = ctx.err() {
+            return Err(self.end(error));
+        }
+        let handle = self.raw.shutdown_handle();
+        let registration = match ctx.on_cancel(move || handle.shutdown()) {
+            Ok(registration) => registration,
+            Err(error) => return Err(self.end(error)),
+        };
+        let outcome = self.under(Limit::of(ctx), calls);
+        drop(registration);
+        // The canceller may be about to shut the socket down, so what came is of no use.
+        if ctx.is_canceled() { Err(self.end(Error::Canceled)) } else { outcome }
+    }
+
+    /// Runs calls under one more limit.
+    pub(crate) fn under<T>(&mut self, limit: Limit, calls: impl FnOnce(&mut Conn) -> T) -> T {
+        let outer = self.ceiling;
+        self.ceiling = limit.or_sooner(outer);
+        let outcome = calls(self);
+        self.ceiling = outer;
+        outcome
+    }
+
+    pub(crate) fn pending(&mut self) -> &mut usize {
+        self.pending.get_mut()
+    }
+
+    pub(crate) fn session(&mut self) -> &mut Session {
+        &mut self.session
+    }
+
+    pub(crate) fn has_unread(&self) -> bool {
+        self.raw.has_unread()
+    }
+}
+
+impl fmt::Debug for Conn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Conn")
+            .field("err", &self.err())
+            .field("pending", &self.pending.load(Ordering::Relaxed))
+            .finish_non_exhaustive()
+    }
+}

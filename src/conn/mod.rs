@@ -1,0 +1,10 @@
+//! One connection: commands out, replies in.
+
+pub(crate) mod command;
+#[allow(clippy::module_inception)]
+pub(crate) mod conn;
+pub(crate) mod limit;
+pub(crate) mod raw;
+pub(crate) mod reset;
+pub(crate) mod split;
+pub(crate) mod wire;

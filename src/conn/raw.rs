@@ -1,0 +1,108 @@
+//! What an implementer of another kind of connection provides.
+
+use std::time::Instant;
+
+use crate::args::ToArgs;
+use crate::error::{Error, Result};
+use crate::net::stream::{Peek, ShutdownHandle};
+use crate::value::Value;
+
+/// The sending side of a connection.
+pub trait RawSend: Send {
+    /// Queues a command; may write when much is queued.
+    ///
+    /// # Errors
+    /// Any error for which [`Error::is_fatal`] holds ends the connection.
+    fn send(&mut self, command: &str, args: &dyn ToArgs, deadline: Option<Instant>) -> Result<()>;
+
+    /// Writes what is queued.
+    ///
+    /// # Errors
+    /// As for [`RawSend::send`].
+    fn flush(&mut self, deadline: Option<Instant>) -> Result<()>;
+}
+
+/// The receiving side of a connection.
+pub trait RawReceive: Send {
+    /// Waits for the next reply. An error reply of the server is a [`Value::Error`] here.
+    ///
+    /// # Errors
+    /// Any error for which [`Error::is_fatal`] holds ends the connection; a deadline that has
+    /// passed is [`TimeoutKind::Read`](crate::TimeoutKind::Read).
+    fn receive(&mut self, deadline: Option<Instant>) -> Result<Value>;
+
+    /// Waits for the first byte of the next reply, at most until the deadline, and says whether
+    /// it is there. That it is not is no error. `None` waits for ever.
+    ///
+    /// # Errors
+    /// As for [`RawReceive::receive`].
+    fn poll(&mut self, deadline: Option<Instant>) -> Result<bool>;
+}
+
+/// A connection without the bookkeeping: [`Conn`](crate::Conn) adds the pending replies, the
+/// sticky error, the timeouts and the state that a pool must undo.
+///
+/// The crate's own implementation speaks RESP over a [`Stream`](crate::Stream). Another might
+/// play back a script in a test: give it to [`Conn::new`](crate::Conn::new).
+#[doc(alias = "Conn")]
+pub trait RawConn: RawSend + RawReceive {
+    /// Both sides at once, for two threads.
+    fn split(&mut self) -> (&mut dyn RawSend, &mut dyn RawReceive);
+
+    /// True when bytes have been received that belong to no reply asked for. Such a connection
+    /// never goes back to a pool.
+    fn has_unread(&self) -> bool {
+        false
+    }
+
+    /// What a read would find now, without waiting and without a round trip.
+    ///
+    /// # Errors
+    /// When the connection is broken.
+    fn peek(&self) -> Result<Peek> {
+        Ok(Peek::Unknown)
+    }
+
+    /// A handle that makes waiting calls return.
+    fn shutdown_handle(&self) -> ShutdownHandle;
+
+    /// Closes it at once, without writing anything. Nothing is called on it after.
+    fn close(&mut self);
+}
+
+/// Stands in for a connection that could not be had.
+#[derive(Debug)]
+pub(crate) struct NoConn;
+
+impl RawSend for NoConn {
+    fn send(&mut self, _: &str, _: &dyn ToArgs, _: Option<Instant>) -> Result<()> {
+        Err(Error::ConnClosed)
+    }
+
+    fn flush(&mut self, _: Option<Instant>) -> Result<()> {
+        Err(Error::ConnClosed)
+    }
+}
+
+impl RawReceive for NoConn {
+    fn receive(&mut self, _: Option<Instant>) -> Result<Value> {
+        Err(Error::ConnClosed)
+    }
+
+    fn poll(&mut self, _: Option<Instant>) -> Result<bool> {
+        Err(Error::ConnClosed)
+    }
+}
+
+impl RawConn for NoConn {
+    fn split(&mut self) -> (&mut dyn RawSend, &mut dyn RawReceive) {
+        // Both sides only ever answer that they are closed, and a value without size costs nothing.
+        (Box::leak(Box::new(NoConn)), Box::leak(Box::new(NoConn)))
+    }
+
+    fn shutdown_handle(&self) -> ShutdownHandle {
+        ShutdownHandle::new(|| {})
+    }
+
+    fn close(&mut self) {}
+}

@@ -1,0 +1,420 @@
+//! What a reply may become: [`FromValue`] and its implementations.
+//!
+//! A reply comes apart by value, so that long strings are moved and not copied.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::hash::{BuildHasher, Hash};
+use std::str::FromStr;
+
+use crate::error::{ConvertError, Error, Result};
+use crate::value::Value;
+
+impl Value {
+    /// Converts the reply to the type asked for; the table is at [`FromValue`].
+    ///
+    /// ```
+    /// use redigo::Value;
+    ///
+    /// assert_eq!(Value::Int(7).to::<u8>()?, 7);
+    /// assert_eq!(Value::from("7").to::<u8>()?, 7);
+    /// assert_eq!(Value::Nil.to::<Option<u8>>()?, None);
+    ///
+    /// let entry = Value::from(vec![Value::from("alice"), Value::from("2.5")]);
+    /// let (member, score): (String, f64) = entry.to()?;
+    /// assert_eq!((member.as_str(), score), ("alice", 2.5));
+    /// # Ok::<(), redigo::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Convert`] when the reply does not fit the type, [`Error::Nil`] when it is nil and
+    /// the type has no place for that, [`Error::Server`] when it is a server's error.
+    pub fn to<T: FromValue>(self) -> Result<T> {
+        T::from_value(self)
+    }
+}
+
+/// A type that a reply can be converted to.
+///
+/// | Type | From |
+/// |---|---|
+/// | `()` | any reply but an error |
+/// | [`Value`] | any reply; errors inside a list stay as they are |
+/// | integers | an integer in range; a bulk string in base 10, without a sign for unsigned types |
+/// | `f32`, `f64` | an integer (rounded to what the type can hold); a bulk string such as `1.5`, `1e+06`, `inf`, `nan` |
+/// | `bool` | an integer: true unless 0; the bulk strings `1 t T TRUE true True` and `0 f F FALSE false False` |
+/// | `String`, `Box<str>` | a bulk or simple string, if it is UTF-8 |
+/// | `Vec<u8>` | a bulk or simple string: its bytes; a list of numbers |
+/// | `Option<T>` | nil: `None`; else as `T` |
+/// | `Vec<T>`, `HashSet<T>`, `BTreeSet<T>` | a list |
+/// | `[T; N]`, `[u8; N]` | as `Vec<T>` and `Vec<u8>`, if there are exactly `N` |
+/// | tuples of 1 to 12 | a list of exactly that many elements |
+/// | `HashMap<K, V>`, `BTreeMap<K, V>` | a list of key, value, key, value …; the later duplicate wins |
+///
+/// Numbers and truth values are not read from simple strings: those are statuses such as `OK`.
+///
+/// A nil is [`Error::Nil`] when it is the whole reply, and [`Error::Convert`] with its place when
+/// it is an element. An error of the server is [`Error::Server`], whole or element.
+///
+/// # Examples
+///
+/// A type of one's own is built from the types in the table:
+///
+/// ```
+/// use std::net::IpAddr;
+/// use redigo::{ConvertError, FromValue, Result, Value};
+///
+/// struct Address(IpAddr);
+///
+/// impl FromValue for Address {
+///     fn from_value(value: Value) -> Result<Address> {
+///         let text: String = value.to()?;
+///         match text.parse() {
+///             Ok(address) => Ok(Address(address)),
+///             Err(error) => Err(ConvertError::new("an IP address", text).caused_by(error).into()),
+///         }
+///     }
+/// }
+///
+/// let list = Value::from(vec![Value::from("::1"), Value::from("10.0.0.1")]);
+/// assert_eq!(list.to::<Vec<Address>>()?[1].0, IpAddr::from([10, 0, 0, 1]));
+/// # Ok::<(), redigo::Error>(())
+/// ```
+pub trait FromValue: Sized {
+    /// Converts the reply.
+    ///
+    /// # Errors
+    /// Those of [`Value::to`], which calls this.
+    fn from_value(value: Value) -> Result<Self>;
+
+    /// Converts the reply to many of this type. It is here for `u8`, of which many are a string.
+    #[doc(hidden)]
+    fn from_list(value: Value) -> Result<Vec<Self>> {
+        elements(list(value, Self::WANTED_LIST)?)
+    }
+
+    /// What an error says was expected.
+    #[doc(hidden)]
+    const WANTED: &'static str = "a value";
+
+    /// What an error says was expected where many of this type were.
+    #[doc(hidden)]
+    const WANTED_LIST: &'static str = "a list";
+}
+
+impl FromValue for Value {
+    fn from_value(value: Value) -> Result<Value> {
+        Ok(value)
+    }
+}
+
+impl FromValue for () {
+    fn from_value(value: Value) -> Result<()> {
+        match value {
+            Value::Error(error) => Err(error.into()),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl<T: FromValue> FromValue for Option<T> {
+    const WANTED: &'static str = T::WANTED;
+
+    fn from_value(value: Value) -> Result<Option<T>> {
+        match value {
+            Value::Nil => Ok(None),
+            other => T::from_value(other).map(Some),
+        }
+    }
+}
+
+impl FromValue for bool {
+    const WANTED: &'static str = "a truth value";
+
+    fn from_value(value: Value) -> Result<bool> {
+        match value {
+            Value::Int(number) => Ok(number != 0),
+            // Those that Go's strconv.ParseBool knows.
+            Value::Bulk(text) => match text.as_slice() {
+                b"1" | b"t" | b"T" | b"TRUE" | b"true" | b"True" => Ok(true),
+                b"0" | b"f" | b"F" | b"FALSE" | b"false" | b"False" => Ok(false),
+                other => Err(unreadable(Self::WANTED, other)),
+            },
+            other => Err(refused(Self::WANTED, other)),
+        }
+    }
+}
+
+macro_rules! integers {
+    ($($type:ident)*) => {$(
+        impl FromValue for $type {
+            const WANTED: &'static str = "an integer";
+
+            fn from_value(value: Value) -> Result<$type> {
+                integer(value, concat!("an integer that fits ", stringify!($type)))
+            }
+        }
+    )*};
+}
+
+integers! { i8 i16 i32 i64 i128 isize u16 u32 u64 u128 usize }
+
+impl FromValue for u8 {
+    const WANTED: &'static str = "an integer";
+    const WANTED_LIST: &'static str = "a string";
+
+    fn from_value(value: Value) -> Result<u8> {
+        integer(value, "an integer that fits u8")
+    }
+
+    fn from_list(value: Value) -> Result<Vec<u8>> {
+        match value {
+            Value::Bulk(bytes) => Ok(bytes),
+            Value::Simple(bytes) => Ok(bytes.into_owned()),
+            other => elements(list(other, Self::WANTED_LIST)?),
+        }
+    }
+}
+
+fn integer<T: FromValue + FromStr + TryFrom<i64>>(value: Value, fits: &'static str) -> Result<T> {
+    match value {
+        Value::Int(number) => {
+            T::try_from(number).map_err(|_| ConvertError::new(fits, number.to_string()).into())
+        }
+        Value::Bulk(text) => {
+            // Go's ParseUint takes no sign at all, where Rust would let a plus pass.
+            let signed = T::try_from(-1).is_ok();
+            let number = if !signed && text.starts_with(b"+") { None } else { parse(&text) };
+            number.ok_or_else(|| unreadable(fits, &text))
+        }
+        other => Err(refused(T::WANTED, other)),
+    }
+}
+
+macro_rules! floats {
+    ($($type:ident)*) => {$(
+        impl FromValue for $type {
+            const WANTED: &'static str = "a number";
+
+            fn from_value(value: Value) -> Result<$type> {
+                match value {
+                    Value::Int(number) => Ok(number as $type),
+                    Value::Bulk(text) => parse(&text)
+                        .filter(|number: &$type| number.is_finite() || is_not_finite(&text))
+                        .ok_or_else(|| {
+                            unreadable(concat!("a number that fits ", stringify!($type)), &text)
+                        }),
+                    other => Err(refused(Self::WANTED, other)),
+                }
+            }
+        }
+    )*};
+}
+
+floats! { f32 f64 }
+
+/// True for the words `inf` and `nan`. Digits beyond the range come out as infinity too, which is
+/// an error in Go.
+fn is_not_finite(text: &[u8]) -> bool {
+    !text.iter().any(u8::is_ascii_digit)
+}
+
+fn parse<T: FromStr>(text: &[u8]) -> Option<T> {
+    std::str::from_utf8(text).ok()?.parse().ok()
+}
+
+impl FromValue for String {
+    const WANTED: &'static str = "a string";
+
+    fn from_value(value: Value) -> Result<String> {
+        let bytes = match value {
+            Value::Bulk(bytes) => bytes,
+            Value::Simple(bytes) => bytes.into_owned(),
+            other => return Err(refused(Self::WANTED, other)),
+        };
+        String::from_utf8(bytes).map_err(|error| {
+            let found = quoted(error.as_bytes());
+            ConvertError::new("a string of UTF-8", found).caused_by(error.utf8_error()).into()
+        })
+    }
+}
+
+impl FromValue for Box<str> {
+    const WANTED: &'static str = String::WANTED;
+
+    fn from_value(value: Value) -> Result<Box<str>> {
+        String::from_value(value).map(String::into_boxed_str)
+    }
+}
+
+impl<T: FromValue> FromValue for Vec<T> {
+    const WANTED: &'static str = T::WANTED_LIST;
+
+    fn from_value(value: Value) -> Result<Vec<T>> {
+        T::from_list(value)
+    }
+}
+
+impl<T: FromValue, const N: usize> FromValue for [T; N] {
+    const WANTED: &'static str = T::WANTED_LIST;
+
+    fn from_value(value: Value) -> Result<[T; N]> {
+        exactly(T::from_list(value)?)
+    }
+}
+
+macro_rules! sets {
+    ($([$($generics:tt)*] $type:ty;)*) => {$(
+        impl<$($generics)*> FromValue for $type {
+            const WANTED: &'static str = "a list";
+
+            fn from_value(value: Value) -> Result<$type> {
+                let members = elements(list(value, Self::WANTED)?)?;
+                Ok(members.into_iter().collect())
+            }
+        }
+    )*};
+}
+
+sets! {
+    [T: FromValue + Eq + Hash, S: BuildHasher + Default] HashSet<T, S>;
+    [T: FromValue + Ord] BTreeSet<T>;
+}
+
+macro_rules! maps {
+    ($([$($generics:tt)*] $type:ty = |$pairs:pat_param| $new:expr;)*) => {$(
+        impl<$($generics)*> FromValue for $type {
+            const WANTED: &'static str = "a list of keys and values";
+
+            fn from_value(value: Value) -> Result<$type> {
+                let items = list(value, Self::WANTED)?;
+                if items.len() % 2 != 0 {
+                    let found = format!("length {}", items.len());
+                    return Err(ConvertError::new("a list of even length", found).into());
+                }
+                let $pairs = room::<(K, V)>(items.len() / 2);
+                let mut map = $new;
+                let mut items = items.into_iter().enumerate();
+                while let (Some((at, key)), Some((next, value))) = (items.next(), items.next()) {
+                    map.insert(element(at, key)?, element(next, value)?);
+                }
+                Ok(map)
+            }
+        }
+    )*};
+}
+
+maps! {
+    [K: FromValue + Eq + Hash, V: FromValue, S: BuildHasher + Default] HashMap<K, V, S> =
+        |pairs| HashMap::with_capacity_and_hasher(pairs, S::default());
+    [K: FromValue + Ord, V: FromValue] BTreeMap<K, V> = |_| BTreeMap::new();
+}
+
+macro_rules! tuple {
+    ($($name:ident $index:literal)*) => {
+        impl<$($name: FromValue),*> FromValue for ($($name,)*) {
+            const WANTED: &'static str = "a list";
+
+            #[allow(non_snake_case)]
+            fn from_value(value: Value) -> Result<Self> {
+                let [$($name),*] = exactly(list(value, Self::WANTED)?)?;
+                Ok(($(element($index, $name)?,)*))
+            }
+        }
+    };
+}
+
+tuple! { A 0 }
+tuple! { A 0 B 1 }
+tuple! { A 0 B 1 C 2 }
+tuple! { A 0 B 1 C 2 D 3 }
+tuple! { A 0 B 1 C 2 D 3 E 4 }
+tuple! { A 0 B 1 C 2 D 3 E 4 F 5 }
+tuple! { A 0 B 1 C 2 D 3 E 4 F 5 G 6 }
+tuple! { A 0 B 1 C 2 D 3 E 4 F 5 G 6 H 7 }
+tuple! { A 0 B 1 C 2 D 3 E 4 F 5 G 6 H 7 I 8 }
+tuple! { A 0 B 1 C 2 D 3 E 4 F 5 G 6 H 7 I 8 J 9 }
+tuple! { A 0 B 1 C 2 D 3 E 4 F 5 G 6 H 7 I 8 J 9 K 10 }
+tuple! { A 0 B 1 C 2 D 3 E 4 F 5 G 6 H 7 I 8 J 9 K 10 L 11 }
+
+/// The elements of a reply that has to be a list.
+fn list(value: Value, wanted: &'static str) -> Result<Vec<Value>> {
+    match value {
+        Value::Array(items) => Ok(items),
+        other => Err(refused(wanted, other)),
+    }
+}
+
+/// Reserves for itself: `collect` would not, or would keep the reply's larger allocation.
+fn elements<T: FromValue>(items: Vec<Value>) -> Result<Vec<T>> {
+    let mut elements = Vec::with_capacity(room::<T>(items.len()));
+    for (index, item) in items.into_iter().enumerate() {
+        elements.push(element(index, item)?);
+    }
+    Ok(elements)
+}
+
+/// One element of a list, whose errors tell which element it was.
+fn element<T: FromValue>(index: usize, value: Value) -> Result<T> {
+    T::from_value(value).map_err(|error| match error {
+        // Error::Nil would read as if the whole reply were nil.
+        Error::Nil => ConvertError::new(T::WANTED, Value::Nil.kind()).in_element(index).into(),
+        Error::Convert(error) => error.in_element(index).into(),
+        other => other,
+    })
+}
+
+fn exactly<T, const N: usize>(items: Vec<T>) -> Result<[T; N]> {
+    <[T; N]>::try_from(items).map_err(|items| {
+        let found = format!("length {}", items.len());
+        ConvertError::new(format!("length {N}"), found).into()
+    })
+}
+
+/// For how many elements to set memory aside: no more of it than the reply itself took, however
+/// large one element is, because their number is the server's choice.
+fn room<T>(count: usize) -> usize {
+    let bytes = count.saturating_mul(size_of::<Value>());
+    count.min(bytes / size_of::<T>().max(1))
+}
+
+/// The error for a reply of the wrong kind.
+fn refused(wanted: &'static str, value: Value) -> Error {
+    match value {
+        Value::Nil => Error::Nil,
+        Value::Error(error) => error.into(),
+        other => ConvertError::new(wanted, other.kind()).into(),
+    }
+}
+
+/// The error for a string of the wrong content.
+fn unreadable(wanted: &'static str, text: &[u8]) -> Error {
+    ConvertError::new(wanted, quoted(text)).into()
+}
+
+/// The beginning of a string, fit for an error message.
+fn quoted(text: &[u8]) -> String {
+    const SHOWN: usize = 32;
+    let more = if text.len() > SHOWN { "…" } else { "" };
+    format!("\"{}\"{more}", text[..text.len().min(SHOWN)].escape_ascii())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quoted_text_is_short_and_printable() {
+        assert_eq!(quoted(b""), r#""""#);
+        assert_eq!(quoted(b"a\r\n\"\xff"), r#""a\r\n\"\xff""#);
+        assert_eq!(quoted(&[b'x'; 32]), format!("\"{}\"", "x".repeat(32)));
+        assert_eq!(quoted(&[b'x'; 33]), format!("\"{}\"…", "x".repeat(32)));
+    }
+
+    #[test]
+    fn large_elements_get_no_more_room_than_the_reply_took() {
+        assert_eq!(room::<i64>(10), 10);
+        assert_eq!(room::<()>(10), 10);
+        assert_eq!(room::<[u64; 16]>(10), 10 * size_of::<Value>() / 128);
+        assert_eq!(room::<[u8; 1 << 30]>(1000), 0);
+    }
+}

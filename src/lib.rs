@@ -1,0 +1,66 @@
+//! Redis for Rust programs that use threads: a synchronous client around a connection pool, with
+//! the semantics of Go's [redigo](https://github.com/gomodule/redigo).
+//!
+//! No async runtime, no hidden threads, no unsafe code.
+//!
+//! ```no_run
+//! use std::time::Duration;
+//! use redigo::{Dialer, Pool};
+//!
+//! let dialer = Dialer::url("redis://localhost:6379")?.read_timeout(Duration::from_secs(1));
+//! let pool = Pool::builder(dialer).max_active(16).wait(true).build()?;
+//!
+//! let mut conn = pool.acquire()?;
+//! conn.call("SET", ("greeting", "hello", "EX", 60))?;
+//! let greeting: Option<String> = conn.query("GET", "greeting")?;
+//! conn.close()?; // back to the pool
+//! # drop(greeting);
+//! # Ok::<(), redigo::Error>(())
+//! ```
+//!
+//! # Where to look
+//!
+//! - [`Pool`] lends connections to threads; [`PoolBuilder`] has its options.
+//! - [`Conn`] is one connection: [`call`](Conn::call) and [`query`](Conn::query) for one command,
+//!   [`send`](Conn::send), [`flush`](Conn::flush) and [`receive`](Conn::receive) for many.
+//! - [`Dialer`] says where to connect and how.
+//! - [`ToArgs`] lists what may be a command's arguments, [`FromValue`] what a reply can become.
+//! - [`Context`] carries a deadline and a way to cancel.
+//! - [`mod@reply`] has redigo's helper functions, for programs that are ported from Go.
+//! - [`Error`] is everything that can go wrong.
+
+#![forbid(unsafe_code)]
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+pub mod args;
+mod conn;
+mod context;
+mod dial;
+mod error;
+mod from_value;
+mod net;
+mod pool;
+pub mod reply;
+mod resp;
+mod sync;
+#[cfg(feature = "testing")]
+pub mod testing;
+mod value;
+
+pub use args::{ArgWriter, Args, ToArg, ToArgs};
+pub use conn::conn::Conn;
+pub use conn::raw::{RawConn, RawReceive, RawSend};
+pub use conn::split::{ReceiveHalf, SendHalf};
+pub use context::{CancelHandle, Context};
+pub use dial::dialer::{Address, Dialer};
+pub use error::{
+    ConvertError, DialStep, Error, PoolReport, ProtocolError, Result, ServerError, TimeoutKind,
+};
+pub use from_value::FromValue;
+pub use net::stream::{Peek, ShutdownHandle, Stream};
+pub use pool::check;
+pub use pool::config::PoolBuilder;
+pub use pool::pool::Pool;
+pub use pool::pooled::PooledConn;
+pub use pool::stats::PoolStats;
+pub use value::Value;

@@ -1,0 +1,216 @@
+//! TCP: connecting within a deadline, and the stream.
+
+use std::io::{self, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::time::Duration;
+
+use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
+
+use super::resolve::resolve;
+use super::stream::{Peek, Stream, peek_socket};
+use crate::context::Context;
+use crate::error::{Error, Result, TimeoutKind};
+
+/// What is set on a socket before it is used.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct TcpOptions {
+    pub(crate) keep_alive: Option<Duration>,
+    pub(crate) user_timeout: Option<Duration>,
+}
+
+/// Each address gets a fair share of the time that is left, but no less than this.
+const LEAST_SHARE: Duration = Duration::from_secs(2);
+
+/// Connects to the first address of the host that answers.
+pub(crate) fn connect(
+    host: &str,
+    port: u16,
+    options: &TcpOptions,
+    ctx: &Context,
+) -> Result<TcpStream> {
+    let addresses = resolve(host, port, ctx)?;
+    let mut failed = Error::Timeout(TimeoutKind::Connect);
+    for (tried, address) in addresses.iter().enumerate() {
+        let share = match ctx.remaining() {
+            Some(Duration::ZERO) => return Err(Error::Timeout(TimeoutKind::Connect)),
+            Some(left) => {
+                let share = left / (addresses.len() - tried) as u32;
+                Some(share.max(LEAST_SHARE).min(left))
+            }
+            None => None,
+        };
+        match connect_to(*address, options, share, ctx) {
+            Ok(stream) => return Ok(stream),
+            Err(Error::Canceled) => return Err(Error::Canceled),
+            Err(error) => failed = error,
+        }
+    }
+    Err(failed)
+}
+
+fn connect_to(
+    address: SocketAddr,
+    options: &TcpOptions,
+    timeout: Option<Duration>,
+    ctx: &Context,
+) -> Result<TcpStream> {
+    let place = |error: io::Error| {
+        Error::io_context(format_args!("connecting to {address}"), Arc::new(error))
+    };
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP));
+    let socket = Arc::new(socket.map_err(place)?);
+    // Shutting a socket down ends a connect that is under way on it.
+    let weak = Arc::downgrade(&socket);
+    let cut = ctx.on_cancel(move || {
+        if let Some(socket) = weak.upgrade() {
+            let _ = socket.shutdown(Shutdown::Both);
+        }
+    })?;
+    let connected = match timeout {
+        Some(timeout) => socket.connect_timeout(&address.into(), timeout),
+        None => socket.connect(&address.into()),
+    };
+    drop(cut);
+    if ctx.is_canceled() {
+        return Err(Error::Canceled);
+    }
+    match connected {
+        Ok(()) => {}
+        Err(error) if error.kind() == io::ErrorKind::TimedOut => {
+            return Err(Error::Timeout(TimeoutKind::Connect));
+        }
+        Err(error) => return Err(place(error)),
+    }
+    set_options(&socket, options).map_err(place)?;
+    // The canceller, if any, has let go: `is_canceled` was false after `cut` was dropped.
+    let socket = Arc::try_unwrap(socket).map_err(|_| Error::Canceled)?;
+    Ok(TcpStream::from(socket))
+}
+
+fn set_options(socket: &Socket, options: &TcpOptions) -> io::Result<()> {
+    socket.set_tcp_nodelay(true)?;
+    if let Some(idle) = options.keep_alive {
+        let keep_alive = TcpKeepalive::new().with_time(idle);
+        #[cfg(any(target_os = "linux", target_os = "android", target_vendor = "apple", windows))]
+        let keep_alive = keep_alive.with_interval(idle);
+        socket.set_tcp_keepalive(&keep_alive)?;
+    }
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    if options.user_timeout.is_some() {
+        socket.set_tcp_user_timeout(options.user_timeout)?;
+    }
+    Ok(())
+}
+
+impl Stream for TcpStream {
+    fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        let mut socket = self;
+        Read::read(&mut socket, buffer)
+    }
+
+    fn write(&self, bytes: &[u8]) -> io::Result<usize> {
+        let mut socket = self;
+        Write::write(&mut socket, bytes)
+    }
+
+    fn set_read_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
+        TcpStream::set_read_timeout(self, timeout)
+    }
+
+    fn set_write_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
+        TcpStream::set_write_timeout(self, timeout)
+    }
+
+    fn shutdown(&self) {
+        let _ = TcpStream::shutdown(self, Shutdown::Both);
+    }
+
+    fn peek(&self) -> io::Result<Peek> {
+        peek_socket(&SockRef::from(self))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::TcpListener;
+    use std::time::Instant;
+
+    const OPTIONS: TcpOptions =
+        TcpOptions { keep_alive: Some(Duration::from_secs(300)), user_timeout: None };
+
+    #[test]
+    fn options_are_on_the_socket() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let options = TcpOptions { user_timeout: Some(Duration::from_secs(7)), ..OPTIONS };
+        let port = listener.local_addr().unwrap().port();
+        let stream = connect("127.0.0.1", port, &options, &Context::background()).unwrap();
+        let socket = SockRef::from(&stream);
+        assert!(socket.tcp_nodelay().unwrap());
+        assert!(socket.keepalive().unwrap());
+        #[cfg(target_os = "linux")]
+        {
+            assert_eq!(socket.tcp_keepalive_time().unwrap(), Duration::from_secs(300));
+            assert_eq!(socket.tcp_user_timeout().unwrap(), Some(Duration::from_secs(7)));
+        }
+    }
+
+    #[test]
+    fn a_refused_connection_names_the_address() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        drop(listener);
+        let error = connect("127.0.0.1", port, &OPTIONS, &Context::background()).unwrap_err();
+        assert!(
+            error.to_string().starts_with(&format!("connecting to 127.0.0.1:{port}: ")),
+            "{error}"
+        );
+        assert!(matches!(&error, Error::Io(e) if e.kind() == io::ErrorKind::ConnectionRefused));
+    }
+
+    #[test]
+    fn a_peek_tells_quiet_readable_and_closed_apart() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (mut peer, _) = listener.accept().unwrap();
+        assert_eq!(Stream::peek(&stream).unwrap(), Peek::Quiet);
+        peer.write_all(b"x").unwrap();
+        wait_until(|| Stream::peek(&stream).unwrap() == Peek::Readable);
+        assert_eq!(Stream::read(&stream, &mut [0; 8]).unwrap(), 1);
+        drop(peer);
+        wait_until(|| Stream::peek(&stream).unwrap() == Peek::Closed);
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn cancelling_ends_a_connect_that_nobody_answers() {
+        // A listener whose queue is full: further connects wait for ever.
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
+        socket.bind(&any.into()).unwrap();
+        socket.listen(0).unwrap();
+        let address = socket.local_addr().unwrap().as_socket().unwrap();
+        let short = Duration::from_millis(200);
+        let mut queued = Vec::new();
+        while let Ok(stream) = TcpStream::connect_timeout(&address, short) {
+            queued.push(stream);
+            assert!(queued.len() < 16, "the queue never fills");
+        }
+        let (ctx, cancel) = Context::background().with_cancel();
+        let waiting = std::thread::spawn(move || {
+            connect("127.0.0.1", address.port(), &OPTIONS, &ctx).unwrap_err()
+        });
+        std::thread::sleep(Duration::from_millis(50));
+        cancel.cancel();
+        assert!(waiting.join().unwrap().is_canceled());
+    }
+
+    fn wait_until(mut condition: impl FnMut() -> bool) {
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while !condition() {
+            assert!(Instant::now() < deadline, "it never came");
+            std::thread::yield_now();
+        }
+    }
+}

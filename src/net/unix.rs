@@ -1,0 +1,97 @@
+//! Unix sockets.
+
+use std::io::{self, Read, Write};
+use std::net::Shutdown;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use socket2::{Domain, SockAddr, SockRef, Socket, Type};
+
+use super::stream::{Peek, Stream, peek_socket};
+use crate::context::Context;
+use crate::error::{Error, Result, TimeoutKind};
+
+/// Connects to the socket at this path.
+pub(crate) fn connect(path: &Path, ctx: &Context) -> Result<UnixStream> {
+    let place = |error: io::Error| {
+        Error::io_context(format_args!("connecting to {}", path.display()), Arc::new(error))
+    };
+    let address = SockAddr::unix(path).map_err(place)?;
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None).map_err(place)?;
+    if let Some(left) = ctx.remaining() {
+        if left.is_zero() {
+            return Err(Error::Timeout(TimeoutKind::Connect));
+        }
+        // A local connect waits only while the server's queue is full, and the send timeout is
+        // what bounds that wait; a non-blocking connect would fail at once instead.
+        socket.set_write_timeout(Some(left)).map_err(place)?;
+    }
+    match socket.connect(&address) {
+        Ok(()) => {}
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+            return Err(Error::Timeout(TimeoutKind::Connect));
+        }
+        Err(error) => return Err(place(error)),
+    }
+    socket.set_write_timeout(None).map_err(place)?;
+    Ok(UnixStream::from(socket))
+}
+
+impl Stream for UnixStream {
+    fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        let mut socket = self;
+        Read::read(&mut socket, buffer)
+    }
+
+    fn write(&self, bytes: &[u8]) -> io::Result<usize> {
+        let mut socket = self;
+        Write::write(&mut socket, bytes)
+    }
+
+    fn set_read_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
+        UnixStream::set_read_timeout(self, timeout)
+    }
+
+    fn set_write_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
+        UnixStream::set_write_timeout(self, timeout)
+    }
+
+    fn shutdown(&self) {
+        let _ = UnixStream::shutdown(self, Shutdown::Both);
+    }
+
+    fn peek(&self) -> io::Result<Peek> {
+        peek_socket(&SockRef::from(self))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_missing_socket_is_named_in_the_error() {
+        let error = connect(Path::new("/nonexistent/redis.sock"), &Context::background());
+        let error = error.unwrap_err().to_string();
+        assert!(error.starts_with("connecting to /nonexistent/redis.sock: "), "{error}");
+    }
+
+    #[test]
+    fn a_path_too_long_for_a_socket_is_an_error() {
+        let path = "x".repeat(500);
+        assert!(connect(Path::new(&path), &Context::background()).is_err());
+    }
+
+    #[test]
+    fn a_peek_tells_quiet_readable_and_closed_apart() {
+        let (stream, mut peer) = UnixStream::pair().unwrap();
+        assert_eq!(Stream::peek(&stream).unwrap(), Peek::Quiet);
+        peer.write_all(b"x").unwrap();
+        assert_eq!(Stream::peek(&stream).unwrap(), Peek::Readable);
+        assert_eq!(Stream::read(&stream, &mut [0; 8]).unwrap(), 1);
+        drop(peer);
+        assert_eq!(Stream::peek(&stream).unwrap(), Peek::Closed);
+    }
+}

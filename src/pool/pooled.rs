@@ -1,0 +1,160 @@
+//! A connection on loan.
+
+use std::fmt;
+use std::ops::{Deref, DerefMut};
+use std::sync::Arc;
+
+use super::core::{Member, Removal};
+use super::pool::Shared;
+use crate::conn::conn::Conn;
+use crate::error::{Error, Result};
+
+/// A connection that goes back to its pool.
+///
+/// It is used like the [`Conn`] that it derefs to. [`close`](PooledConn::close) gives it back in
+/// good order. Dropping it gives it back too if it is clean, and closes it otherwise: a
+/// destructor does no I/O. A thread that panics loses it, as nobody knows what it was doing.
+///
+/// ```
+/// # use redigo::{Dialer, Pool, testing::MemoryStream};
+/// # let pool = Pool::builder_with(|_| Ok(Dialer::tcp(":6379").wrap(MemoryStream::new("+OK\r\n"))))
+/// #     .build()?;
+/// let mut conn = pool.acquire()?;
+/// conn.call("SET", ("key", "value"))?;
+/// drop(conn); // clean, so it goes back without a word
+/// assert_eq!(pool.idle_count(), 1);
+/// # Ok::<(), redigo::Error>(())
+/// ```
+pub struct PooledConn {
+    loan: Loan,
+}
+
+enum Loan {
+    Out {
+        pool: Arc<Shared>,
+        member: Member<Box<Conn>>,
+    },
+    /// There was none to be had.
+    None(Conn),
+    /// Given back: only while it is being consumed.
+    Over,
+}
+
+impl PooledConn {
+    pub(crate) fn new(pool: Arc<Shared>, member: Member<Box<Conn>>) -> PooledConn {
+        PooledConn { loan: Loan::Out { pool, member } }
+    }
+
+    pub(crate) fn failed(error: Error) -> PooledConn {
+        PooledConn { loan: Loan::None(Conn::failed(error)) }
+    }
+
+    /// Gives the connection back.
+    ///
+    /// An open transaction is discarded, watched keys and subscriptions are let go, pending
+    /// replies are received, and another database, name or mode is set back: all within the
+    /// pool's [`cleanup_timeout`](crate::PoolBuilder::cleanup_timeout). A connection that is not
+    /// clean after that, or that failed, is closed and does not go back.
+    ///
+    /// # Errors
+    /// The error that ended the connection, if one did, now or before. It is out of the pool
+    /// then, and there is nothing left to do about it. A `PooledConn` that never was one closes
+    /// without an error.
+    #[doc(alias = "Close")]
+    pub fn close(mut self) -> Result<()> {
+        let Loan::Out { pool, mut member } = self.take() else { return Ok(()) };
+        if member.conn.is_clean() {
+            pool.put(member);
+            return Ok(());
+        }
+        let cleaned = member.conn.reset(pool.config().cleanup_timeout);
+        if member.conn.is_clean() {
+            pool.put(member);
+            return Ok(());
+        }
+        let error = member.conn.err().cloned();
+        log_discard(error.as_ref().or(cleaned.as_ref().err()));
+        pool.remove(Removal::Broken);
+        drop(member);
+        error.map_or(Ok(()), Err)
+    }
+
+    /// Closes the connection instead of giving it back: for a server that is going away, say.
+    pub fn discard(mut self) {
+        if let Loan::Out { pool, member } = self.take() {
+            pool.remove(Removal::Discarded);
+            drop(member);
+        }
+    }
+
+    /// Takes the connection out of the pool for good. The pool may dial another in its place.
+    pub fn detach(mut self) -> Conn {
+        match self.take() {
+            Loan::Out { pool, member } => {
+                pool.remove(Removal::Discarded);
+                *member.conn
+            }
+            Loan::None(conn) => conn,
+            Loan::Over => Conn::failed(Error::ConnClosed),
+        }
+    }
+
+    fn take(&mut self) -> Loan {
+        std::mem::replace(&mut self.loan, Loan::Over)
+    }
+}
+
+impl Deref for PooledConn {
+    type Target = Conn;
+
+    fn deref(&self) -> &Conn {
+        match &self.loan {
+            Loan::Out { member, .. } => &member.conn,
+            Loan::None(conn) => conn,
+            // Only what consumes `self` leaves it like that.
+            Loan::Over => unreachable!("a connection that was given back"),
+        }
+    }
+}
+
+impl DerefMut for PooledConn {
+    fn deref_mut(&mut self) -> &mut Conn {
+        match &mut self.loan {
+            Loan::Out { member, .. } => &mut member.conn,
+            Loan::None(conn) => conn,
+            Loan::Over => unreachable!("a connection that was given back"),
+        }
+    }
+}
+
+impl Drop for PooledConn {
+    fn drop(&mut self) {
+        let Loan::Out { pool, mut member } = self.take() else { return };
+        if std::thread::panicking() {
+            log::debug!(target: "redigo::pool", "a connection is closed: its thread panicked");
+            pool.remove(Removal::Discarded);
+        } else if member.conn.is_clean() {
+            pool.put(member);
+        } else {
+            log_discard(member.conn.err());
+            pool.remove(Removal::Broken);
+        }
+    }
+}
+
+impl fmt::Debug for PooledConn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.loan {
+            Loan::Out { member, .. } => f.debug_tuple("PooledConn").field(&member.conn).finish(),
+            Loan::None(conn) => f.debug_tuple("PooledConn").field(conn).finish(),
+            Loan::Over => f.write_str("PooledConn(given back)"),
+        }
+    }
+}
+
+fn log_discard(error: Option<&Error>) {
+    match error {
+        Some(error) => log::debug!(target: "redigo::pool", "a connection is closed: {error}"),
+        None => log::debug!(target: "redigo::pool", "a connection is closed: it came back unclean"),
+    }
+}
