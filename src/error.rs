@@ -5,7 +5,14 @@ use std::error::Error as StdError;
 use std::fmt;
 use std::io;
 use std::sync::Arc;
-use std::time::Duration;
+
+mod convert;
+mod peer;
+mod report;
+
+pub use convert::ConvertError;
+pub use peer::{ProtocolError, ServerError};
+pub use report::PoolReport;
 
 /// What nearly every function of this crate returns.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -187,7 +194,7 @@ impl fmt::Display for Error {
             Error::Convert(error) => error.fmt(f),
             Error::PoolExhausted(report) => write!(f, "connection pool exhausted: {report}"),
             Error::PoolTimeout(report) => {
-                write!(f, "no connection from the pool in {:?}: {report}", report.waited)
+                write!(f, "no connection from the pool in {:.1?}: {report}", report.waited)
             }
             Error::PoolClosed => f.write_str("the pool is closed"),
             Error::ConnClosed => f.write_str("the connection is closed"),
@@ -223,6 +230,12 @@ impl From<io::Error> for Error {
 impl From<ServerError> for Error {
     fn from(error: ServerError) -> Error {
         Error::Server(error)
+    }
+}
+
+impl From<ProtocolError> for Error {
+    fn from(error: ProtocolError) -> Error {
+        Error::Protocol(error)
     }
 }
 
@@ -285,195 +298,6 @@ impl fmt::Display for DialStep {
             DialStep::ClientSetName => "CLIENT SETNAME",
             DialStep::Select => "SELECT",
         })
-    }
-}
-
-/// An error reply of the server: a code and a message.
-///
-/// ```
-/// let error = redigo::ServerError::new("WRONGPASS invalid username-password pair");
-/// assert_eq!(error.code(), "WRONGPASS");
-/// assert_eq!(error.message(), "WRONGPASS invalid username-password pair");
-/// ```
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct ServerError {
-    text: Arc<str>,
-    step: Option<DialStep>,
-}
-
-impl ServerError {
-    /// An error reply with this text, as a server sends it after the `-`.
-    pub fn new(text: impl Into<Arc<str>>) -> ServerError {
-        ServerError { text: text.into(), step: None }
-    }
-
-    /// The first word: `WRONGTYPE`, `NOAUTH`, `MOVED`, `ERR` …
-    pub fn code(&self) -> &str {
-        self.text.split(' ').next().unwrap_or("")
-    }
-
-    /// The whole text as the server sent it, code included.
-    pub fn message(&self) -> &str {
-        &self.text
-    }
-
-    /// The step of dialling that it refused, if it came from there.
-    pub fn step(&self) -> Option<DialStep> {
-        self.step
-    }
-}
-
-impl fmt::Display for ServerError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.step {
-            Some(step) => write!(f, "{step} failed: {}", self.text),
-            None => f.write_str(&self.text),
-        }
-    }
-}
-
-impl StdError for ServerError {}
-
-/// Bytes that are not a reply, or a reply beyond the limits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ProtocolError {
-    why: &'static str,
-    byte: Option<u8>,
-    step: Option<DialStep>,
-}
-
-impl ProtocolError {
-    pub(crate) const fn new(why: &'static str) -> ProtocolError {
-        ProtocolError { why, byte: None, step: None }
-    }
-
-    pub(crate) const fn at_byte(why: &'static str, byte: u8) -> ProtocolError {
-        ProtocolError { why, byte: Some(byte), step: None }
-    }
-}
-
-impl fmt::Display for ProtocolError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("protocol error")?;
-        if let Some(step) = self.step {
-            write!(f, " in the reply to {step}")?;
-        }
-        write!(f, ": {}", self.why)?;
-        if let Some(byte) = self.byte {
-            write!(f, " '{}'", byte.escape_ascii())?;
-        }
-        f.write_str(" (is the peer a Redis server?)")
-    }
-}
-
-impl StdError for ProtocolError {}
-
-impl From<ProtocolError> for Error {
-    fn from(error: ProtocolError) -> Error {
-        Error::Protocol(error)
-    }
-}
-
-/// A reply that does not fit the type asked for. Says what was wanted and what was found, and
-/// which element of a list it was.
-#[derive(Debug, Clone)]
-pub struct ConvertError(Box<Conversion>);
-
-#[derive(Debug, Clone)]
-struct Conversion {
-    wanted: Cow<'static, str>,
-    found: Cow<'static, str>,
-    /// Outermost last.
-    path: Vec<usize>,
-    cause: Option<Arc<dyn StdError + Send + Sync>>,
-}
-
-impl ConvertError {
-    /// A conversion to `wanted` that failed on `found`, both in words for a reader.
-    ///
-    /// ```
-    /// let error = redigo::ConvertError::new("a date", "a list");
-    /// assert_eq!(error.to_string(), "expected a date, found a list");
-    /// ```
-    pub fn new(
-        wanted: impl Into<Cow<'static, str>>,
-        found: impl Into<Cow<'static, str>>,
-    ) -> ConvertError {
-        ConvertError(Box::new(Conversion {
-            wanted: wanted.into(),
-            found: found.into(),
-            path: Vec::new(),
-            cause: None,
-        }))
-    }
-
-    /// The same, with the error of the parser that refused the text.
-    #[must_use]
-    pub fn caused_by(mut self, cause: impl StdError + Send + Sync + 'static) -> ConvertError {
-        self.0.cause = Some(Arc::new(cause));
-        self
-    }
-
-    pub(crate) fn in_element(mut self, index: usize) -> ConvertError {
-        self.0.path.push(index);
-        self
-    }
-}
-
-impl fmt::Display for ConvertError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "expected {}, found {}", self.0.wanted, self.0.found)?;
-        if !self.0.path.is_empty() {
-            f.write_str(" at element ")?;
-            for index in self.0.path.iter().rev() {
-                write!(f, "[{index}]")?;
-            }
-        }
-        // The cause is the next in the chain, for those who print it.
-        Ok(())
-    }
-}
-
-impl StdError for ConvertError {
-    fn source(&self) -> Option<&(dyn StdError + 'static)> {
-        self.0.cause.as_ref().map(|cause| &**cause as _)
-    }
-}
-
-/// What a pool looked like when it could not lend a connection.
-#[derive(Debug, Clone)]
-#[non_exhaustive]
-pub struct PoolReport {
-    /// How long the caller had waited.
-    pub waited: Duration,
-    /// Which limit passed: [`TimeoutKind::PoolWait`] or [`TimeoutKind::Context`].
-    pub limit: TimeoutKind,
-    /// The most connections that may be open; `None`: no limit.
-    pub max_active: Option<usize>,
-    /// Connections waiting in the pool.
-    pub idle: usize,
-    /// Connections that are lent.
-    pub in_use: usize,
-    /// Connections being dialled.
-    pub dialing: usize,
-    /// Other callers that were waiting.
-    pub waiting: usize,
-    /// Why the last dial failed, if no dial has succeeded since.
-    pub last_dial_error: Option<Error>,
-}
-
-impl fmt::Display for PoolReport {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} in use, {} idle, {} dialing", self.in_use, self.idle, self.dialing)?;
-        match self.max_active {
-            Some(max) => write!(f, " of at most {max}")?,
-            None => f.write_str(", no maximum")?,
-        }
-        write!(f, "; {} others waiting", self.waiting)?;
-        match &self.last_dial_error {
-            Some(error) => write!(f, "; the last dial failed: {error}"),
-            None => Ok(()),
-        }
     }
 }
 

@@ -10,6 +10,8 @@ use std::time::{Duration, Instant};
 use crate::net::stream::{Peek, Stream};
 use crate::sync::{Condvar, Mutex};
 
+pub use crate::pool::clock::ManualClock;
+
 /// A stream whose other end is the test: it reads what the test has put there and keeps what is
 /// written. Clones are the same stream, so that a test can keep one.
 ///
@@ -74,6 +76,11 @@ impl MemoryStream {
     /// Everything written so far.
     pub fn written(&self) -> Vec<u8> {
         self.0.state.lock().written.clone()
+    }
+
+    /// Sets room aside for what will be written, for tests that count allocations.
+    pub fn reserve_for_writes(&self, bytes: usize) {
+        self.0.state.lock().written.reserve(bytes);
     }
 
     /// How many times something was written.
@@ -149,47 +156,5 @@ impl Stream for MemoryStream {
             () if state.ends || state.shutdowns > 0 => Peek::Closed,
             () => Peek::Quiet,
         })
-    }
-}
-
-/// A clock that stands still until it is told to go on; clones are the same clock. Give it to
-/// [`PoolBuilder::clock`](crate::PoolBuilder::clock).
-///
-/// ```
-/// use std::time::Duration;
-/// use redigo::testing::ManualClock;
-///
-/// let clock = ManualClock::new();
-/// let before = clock.now();
-/// clock.advance(Duration::from_secs(300));
-/// assert_eq!(clock.now() - before, Duration::from_secs(300));
-/// ```
-#[derive(Debug, Clone)]
-#[doc(alias = "SetNowFunc")]
-pub struct ManualClock(Arc<Mutex<Instant>>);
-
-impl ManualClock {
-    /// A clock that stands at the present.
-    pub fn new() -> ManualClock {
-        ManualClock(Arc::new(Mutex::new(Instant::now())))
-    }
-
-    /// Where it stands.
-    pub fn now(&self) -> Instant {
-        *self.0.lock()
-    }
-
-    /// Moves it on.
-    ///
-    /// # Panics
-    /// When the time is beyond what an [`Instant`] can tell.
-    pub fn advance(&self, time: Duration) {
-        *self.0.lock() += time;
-    }
-}
-
-impl Default for ManualClock {
-    fn default() -> ManualClock {
-        ManualClock::new()
     }
 }

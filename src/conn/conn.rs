@@ -1,14 +1,13 @@
 //! The connection that users hold.
 
 use std::fmt;
-use std::sync::OnceLock;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use super::command::Session;
 use super::limit::{Limit, Limits};
 use super::raw::{NoConn, RawConn};
 use super::split::{ReceiveHalf, SendHalf};
+use super::status::Status;
 use crate::args::ToArgs;
 use crate::context::Context;
 use crate::error::{Error, Result};
@@ -41,10 +40,8 @@ use crate::value::Value;
 /// ```
 pub struct Conn {
     raw: Box<dyn RawConn>,
-    /// The first fatal error. Behind a `OnceLock`, as two halves may fail at once.
-    fault: OnceLock<Error>,
-    /// Commands sent whose replies have not been received.
-    pending: AtomicUsize,
+    status: Status,
+    closed: bool,
     session: Session,
     read_timeout: Option<Duration>,
     write_timeout: Option<Duration>,
@@ -56,9 +53,9 @@ impl Conn {
     /// A connection over an implementation of the caller's own, without timeouts.
     pub fn new(raw: impl RawConn + 'static) -> Conn {
         Conn {
+            status: Status::new(raw.shutdown_handle()),
             raw: Box::new(raw),
-            fault: OnceLock::new(),
-            pending: AtomicUsize::new(0),
+            closed: false,
             session: Session::default(),
             read_timeout: None,
             write_timeout: None,
@@ -70,7 +67,7 @@ impl Conn {
     #[doc(alias = "errorConn")]
     pub(crate) fn failed(error: Error) -> Conn {
         let conn = Conn::new(NoConn);
-        let _ = conn.fault.set(error);
+        conn.status.end(error);
         conn
     }
 
@@ -186,8 +183,8 @@ impl Conn {
     /// ```
     #[doc(alias = "Send")]
     pub fn send(&mut self, command: &str, args: impl ToArgs) -> Result<()> {
-        self.check()?;
-        *self.pending.get_mut() += 1;
+        self.status.check()?;
+        self.status.owe();
         self.session.note(command, &args);
         let limit = self.limits().for_write();
         let sent = self.raw.send(command, &args, limit.at);
@@ -200,7 +197,7 @@ impl Conn {
     /// A fatal error, now or of before.
     #[doc(alias = "Flush")]
     pub fn flush(&mut self) -> Result<()> {
-        self.check()?;
+        self.status.check()?;
         let limit = self.limits().for_write();
         let flushed = self.raw.flush(limit.at);
         self.settle(flushed, limit)
@@ -253,7 +250,7 @@ impl Conn {
     /// # Ok::<(), Error>(())
     /// ```
     pub fn poll(&mut self, timeout: Duration) -> Result<Option<Value>> {
-        self.check()?;
+        self.status.check()?;
         let wait = Limit::after(Some(timeout));
         let limit = wait.or_sooner(self.ceiling);
         let begun = self.raw.poll(limit.at);
@@ -306,16 +303,17 @@ impl Conn {
     /// ```
     pub fn split(&mut self) -> (SendHalf<'_>, ReceiveHalf<'_>) {
         let limits = self.limits();
-        let shutdown = self.raw.shutdown_handle();
         let (sender, receiver) = self.raw.split();
-        let (fault, pending) = (&self.fault, &self.pending);
-        SendHalf::pair(sender, receiver, fault, pending, &mut self.session, limits, shutdown)
+        (
+            SendHalf::new(sender, &mut self.session, &self.status, limits),
+            ReceiveHalf::new(receiver, &self.status, limits),
+        )
     }
 
     /// The error that ended the connection; `None` while it is usable.
     #[doc(alias = "Err")]
     pub fn err(&self) -> Option<&Error> {
-        self.fault.get()
+        self.status.err()
     }
 
     /// True when nothing speaks against the connection: no error so far, and on the socket
@@ -324,7 +322,7 @@ impl Conn {
         if self.err().is_some() {
             return false;
         }
-        let owed = self.pending.load(Ordering::Relaxed) > 0;
+        let owed = self.status.pending() > 0;
         match self.raw.peek() {
             Ok(Peek::Quiet | Peek::Unknown) => owed || !self.raw.has_unread(),
             Ok(Peek::Readable) => owed,
@@ -335,7 +333,7 @@ impl Conn {
     /// A handle with which another thread can end this connection, and with it a call that
     /// waits on it.
     pub fn shutdown_handle(&self) -> ShutdownHandle {
-        self.raw.shutdown_handle()
+        self.status.shutdown_handle()
     }
 
     /// Closes the connection without waiting for anything; what is queued is not written.
@@ -344,21 +342,9 @@ impl Conn {
     /// The error that had ended it before, if one had.
     #[doc(alias = "Close")]
     pub fn close(mut self) -> Result<()> {
-        match self.fault.take() {
-            Some(error) => Err(error),
-            None => {
-                self.raw.close();
-                Ok(())
-            }
-        }
-    }
-
-    /// The error of before, if there was one.
-    fn check(&self) -> Result<()> {
-        match self.fault.get() {
-            Some(error) => Err(error.clone()),
-            None => Ok(()),
-        }
+        self.status.check()?;
+        self.raw.close();
+        Ok(())
     }
 
     fn limits(&self) -> Limits {
@@ -383,8 +369,8 @@ impl Conn {
             let replies = self.drain_within(limits)?;
             return Ok(if replies.is_empty() { Value::Nil } else { Value::Array(replies) });
         }
-        self.check()?;
-        let pending = std::mem::take(self.pending.get_mut());
+        self.status.check()?;
+        let pending = self.status.take_pending();
         self.session.note(command, args);
         let limit = limits.for_write();
         let sent = self.raw.send(command, args, limit.at).and_then(|()| self.raw.flush(limit.at));
@@ -404,22 +390,17 @@ impl Conn {
     }
 
     fn receive_within(&mut self, limit: Limit) -> Result<Value> {
-        self.check()?;
+        self.status.check()?;
         let reply = self.receive_raw(limit)?;
-        let pending = self.pending.get_mut();
-        *pending = pending.saturating_sub(1);
-        match reply {
-            Value::Error(error) => Err(Error::Server(error)),
-            reply => Ok(reply),
-        }
+        self.status.received(reply)
     }
 
     fn drain_within(&mut self, limits: &Limits) -> Result<Vec<Value>> {
-        let pending = std::mem::take(self.pending.get_mut());
+        let pending = self.status.take_pending();
         if pending == 0 {
             return Ok(Vec::new());
         }
-        self.check()?;
+        self.status.check()?;
         let limit = limits.for_write();
         let flushed = self.raw.flush(limit.at);
         self.settle(flushed, limit)?;
@@ -432,23 +413,18 @@ impl Conn {
         self.settle(received, limit)
     }
 
-    /// Makes a fatal error final.
+    /// Makes a fatal error final, and closes the socket at once.
     fn settle<T>(&mut self, outcome: Result<T>, limit: Limit) -> Result<T> {
-        match outcome {
-            Err(error) if error.is_fatal() => Err(self.end(limit.name(error))),
-            outcome => outcome,
-        }
+        let outcome = self.status.settle(outcome, limit);
+        self.close_if_ended();
+        outcome
     }
 
-    /// Ends the connection, unless it has ended before, and gives the error that did.
-    fn end(&mut self, error: Error) -> Error {
-        let shut_down = self.raw.shutdown_handle().is_used();
-        let error = if shut_down { Error::Canceled } else { error };
-        if self.fault.get().is_none() {
-            log::debug!(target: "redigo::conn", "connection ended: {error}");
+    fn close_if_ended(&mut self) {
+        if self.status.err().is_some() && !self.closed {
+            self.closed = true;
             self.raw.close();
         }
-        self.fault.get_or_init(|| error).clone()
     }
 
     /// Runs calls no longer than the context lasts.
@@ -457,19 +433,12 @@ impl Conn {
         ctx: &Context,
         calls: impl FnOnce(&mut Conn) -> Result<T>,
     ) -> Result<T> {
-        self.check()?;
-        if let Some(error) = ctx.err() {
-            return Err(self.end(error));
-        }
-        let handle = self.raw.shutdown_handle();
-        let registration = match ctx.on_cancel(move || handle.shutdown()) {
-            Ok(registration) => registration,
-            Err(error) => return Err(self.end(error)),
-        };
-        let outcome = self.under(Limit::of(ctx), calls);
-        drop(registration);
-        // The canceller may be about to shut the socket down, so what came is of no use.
-        if ctx.is_canceled() { Err(self.end(Error::Canceled)) } else { outcome }
+        let outcome = self.status.watch(ctx).and_then(|watch| {
+            let outcome = self.under(Limit::of(ctx), calls);
+            self.status.unwatch(watch, ctx, outcome)
+        });
+        self.close_if_ended();
+        outcome
     }
 
     /// Runs calls under one more limit.
@@ -481,8 +450,8 @@ impl Conn {
         outcome
     }
 
-    pub(crate) fn pending(&mut self) -> &mut usize {
-        self.pending.get_mut()
+    pub(crate) fn status(&mut self) -> &mut Status {
+        &mut self.status
     }
 
     pub(crate) fn session(&mut self) -> &mut Session {
@@ -498,7 +467,7 @@ impl fmt::Debug for Conn {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Conn")
             .field("err", &self.err())
-            .field("pending", &self.pending.load(Ordering::Relaxed))
+            .field("pending", &self.status.pending())
             .finish_non_exhaustive()
     }
 }

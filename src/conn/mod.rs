@@ -7,4 +7,5 @@ pub(crate) mod limit;
 pub(crate) mod raw;
 pub(crate) mod reset;
 pub(crate) mod split;
+pub(crate) mod status;
 pub(crate) mod wire;

@@ -16,7 +16,7 @@ impl Conn {
     /// True when the next borrower would find nothing of the last one's: no error, no reply
     /// owed or left over, no state to undo.
     pub(crate) fn is_clean(&mut self) -> bool {
-        *self.pending() == 0
+        self.status().pending() == 0
             && self.session().dirt().is_empty()
             && self.err().is_none()
             && !self.has_unread()
@@ -66,7 +66,7 @@ impl Conn {
         while self.receive()?.as_bytes() != Some(sentinel.as_bytes()) {}
         // A subscription is answered once for each channel, so the count was off; the echo shows
         // that nothing is left.
-        *self.pending() = 0;
+        self.status().take_pending();
         self.session().clear(SUBSCRIBED);
         Ok(())
     }

@@ -204,7 +204,7 @@ impl PoolBuilder {
 
     /// Takes the time for idle timeouts and lifetimes from a clock that a test sets by hand.
     #[cfg(feature = "testing")]
-    pub fn clock(mut self, clock: crate::testing::ManualClock) -> PoolBuilder {
+    pub fn clock(mut self, clock: super::clock::ManualClock) -> PoolBuilder {
         self.clock = Clock::Manual(clock);
         self
     }

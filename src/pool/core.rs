@@ -26,6 +26,7 @@ pub(crate) struct Rules {
 }
 
 /// A connection with what the pool knows of it. The instants are there when a rule needs them.
+/// Always boxed, so that it moves through the pool as one pointer.
 #[derive(Debug)]
 pub(crate) struct Member<C> {
     pub(crate) conn: C,
@@ -39,7 +40,7 @@ pub(crate) struct Member<C> {
 pub(crate) struct Core<C, W> {
     rules: Rules,
     /// Newest in front.
-    idle: VecDeque<Member<C>>,
+    idle: VecDeque<Box<Member<C>>>,
     queue: WaitQueue<W>,
     /// What waiters that were taken out of the queue will find.
     ready: HashMap<Ticket, Outcome<C>>,
@@ -65,7 +66,7 @@ pub(crate) enum Caller {
 /// The answer to one who asks for a connection.
 #[derive(Debug)]
 pub(crate) enum Answer<C> {
-    Take(Ticket, Member<C>),
+    Take(Ticket, Box<Member<C>>),
     /// Dial, and come back with [`Core::dialed`] or [`Core::dial_failed`].
     Dial(Ticket),
     /// Sleep until woken, then [`Core::collect`].
@@ -86,7 +87,7 @@ pub(crate) enum Cause {
 /// What a waiter gets.
 #[derive(Debug)]
 pub(crate) enum Outcome<C> {
-    Take(Member<C>),
+    Take(Box<Member<C>>),
     /// There is room now: dial.
     Dial,
     Failed(Error),
@@ -104,27 +105,42 @@ pub(crate) enum Removal {
     Discarded,
 }
 
-/// What to do after unlocking. Waking comes first: nobody waits for a socket to be closed.
+/// What to do after unlocking. The common cases, nothing and one to wake, are two words.
 #[derive(Debug)]
 #[must_use]
 pub(crate) struct Actions<C, W> {
     pub(crate) wake: Option<W>,
-    pub(crate) wake_more: Vec<W>,
+    pub(crate) more: Option<Box<More<C, W>>>,
+}
+
+/// What is seldom to be done.
+#[derive(Debug)]
+pub(crate) struct More<C, W> {
+    pub(crate) wake: Vec<W>,
     /// Dials to start.
     pub(crate) jobs: usize,
-    pub(crate) close: Vec<C>,
+    pub(crate) close: Vec<Box<Member<C>>>,
 }
 
 impl<C, W> Actions<C, W> {
     fn none() -> Actions<C, W> {
-        Actions { wake: None, wake_more: Vec::new(), jobs: 0, close: Vec::new() }
+        Actions { wake: None, more: None }
+    }
+
+    fn more(&mut self) -> &mut More<C, W> {
+        self.more
+            .get_or_insert_with(|| Box::new(More { wake: Vec::new(), jobs: 0, close: Vec::new() }))
     }
 
     fn wake(&mut self, waker: W) {
         match self.wake {
             None => self.wake = Some(waker),
-            Some(_) => self.wake_more.push(waker),
+            Some(_) => self.more().wake.push(waker),
         }
+    }
+
+    fn close(&mut self, member: Box<Member<C>>) {
+        self.more().close.push(member);
     }
 }
 
@@ -231,14 +247,14 @@ impl<C, W> Core<C, W> {
     pub(crate) fn dialed(
         &mut self,
         ticket: Ticket,
-        member: Member<C>,
+        member: Box<Member<C>>,
         waker: impl FnOnce() -> W,
     ) -> Reply<C, W> {
         let mut actions = Actions::none();
         self.counters.dials += 1;
         self.own_dials -= 1;
         let answer = if self.closed {
-            actions.close.push(member.conn);
+            actions.close(member);
             Answer::Closed
         } else if self.queue.first().is_some_and(|(oldest, _)| oldest < ticket) {
             self.hand_over(member, &mut actions);
@@ -263,18 +279,25 @@ impl<C, W> Core<C, W> {
     }
 
     /// A dial for the queue succeeded: the oldest waiter gets the connection.
-    pub(crate) fn job_done(&mut self, member: Member<C>, now: Option<Instant>) -> Actions<C, W> {
+    pub(crate) fn job_done(
+        &mut self,
+        member: Box<Member<C>>,
+        now: Option<Instant>,
+    ) -> Actions<C, W> {
         let mut actions = Actions::none();
         self.counters.dials += 1;
         self.jobs -= 1;
         if self.closed {
-            actions.close.push(member.conn);
-        } else if let Some(member) = self.hand_over(member, &mut actions) {
+            actions.close(member);
+        } else if let Some(mut member) = self.hand_over(member, &mut actions) {
             // Everyone has left. It is kept, even beyond `max_idle`: when dials take longer than
             // callers wait, closing it would leave the pool empty for good.
             self.counters.late_dials += 1;
-            self.idle.push_front(Member { returned: now, ..member });
+            member.returned = now;
+            self.idle.push_front(member);
         }
+        // One dial less is running: there may be room for the next.
+        self.rebalance(&mut actions);
         self.check();
         actions
     }
@@ -294,17 +317,22 @@ impl<C, W> Core<C, W> {
     }
 
     /// A connection comes back, fit to be lent again.
-    pub(crate) fn put(&mut self, member: Member<C>, now: Option<Instant>) -> Actions<C, W> {
+    pub(crate) fn put(
+        &mut self,
+        mut member: Box<Member<C>>,
+        now: Option<Instant>,
+    ) -> Actions<C, W> {
         let mut actions = Actions::none();
         self.in_use -= 1;
-        let member = Member { returned: now, ..member };
+        member.returned = now;
         if self.closed {
-            actions.close.push(member.conn);
+            actions.close(member);
         } else if let Some(member) = self.hand_over(member, &mut actions) {
             self.idle.push_front(member);
             while self.idle.len() > self.rules.max_idle {
+                let Some(oldest) = self.idle.pop_back() else { break };
                 self.counters.closed_max_idle += 1;
-                actions.close.extend(self.idle.pop_back().map(|oldest| oldest.conn));
+                actions.close(oldest);
             }
         }
         self.check();
@@ -345,8 +373,8 @@ impl<C, W> Core<C, W> {
     pub(crate) fn close(&mut self) -> Actions<C, W> {
         let mut actions = Actions::none();
         self.closed = true;
-        actions.close.extend(self.idle.drain(..).map(|member| member.conn));
-        actions.wake_more.extend(self.queue.take_all());
+        actions.more().close.extend(self.idle.drain(..));
+        actions.more().wake.extend(self.queue.take_all());
         self.check();
         actions
     }
@@ -381,7 +409,7 @@ impl<C, W> Core<C, W> {
         &mut self,
         now: Option<Instant>,
         actions: &mut Actions<C, W>,
-    ) -> Option<Member<C>> {
+    ) -> Option<Box<Member<C>>> {
         while let Some(member) = self.idle.pop_front() {
             if now.is_some_and(|now| self.has_outlived(&member, now)) {
                 self.close_outlived(member, actions);
@@ -396,13 +424,11 @@ impl<C, W> Core<C, W> {
     /// Takes out what has been idle for too long. The oldest are at the back.
     fn expire_idle(&mut self, now: Instant, actions: &mut Actions<C, W>) {
         let Some(timeout) = self.rules.idle_timeout else { return };
-        let too_old = |member: &Member<C>| {
-            let since = |returned| now.saturating_duration_since(returned);
-            member.returned.is_some_and(|returned| since(returned) > timeout)
-        };
-        while self.idle.back().is_some_and(too_old) {
+        let too_old = |returned| now.saturating_duration_since(returned) > timeout;
+        while self.idle.back().is_some_and(|oldest| oldest.returned.is_some_and(too_old)) {
+            let Some(oldest) = self.idle.pop_back() else { break };
             self.counters.closed_idle_timeout += 1;
-            actions.close.extend(self.idle.pop_back().map(|member| member.conn));
+            actions.close(oldest);
         }
     }
 
@@ -413,9 +439,9 @@ impl<C, W> Core<C, W> {
         }
     }
 
-    fn close_outlived(&mut self, member: Member<C>, actions: &mut Actions<C, W>) {
+    fn close_outlived(&mut self, member: Box<Member<C>>, actions: &mut Actions<C, W>) {
         self.counters.closed_lifetime += 1;
-        actions.close.push(member.conn);
+        actions.close(member);
     }
 
     fn enqueue(
@@ -430,7 +456,11 @@ impl<C, W> Core<C, W> {
     }
 
     /// Lends the connection to the oldest waiter, or gives it back.
-    fn hand_over(&mut self, member: Member<C>, actions: &mut Actions<C, W>) -> Option<Member<C>> {
+    fn hand_over(
+        &mut self,
+        member: Box<Member<C>>,
+        actions: &mut Actions<C, W>,
+    ) -> Option<Box<Member<C>>> {
         let Some((ticket, waker)) = self.queue.pop() else { return Some(member) };
         self.in_use += 1;
         self.ready.insert(ticket, Outcome::Take(member));
@@ -449,7 +479,7 @@ impl<C, W> Core<C, W> {
                 actions.wake(waker);
             } else if self.jobs < self.rules.max_jobs {
                 self.jobs += 1;
-                actions.jobs += 1;
+                actions.more().jobs += 1;
             } else {
                 return;
             }
@@ -464,3 +494,6 @@ impl<C, W> Core<C, W> {
         debug_assert!(!self.closed || self.idle.is_empty() && self.queue.is_empty(), "closed");
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, unbounded};
 
 use super::core::Member;
-use super::pool::Shared;
+use super::lending::Shared;
 use crate::conn::conn::Conn;
 use crate::context::Context;
 use crate::error::{Error, Result};
@@ -105,7 +105,7 @@ impl Worker {
 
 impl Shared {
     /// Dials, with a panic of the dial function as an error.
-    pub(crate) fn dial(&self) -> Result<Member<Box<Conn>>> {
+    pub(crate) fn dial(&self) -> Result<Box<Member<Conn>>> {
         let context: &Context = self.lifetime();
         let dialed = catch_unwind(AssertUnwindSafe(|| (self.config().dial)(context)))
             .unwrap_or_else(|panic| Err(Error::panicked("the dial function", &*panic)))
@@ -119,7 +119,7 @@ impl Shared {
                 log::debug!(target: "redigo::pool", "dialled a connection");
                 self.note_dial_error(None);
                 let created = self.now_on_get();
-                Ok(Member { conn: Box::new(conn), created, returned: None })
+                Ok(Box::new(Member { conn, created, returned: None }))
             }
             Err(error) if self.is_closed() => {
                 log::debug!(target: "redigo::pool", "dialling ended with the pool: {error}");

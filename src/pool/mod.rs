@@ -5,6 +5,7 @@ pub(crate) mod clock;
 pub(crate) mod config;
 pub(crate) mod core;
 pub(crate) mod dialing;
+pub(crate) mod lending;
 #[allow(clippy::module_inception)]
 pub(crate) mod pool;
 pub(crate) mod pooled;

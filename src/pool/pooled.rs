@@ -5,7 +5,7 @@ use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
 use super::core::{Member, Removal};
-use super::pool::Shared;
+use super::lending::Shared;
 use crate::conn::conn::Conn;
 use crate::error::{Error, Result};
 
@@ -32,21 +32,21 @@ pub struct PooledConn {
 enum Loan {
     Out {
         pool: Arc<Shared>,
-        member: Member<Box<Conn>>,
+        member: Box<Member<Conn>>,
     },
     /// There was none to be had.
-    None(Conn),
+    None(Box<Conn>),
     /// Given back: only while it is being consumed.
     Over,
 }
 
 impl PooledConn {
-    pub(crate) fn new(pool: Arc<Shared>, member: Member<Box<Conn>>) -> PooledConn {
+    pub(crate) fn new(pool: Arc<Shared>, member: Box<Member<Conn>>) -> PooledConn {
         PooledConn { loan: Loan::Out { pool, member } }
     }
 
     pub(crate) fn failed(error: Error) -> PooledConn {
-        PooledConn { loan: Loan::None(Conn::failed(error)) }
+        PooledConn { loan: Loan::None(Box::new(Conn::failed(error))) }
     }
 
     /// Gives the connection back.
@@ -92,9 +92,9 @@ impl PooledConn {
         match self.take() {
             Loan::Out { pool, member } => {
                 pool.remove(Removal::Discarded);
-                *member.conn
+                member.conn
             }
-            Loan::None(conn) => conn,
+            Loan::None(conn) => *conn,
             Loan::Over => Conn::failed(Error::ConnClosed),
         }
     }

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use super::lending::Shared;
+
 /// A consistent look at a pool, taken under its lock.
 ///
 /// `open == idle + in_use + dialing` and `open <= max_active` hold in every one. The other numbers
@@ -92,4 +94,35 @@ pub(crate) struct Counters {
     pub(crate) closed_test: u64,
     pub(crate) closed_broken: u64,
     pub(crate) discarded: u64,
+}
+
+impl Shared {
+    pub(crate) fn stats(&self) -> PoolStats {
+        let core = self.core();
+        let counters = &core.counters;
+        PoolStats {
+            max_active: self.config().max_active,
+            open: core.open(),
+            idle: core.idle(),
+            in_use: core.in_use(),
+            dialing: core.dialing(),
+            waiting: core.waiting(),
+            wait_count: counters.wait_count,
+            wait_duration: counters.wait_duration,
+            wait_timeouts: counters.wait_timeouts,
+            wait_cancels: counters.wait_cancels,
+            exhausted: counters.exhausted,
+            hits: counters.hits,
+            misses: counters.misses,
+            dials: counters.dials,
+            dial_errors: counters.dial_errors,
+            late_dials: counters.late_dials,
+            closed_idle_timeout: counters.closed_idle_timeout,
+            closed_lifetime: counters.closed_lifetime,
+            closed_max_idle: counters.closed_max_idle,
+            closed_test: counters.closed_test,
+            closed_broken: counters.closed_broken,
+            discarded: counters.discarded,
+        }
+    }
 }

@@ -1,0 +1,87 @@
+//! What a server says is wrong, and what is wrong with what a server says.
+
+use std::error::Error as StdError;
+use std::fmt;
+use std::sync::Arc;
+
+use super::DialStep;
+
+/// An error reply of the server: a code and a message.
+///
+/// ```
+/// let error = redigo::ServerError::new("WRONGPASS invalid username-password pair");
+/// assert_eq!(error.code(), "WRONGPASS");
+/// assert_eq!(error.message(), "WRONGPASS invalid username-password pair");
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct ServerError {
+    text: Arc<str>,
+    pub(super) step: Option<DialStep>,
+}
+
+impl ServerError {
+    /// An error reply with this text, as a server sends it after the `-`.
+    pub fn new(text: impl Into<Arc<str>>) -> ServerError {
+        ServerError { text: text.into(), step: None }
+    }
+
+    /// The first word: `WRONGTYPE`, `NOAUTH`, `MOVED`, `ERR` …
+    pub fn code(&self) -> &str {
+        self.text.split(' ').next().unwrap_or("")
+    }
+
+    /// The whole text as the server sent it, code included.
+    pub fn message(&self) -> &str {
+        &self.text
+    }
+
+    /// The step of dialling that it refused, if it came from there.
+    pub fn step(&self) -> Option<DialStep> {
+        self.step
+    }
+}
+
+impl fmt::Display for ServerError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.step {
+            Some(step) => write!(f, "{step} failed: {}", self.text),
+            None => f.write_str(&self.text),
+        }
+    }
+}
+
+impl StdError for ServerError {}
+
+/// Bytes that are not a reply, or a reply beyond the limits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ProtocolError {
+    why: &'static str,
+    byte: Option<u8>,
+    pub(super) step: Option<DialStep>,
+}
+
+impl ProtocolError {
+    pub(crate) const fn new(why: &'static str) -> ProtocolError {
+        ProtocolError { why, byte: None, step: None }
+    }
+
+    pub(crate) const fn at_byte(why: &'static str, byte: u8) -> ProtocolError {
+        ProtocolError { why, byte: Some(byte), step: None }
+    }
+}
+
+impl fmt::Display for ProtocolError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("protocol error")?;
+        if let Some(step) = self.step {
+            write!(f, " in the reply to {step}")?;
+        }
+        write!(f, ": {}", self.why)?;
+        if let Some(byte) = self.byte {
+            write!(f, " '{}'", byte.escape_ascii())?;
+        }
+        f.write_str(" (is the peer a Redis server?)")
+    }
+}
+
+impl StdError for ProtocolError {}

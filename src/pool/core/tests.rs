@@ -1,0 +1,450 @@
+//! The core on plain integers: a connection is a number, and so is whoever waits.
+
+use super::*;
+
+mod model;
+mod random;
+
+/// What an event came to, in a form to compare.
+#[derive(Debug, Default, PartialEq)]
+struct Step {
+    said: Option<Said>,
+    wakes: Vec<u64>,
+    dials: usize,
+    closes: Vec<u32>,
+}
+
+/// The answer to a caller, or what one who waited has got.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Said {
+    Take(u32),
+    Dial,
+    Wait(Cause),
+    Exhausted,
+    Failed,
+    Closed,
+}
+
+impl Step {
+    fn of<W: Into<u64>>(actions: Actions<u32, W>) -> Step {
+        let mut step = Step::default();
+        step.wakes.extend(actions.wake.map(Into::into));
+        if let Some(more) = actions.more {
+            step.wakes.extend(more.wake.into_iter().map(Into::into));
+            step.dials = more.jobs;
+            step.closes.extend(more.close.into_iter().map(|member| member.conn));
+        }
+        step
+    }
+
+    fn says(said: Said) -> Step {
+        Step { said: Some(said), ..Step::default() }
+    }
+
+    fn wakes(mut self, waiter: u64) -> Step {
+        self.wakes.push(waiter);
+        self
+    }
+
+    fn dials(mut self, dials: usize) -> Step {
+        self.dials = dials;
+        self
+    }
+
+    fn closes<const N: usize>(mut self, conns: [u32; N]) -> Step {
+        self.closes = conns.into();
+        self
+    }
+}
+
+/// A core, and what its callers hold. A caller goes by the number of its ticket, from 0 on.
+struct Lab {
+    core: Core<u32, u64>,
+    lent: HashMap<u32, Box<Member<u32>>>,
+    now: Instant,
+}
+
+impl Lab {
+    fn new(rules: Rules) -> Lab {
+        Lab { core: Core::new(rules), lent: HashMap::new(), now: Instant::now() }
+    }
+
+    /// A pool of so many connections that makes its callers wait.
+    fn of(max_active: usize) -> Lab {
+        Lab::new(Rules { max_active, max_idle: max_active, ..rules() })
+    }
+
+    /// As if the callers had dialled these and had given them back in this order.
+    fn idle<const N: usize>(mut self, conns: [u32; N]) -> Lab {
+        for conn in conns {
+            let ticket = self.core.next_ticket;
+            assert_eq!(self.get(), Step::says(Said::Dial));
+            assert_eq!(self.dialed(ticket, conn), Step::says(Said::Take(conn)));
+        }
+        conns.map(|conn| assert_eq!(self.put(conn), Step::default()));
+        self
+    }
+
+    fn new_member(&self, conn: u32) -> Box<Member<u32>> {
+        Box::new(Member { conn, created: Some(self.now), returned: None })
+    }
+
+    fn step(&mut self, (answer, actions): Reply<u32, u64>) -> Step {
+        let said = match answer {
+            Answer::Take(_, member) => self.hold(member),
+            Answer::Dial(_) => Said::Dial,
+            Answer::Wait(_, cause) => Said::Wait(cause),
+            Answer::Exhausted => Said::Exhausted,
+            Answer::Closed => Said::Closed,
+        };
+        Step { said: Some(said), ..Step::of(actions) }
+    }
+
+    fn hold(&mut self, member: Box<Member<u32>>) -> Said {
+        let conn = member.conn;
+        assert!(self.lent.insert(conn, member).is_none(), "{conn} is lent twice");
+        Said::Take(conn)
+    }
+
+    fn ask(&mut self, caller: Caller) -> Step {
+        let ticket = self.core.next_ticket;
+        let reply = self.core.checkout(caller, Some(self.now), || ticket);
+        self.step(reply)
+    }
+
+    /// One who would dial.
+    fn get(&mut self) -> Step {
+        self.ask(Caller::Dials)
+    }
+
+    /// One who has a deadline.
+    fn get_within(&mut self) -> Step {
+        self.ask(Caller::Waits)
+    }
+
+    fn retry(&mut self, ticket: u64, failed: u32, caller: Caller) -> Step {
+        self.lent.remove(&failed).expect("it was lent");
+        let reply = self.core.retry(Ticket(ticket), caller, Some(self.now), || ticket);
+        self.step(reply)
+    }
+
+    fn dialed(&mut self, ticket: u64, conn: u32) -> Step {
+        let member = self.new_member(conn);
+        let reply = self.core.dialed(Ticket(ticket), member, || ticket);
+        self.step(reply)
+    }
+
+    fn dial_failed(&mut self) -> Step {
+        Step::of(self.core.dial_failed())
+    }
+
+    fn job_done(&mut self, conn: u32) -> Step {
+        let member = self.new_member(conn);
+        Step::of(self.core.job_done(member, Some(self.now)))
+    }
+
+    fn job_failed(&mut self) -> Step {
+        Step::of(self.core.job_failed(&Error::other("refused")))
+    }
+
+    fn put(&mut self, conn: u32) -> Step {
+        let member = self.lent.remove(&conn).expect("it was lent");
+        Step::of(self.core.put(member, Some(self.now)))
+    }
+
+    fn remove(&mut self, conn: u32, cause: Removal) -> Step {
+        self.lent.remove(&conn).expect("it was lent");
+        Step::of(self.core.remove(cause))
+    }
+
+    fn collect(&mut self, ticket: u64) -> Option<Said> {
+        self.core.collect(Ticket(ticket)).map(|outcome| match outcome {
+            Outcome::Take(member) => self.hold(member),
+            Outcome::Dial => Said::Dial,
+            Outcome::Failed(_) => Said::Failed,
+            Outcome::Closed => Said::Closed,
+        })
+    }
+
+    /// Idle, in use, being dialled.
+    fn counts(&self) -> (usize, usize, usize) {
+        let counts = (self.core.idle(), self.core.in_use(), self.core.dialing());
+        assert_eq!(counts.0 + counts.1 + counts.2, self.core.open());
+        counts
+    }
+}
+
+fn rules() -> Rules {
+    Rules {
+        max_idle: usize::MAX,
+        max_active: usize::MAX,
+        wait: true,
+        idle_timeout: None,
+        max_lifetime: None,
+        max_jobs: 4,
+    }
+}
+
+const AT_LIMIT: Step = waits(Cause::AtLimit);
+const DIALING: Step = waits(Cause::Dialing);
+
+const fn waits(cause: Cause) -> Step {
+    Step { said: Some(Said::Wait(cause)), wakes: Vec::new(), dials: 0, closes: Vec::new() }
+}
+
+#[test]
+fn what_is_idle_is_lent_newest_first() {
+    let mut lab = Lab::of(3).idle([1, 2, 3]);
+    for conn in [3, 2, 1] {
+        assert_eq!(lab.get(), Step::says(Said::Take(conn)));
+    }
+    assert_eq!((lab.core.counters.hits, lab.core.counters.misses), (3, 3));
+    assert_eq!(lab.counts(), (0, 3, 0));
+}
+
+#[test]
+fn beyond_max_idle_the_one_idle_for_longest_is_closed() {
+    let mut lab = Lab::new(Rules { max_idle: 2, ..rules() });
+    for (ticket, conn) in [(0, 1), (1, 2), (2, 3)] {
+        assert_eq!(lab.get(), Step::says(Said::Dial));
+        assert_eq!(lab.dialed(ticket, conn), Step::says(Said::Take(conn)));
+    }
+    assert_eq!((lab.put(2), lab.put(3)), (Step::default(), Step::default()));
+    assert_eq!(lab.put(1), Step::default().closes([2]));
+    assert_eq!((lab.core.counters.closed_max_idle, lab.counts()), (1, (2, 0, 0)));
+}
+
+#[test]
+fn at_the_maximum_a_caller_waits_or_is_refused() {
+    let mut lab = Lab::of(1).idle([1]);
+    assert_eq!(lab.get(), Step::says(Said::Take(1)));
+    assert_eq!(lab.get(), AT_LIMIT);
+    assert_eq!(lab.get_within(), AT_LIMIT);
+    assert_eq!(lab.core.waiting(), 2);
+
+    let mut lab = Lab::new(Rules { max_active: 1, wait: false, ..rules() }).idle([1]);
+    assert_eq!(lab.get(), Step::says(Said::Take(1)));
+    assert_eq!(lab.get(), Step::says(Said::Exhausted));
+    assert_eq!(lab.get_within(), Step::says(Said::Exhausted));
+    assert_eq!((lab.core.waiting(), lab.core.counters.exhausted), (0, 2));
+}
+
+#[test]
+fn what_comes_back_goes_to_the_oldest_waiter_and_not_to_a_newcomer() {
+    let mut lab = Lab::of(1).idle([1]);
+    assert_eq!(lab.get(), Step::says(Said::Take(1)));
+    assert_eq!((lab.get(), lab.get_within()), (AT_LIMIT, AT_LIMIT));
+    assert_eq!(lab.put(1), Step::default().wakes(2));
+    // Waiter 2 has not come yet. Whoever asks meanwhile has to wait behind 3.
+    assert_eq!(lab.get(), AT_LIMIT);
+    assert_eq!((lab.collect(3), lab.collect(4)), (None, None));
+    assert_eq!(lab.collect(2), Some(Said::Take(1)));
+    assert_eq!(lab.put(1), Step::default().wakes(3));
+    assert_eq!(lab.collect(3), Some(Said::Take(1)));
+    assert_eq!(lab.collect(3), None, "an outcome is there once");
+}
+
+#[test]
+fn a_waiter_takes_what_comes_back_while_its_dial_hangs() {
+    let mut lab = Lab::of(2).idle([1]);
+    assert_eq!(lab.get(), Step::says(Said::Take(1)));
+    assert_eq!(lab.get_within(), DIALING.dials(1));
+    assert_eq!(lab.put(1), Step::default().wakes(2));
+    assert_eq!(lab.collect(2), Some(Said::Take(1)));
+    // The dial is for whoever waits when it ends. Nobody does.
+    assert_eq!(lab.counts(), (0, 1, 1));
+    assert_eq!(lab.job_done(2), Step::default());
+    assert_eq!((lab.core.counters.late_dials, lab.counts()), (1, (1, 1, 0)));
+}
+
+#[test]
+fn a_late_connection_is_kept_beyond_max_idle_until_one_comes_back() {
+    let mut lab = Lab::new(Rules { max_idle: 0, ..rules() });
+    assert_eq!(lab.get_within(), DIALING.dials(1));
+    assert_eq!(lab.core.give_up(Ticket(0)), Some(0));
+    assert_eq!(lab.job_done(1), Step::default());
+    assert_eq!(lab.counts(), (1, 0, 0));
+    assert_eq!(lab.get(), Step::says(Said::Take(1)));
+    assert_eq!(lab.put(1), Step::default().closes([1]));
+}
+
+#[test]
+fn one_dial_is_started_for_each_who_waits_as_far_as_there_is_room() {
+    let mut lab = Lab::new(Rules { max_active: 3, max_jobs: 2, ..rules() });
+    assert_eq!(lab.get_within(), DIALING.dials(1));
+    assert_eq!(lab.get_within(), DIALING.dials(1));
+    assert_eq!(lab.get_within(), DIALING, "only two may dial at a time");
+    // There is room for one more and a caller who dials. Its connection goes to the oldest.
+    assert_eq!(lab.get(), Step::says(Said::Dial));
+    assert_eq!(lab.get(), AT_LIMIT);
+    assert_eq!(lab.dialed(3, 1), DIALING.wakes(0));
+    assert_eq!(lab.collect(0), Some(Said::Take(1)));
+    assert_eq!(lab.counts(), (0, 1, 2));
+}
+
+#[test]
+fn when_a_dial_ends_the_next_that_is_wanted_begins() {
+    let mut lab = Lab::new(Rules { max_active: 4, max_jobs: 1, ..rules() });
+    assert_eq!(lab.get_within(), DIALING.dials(1));
+    assert_eq!((lab.get_within(), lab.get_within()), (DIALING, DIALING));
+    // The one dial thread is free again, and two still wait with room for three.
+    assert_eq!(lab.job_done(1), Step::default().wakes(0).dials(1));
+    assert_eq!(lab.job_failed(), Step::default().wakes(1).dials(1));
+    assert_eq!(lab.job_done(2), Step::default().wakes(2));
+    assert_eq!(lab.collect(1), Some(Said::Failed));
+    assert_eq!((lab.collect(0), lab.collect(2)), (Some(Said::Take(1)), Some(Said::Take(2))));
+}
+
+#[test]
+fn a_caller_who_dialed_is_served_after_those_who_came_before() {
+    let mut lab = Lab::of(2).idle([1]);
+    assert_eq!(lab.get(), Step::says(Said::Take(1)));
+    assert_eq!(lab.get_within(), DIALING.dials(1));
+    assert_eq!(lab.remove(1, Removal::Broken), Step::default());
+    assert_eq!(lab.get(), Step::says(Said::Dial));
+    // 3 dialled faster than the thread that dials for 2, gives its connection to 2 and takes
+    // over that dial.
+    assert_eq!(lab.dialed(3, 2), DIALING.wakes(2));
+    assert_eq!(lab.collect(2), Some(Said::Take(2)));
+    assert_eq!(lab.job_done(3), Step::default().wakes(3));
+    assert_eq!(lab.collect(3), Some(Said::Take(3)));
+}
+
+#[test]
+fn a_failed_dial_is_its_own_callers_and_its_place_is_free() {
+    let mut lab = Lab::of(1);
+    assert_eq!(lab.get(), Step::says(Said::Dial));
+    assert_eq!((lab.get(), lab.get_within()), (AT_LIMIT, AT_LIMIT));
+    assert_eq!(lab.dial_failed(), Step::default().wakes(1));
+    assert_eq!((lab.collect(1), lab.collect(2)), (Some(Said::Dial), None));
+    assert_eq!(lab.dial_failed(), Step::default().dials(1));
+    // No caller dials now: it is the oldest waiter's.
+    assert_eq!(lab.job_failed(), Step::default().wakes(2));
+    assert_eq!(lab.collect(2), Some(Said::Failed));
+    assert_eq!((lab.core.counters.dial_errors, lab.counts()), (3, (0, 0, 0)));
+}
+
+#[test]
+fn a_removed_connection_makes_room_for_the_oldest_waiter() {
+    let mut lab = Lab::of(1).idle([1]);
+    for cause in [Removal::Broken, Removal::FailedTest, Removal::Discarded] {
+        let oldest = lab.core.next_ticket + 1;
+        assert_eq!(lab.get(), Step::says(Said::Take(1)));
+        assert_eq!(lab.get(), AT_LIMIT);
+        assert_eq!(lab.remove(1, cause), Step::default().wakes(oldest));
+        assert_eq!(lab.collect(oldest), Some(Said::Dial));
+        assert_eq!(lab.dialed(oldest, 1), Step::says(Said::Take(1)));
+        assert_eq!(lab.put(1), Step::default());
+    }
+    let counters = &lab.core.counters;
+    assert_eq!((counters.closed_broken, counters.closed_test, counters.discarded), (1, 1, 1));
+}
+
+#[test]
+fn whoever_gets_a_bad_connection_is_not_sent_to_the_end_of_the_queue() {
+    let mut lab = Lab::of(1).idle([1]);
+    assert_eq!(lab.get_within(), Step::says(Said::Take(1)));
+    assert_eq!((lab.get_within(), lab.get_within()), (AT_LIMIT, AT_LIMIT));
+    assert_eq!(lab.retry(1, 1, Caller::Waits), DIALING.dials(1));
+    assert_eq!(lab.job_done(2), Step::default().wakes(1));
+    assert_eq!(lab.collect(1), Some(Said::Take(2)));
+    assert_eq!(lab.core.counters.closed_test, 1);
+}
+
+#[test]
+fn one_who_gives_up_leaves_the_others_in_order() {
+    let mut lab = Lab::of(1).idle([1]);
+    assert_eq!(lab.get(), Step::says(Said::Take(1)));
+    assert_eq!((lab.get_within(), lab.get_within()), (AT_LIMIT, AT_LIMIT));
+    assert_eq!((lab.collect(2), lab.core.give_up(Ticket(2))), (None, Some(2)));
+    assert_eq!(lab.core.give_up(Ticket(2)), None);
+    assert_eq!(lab.put(1), Step::default().wakes(3));
+    assert_eq!(lab.core.give_up(Ticket(3)), None, "there is something to collect");
+    assert_eq!(lab.collect(3), Some(Said::Take(1)));
+}
+
+#[test]
+fn idle_for_longer_than_the_timeout_is_too_long() {
+    let timeout = Duration::from_secs(300);
+    let mut lab = Lab::new(Rules { idle_timeout: Some(timeout), ..rules() }).idle([1, 2]);
+    lab.now += timeout;
+    assert_eq!(lab.get(), Step::says(Said::Take(2)));
+    assert_eq!(lab.put(2), Step::default());
+    lab.now += Duration::from_nanos(1);
+    assert_eq!(lab.get(), Step::says(Said::Take(2)).closes([1]));
+    assert_eq!((lab.core.counters.closed_idle_timeout, lab.counts()), (1, (0, 1, 0)));
+}
+
+#[test]
+fn as_old_as_the_lifetime_is_too_old() {
+    let lifetime = Duration::from_secs(300);
+    let rules = Rules { max_lifetime: Some(lifetime), ..rules() };
+    let mut lab = Lab::new(rules).idle([1, 2]);
+    lab.now += lifetime - Duration::from_nanos(1);
+    assert_eq!(lab.get(), Step::says(Said::Take(2)));
+    assert_eq!(lab.put(2), Step::default());
+    lab.now += Duration::from_nanos(1);
+    assert_eq!(lab.get(), Step::says(Said::Dial).closes([2, 1]));
+    assert_eq!((lab.core.counters.closed_lifetime, lab.counts()), (2, (0, 0, 1)));
+}
+
+#[test]
+fn pruning_takes_what_is_too_old_by_either_rule() {
+    let (timeout, lifetime) = (Duration::from_secs(10), Duration::from_secs(60));
+    let rules = Rules { idle_timeout: Some(timeout), max_lifetime: Some(lifetime), ..rules() };
+    let mut lab = Lab::new(rules).idle([1, 2, 3]);
+    lab.now += lifetime - timeout;
+    // 4 is younger than the others, and 3 and 4 have come back later than 1 and 2.
+    assert_eq!(lab.get(), Step::says(Said::Dial).closes([1, 2, 3]));
+    assert_eq!(lab.dialed(3, 4), Step::says(Said::Take(4)));
+    assert_eq!(lab.get(), Step::says(Said::Dial));
+    assert_eq!(lab.dialed(4, 5), Step::says(Said::Take(5)));
+    assert_eq!(lab.put(4), Step::default());
+    lab.now += timeout;
+    assert_eq!(lab.put(5), Step::default());
+    lab.now += Duration::from_nanos(1);
+    assert_eq!(Step::of(lab.core.prune(lab.now)), Step::default().closes([4]));
+    lab.now += lifetime;
+    assert_eq!(Step::of(lab.core.prune(lab.now)), Step::default().closes([5]));
+    assert_eq!((lab.core.counters.closed_idle_timeout, lab.counts()), (5, (0, 0, 0)));
+}
+
+#[test]
+fn closing_ends_everything_once_it_comes_by() {
+    let mut lab = Lab::of(4).idle([1, 2]);
+    assert_eq!(lab.get(), Step::says(Said::Take(2)));
+    assert_eq!(Step::of(lab.core.close()), Step::default().closes([1]));
+    assert_eq!(Step::of(lab.core.close()), Step::default(), "twice is the same as once");
+    assert_eq!((lab.get(), lab.get_within()), (Step::says(Said::Closed), Step::says(Said::Closed)));
+    assert_eq!(lab.put(2), Step::default().closes([2]));
+    assert_eq!(lab.counts(), (0, 0, 0));
+}
+
+#[test]
+fn closing_wakes_everyone_and_dials_under_way_come_to_nothing() {
+    let mut lab = Lab::of(3).idle([1]);
+    assert_eq!(lab.get(), Step::says(Said::Take(1)));
+    assert_eq!(lab.get(), Step::says(Said::Dial));
+    assert_eq!(lab.get_within(), DIALING.dials(1));
+    assert_eq!((lab.get(), lab.get_within()), (AT_LIMIT, AT_LIMIT));
+    assert_eq!(lab.remove(1, Removal::Discarded), Step::default().dials(1));
+    assert_eq!(Step::of(lab.core.close()), Step::default().wakes(3).wakes(4).wakes(5));
+    for ticket in [3, 4, 5] {
+        assert_eq!(lab.collect(ticket), Some(Said::Closed));
+    }
+    assert_eq!(lab.dialed(2, 2), Step::says(Said::Closed).closes([2]));
+    assert_eq!(lab.job_done(3), Step::default().closes([3]));
+    assert_eq!(lab.job_failed(), Step::default());
+    assert_eq!(lab.counts(), (0, 0, 0));
+}
+
+#[test]
+fn who_was_to_dial_when_the_pool_was_closed_does_not() {
+    let mut lab = Lab::of(1).idle([1]);
+    assert_eq!(lab.get(), Step::says(Said::Take(1)));
+    assert_eq!(lab.get(), AT_LIMIT);
+    assert_eq!(lab.remove(1, Removal::Broken), Step::default().wakes(2));
+    assert_eq!(Step::of(lab.core.close()), Step::default());
+    assert_eq!(lab.collect(2), Some(Said::Closed));
+    assert_eq!(lab.counts(), (0, 0, 0));
+}
