@@ -64,3 +64,8 @@ pub use pool::pool::Pool;
 pub use pool::pooled::PooledConn;
 pub use pool::stats::PoolStats;
 pub use value::Value;
+
+/// The examples of the README are tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -1,6 +1,5 @@
 //! The shell around the core: one mutex, and everything that must not happen under it.
 
-use std::cell::OnceCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -28,12 +27,11 @@ pub(crate) struct Shared {
     last_dial_error: Mutex<Option<Error>>,
 }
 
-/// How long one caller is willing to wait, by what name the end of it goes, and where it sleeps.
+/// How long one caller is willing to wait, by what name the end of it goes.
 pub(crate) struct Patience {
     ctx: Context,
     limit: TimeoutKind,
     began: Option<Instant>,
-    parker: OnceCell<Parker>,
 }
 
 impl Patience {
@@ -49,15 +47,11 @@ impl Patience {
 
     fn new(ctx: Context, limit: TimeoutKind) -> Patience {
         let began = ctx.is_bounded().then(Instant::now);
-        Patience { ctx, limit, began, parker: OnceCell::new() }
+        Patience { ctx, limit, began }
     }
 
     fn caller(&self) -> Caller {
         if self.ctx.is_bounded() { Caller::Waits } else { Caller::Dials }
-    }
-
-    fn parker(&self) -> Parker {
-        self.parker.get_or_init(Parker::new).clone()
     }
 }
 
@@ -115,7 +109,7 @@ impl Shared {
         }
         let now = self.now_on_get();
         let (mut answer, actions) =
-            self.core().checkout(patience.caller(), now, || patience.parker());
+            self.core().checkout(patience.caller(), now, Parker::of_this_thread);
         self.carry_out(actions);
         loop {
             answer = match answer {
@@ -123,7 +117,7 @@ impl Shared {
                     Ok(member) => return Ok(member),
                     Err(failed) => self.replace(ticket, failed, patience)?,
                 },
-                Answer::Dial(ticket) => self.dial_for(ticket, patience)?,
+                Answer::Dial(ticket) => self.dial_for(ticket)?,
                 Answer::Wait(ticket, cause) => self.wait(ticket, cause, patience)?,
                 Answer::Exhausted => {
                     return Err(Error::PoolExhausted(Arc::new(self.report(patience))));
@@ -178,17 +172,17 @@ impl Shared {
         }
         let now = self.now_on_get();
         let (answer, actions) =
-            self.core().retry(ticket, patience.caller(), now, || patience.parker());
+            self.core().retry(ticket, patience.caller(), now, Parker::of_this_thread);
         self.carry_out(actions);
         drop(failed);
         Ok(answer)
     }
 
     /// Dials on the caller's thread.
-    fn dial_for(self: &Arc<Self>, ticket: Ticket, patience: &Patience) -> Result<Answer<Conn>> {
+    fn dial_for(self: &Arc<Self>, ticket: Ticket) -> Result<Answer<Conn>> {
         match self.dial() {
             Ok(member) => {
-                let (answer, actions) = self.core().dialed(ticket, member, || patience.parker());
+                let (answer, actions) = self.core().dialed(ticket, member, Parker::of_this_thread);
                 self.carry_out(actions);
                 Ok(answer)
             }
@@ -208,7 +202,7 @@ impl Shared {
         patience: &Patience,
     ) -> Result<Answer<Conn>> {
         let since = Instant::now();
-        let parker = patience.parker();
+        let parker = Parker::of_this_thread();
         let (pool, canceled) = (Arc::clone(self), parker.clone());
         // When it is cancelled already, the loop will see.
         let watch = patience.ctx.on_cancel(move || canceled.unpark_through(&pool.core));

@@ -1,6 +1,6 @@
 //! Those who wait for a connection: their order, and how one of them sleeps.
 
-use std::collections::BTreeMap;
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -11,9 +11,15 @@ use crate::sync::{Condvar, Mutex, MutexGuard};
 pub(crate) struct Ticket(pub(crate) u64);
 
 /// The queue, oldest first. Whoever left and comes back has the old place again.
+///
+/// Every step takes constant time but two, which are rare: coming back is a search, and so is
+/// giving up. Who gives up leaves an empty place behind; they are cleared away when they are the
+/// larger part.
 #[derive(Debug)]
 pub(crate) struct WaitQueue<W> {
-    waiters: BTreeMap<Ticket, Waiter<W>>,
+    /// By ticket. The first is never an empty one.
+    places: VecDeque<(Ticket, Option<Waiter<W>>)>,
+    taken: usize,
 }
 
 /// One who waits.
@@ -26,38 +32,67 @@ pub(crate) struct Waiter<W> {
 
 impl<W> WaitQueue<W> {
     pub(crate) fn new() -> WaitQueue<W> {
-        WaitQueue { waiters: BTreeMap::new() }
+        WaitQueue { places: VecDeque::new(), taken: 0 }
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.waiters.len()
+        self.taken
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.waiters.is_empty()
+        self.taken == 0
     }
 
     pub(crate) fn push(&mut self, ticket: Ticket, waiter: Waiter<W>) {
-        self.waiters.insert(ticket, waiter);
+        let place = match self.places.back() {
+            // Somebody comes back: in front of those who came later.
+            Some((last, _)) if *last > ticket => self.find(ticket).unwrap_or_else(|place| place),
+            _ => self.places.len(),
+        };
+        self.places.insert(place, (ticket, Some(waiter)));
+        self.taken += 1;
     }
 
     /// The oldest, without taking it out.
     pub(crate) fn first(&self) -> Option<(Ticket, &Waiter<W>)> {
-        self.waiters.first_key_value().map(|(ticket, waiter)| (*ticket, waiter))
+        let (ticket, waiter) = self.places.front()?;
+        Some((*ticket, waiter.as_ref()?))
     }
 
     pub(crate) fn pop(&mut self) -> Option<(Ticket, W)> {
-        self.waiters.pop_first().map(|(ticket, waiter)| (ticket, waiter.waker))
+        let (ticket, waiter) = self.places.pop_front()?;
+        self.taken -= 1;
+        self.clear_away();
+        waiter.map(|waiter| (ticket, waiter.waker))
     }
 
     /// Takes one out, if it is still there.
     pub(crate) fn remove(&mut self, ticket: Ticket) -> Option<W> {
-        self.waiters.remove(&ticket).map(|waiter| waiter.waker)
+        let place = self.find(ticket).ok()?;
+        let waiter = self.places[place].1.take()?;
+        self.taken -= 1;
+        self.clear_away();
+        Some(waiter.waker)
     }
 
     /// Takes everyone out.
     pub(crate) fn take_all(&mut self) -> impl Iterator<Item = W> + use<W> {
-        std::mem::take(&mut self.waiters).into_values().map(|waiter| waiter.waker)
+        self.taken = 0;
+        let places = std::mem::take(&mut self.places);
+        places.into_iter().filter_map(|(_, waiter)| waiter).map(|waiter| waiter.waker)
+    }
+
+    fn find(&self, ticket: Ticket) -> Result<usize, usize> {
+        self.places.binary_search_by_key(&ticket, |(ticket, _)| *ticket)
+    }
+
+    fn clear_away(&mut self) {
+        while self.places.front().is_some_and(|(_, waiter)| waiter.is_none()) {
+            self.places.pop_front();
+        }
+        if self.places.len() > 2 * self.taken + 16 {
+            self.places.retain(|(_, waiter)| waiter.is_some());
+        }
     }
 }
 
@@ -66,9 +101,19 @@ impl<W> WaitQueue<W> {
 #[derive(Debug, Clone)]
 pub(crate) struct Parker(Arc<Condvar>);
 
+thread_local! {
+    static PARKER: Parker = Parker::new();
+}
+
 impl Parker {
-    pub(crate) fn new() -> Parker {
+    fn new() -> Parker {
         Parker(Arc::new(Condvar::new()))
+    }
+
+    /// The one of this thread. A late wake-up that was meant for an earlier sleep does no harm:
+    /// whoever is woken looks whether there is something to find.
+    pub(crate) fn of_this_thread() -> Parker {
+        PARKER.try_with(Parker::clone).unwrap_or_else(|_| Parker::new())
     }
 
     /// Sleeps until woken, or until the deadline. May wake up for no reason.
@@ -105,8 +150,23 @@ mod tests {
         assert_eq!(queue.remove(Ticket(2)), Some(2));
         assert_eq!(queue.remove(Ticket(2)), None);
         assert_eq!(queue.first().map(|(ticket, _)| ticket), Some(Ticket(1)));
+        assert_eq!(queue.len(), 3);
         let order: Vec<_> = std::iter::from_fn(|| queue.pop()).map(|(_, waker)| waker).collect();
         assert_eq!(order, [1, 3, 4]);
         assert!(queue.is_empty());
+    }
+
+    #[test]
+    fn those_who_gave_up_leave_no_places_behind() {
+        let mut queue = WaitQueue::new();
+        let waiter = || Waiter { waker: (), dials: false };
+        (0..10_000).for_each(|ticket| queue.push(Ticket(ticket), waiter()));
+        // The oldest stays, so none of the places behind it gets to the front.
+        for ticket in 1..10_000 {
+            assert!(queue.remove(Ticket(ticket)).is_some());
+        }
+        assert_eq!(queue.len(), 1);
+        assert!(queue.places.len() < 20, "{} places", queue.places.len());
+        assert!(queue.pop().is_some() && queue.pop().is_none());
     }
 }

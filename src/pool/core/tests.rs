@@ -81,7 +81,9 @@ impl Lab {
             assert_eq!(self.get(), Step::says(Said::Dial));
             assert_eq!(self.dialed(ticket, conn), Step::says(Said::Take(conn)));
         }
-        conns.map(|conn| assert_eq!(self.put(conn), Step::default()));
+        for conn in conns {
+            assert_eq!(self.put(conn), Step::default());
+        }
         self
     }
 
