@@ -21,7 +21,7 @@ pub(crate) fn parse(url: &str) -> Result<Dialer> {
     let Some((scheme, rest)) = url.split_once(':') else {
         return Err(invalid("no scheme; it begins with redis:// or unix://"));
     };
-    let scheme = Scheme::parse(scheme)?;
+    let scheme = Scheme::parse(scheme, rest)?;
     let Some(rest) = rest.strip_prefix("//") else {
         return Err(invalid("no // behind the scheme"));
     };
@@ -89,15 +89,15 @@ enum Scheme {
 }
 
 impl Scheme {
-    fn parse(scheme: &str) -> Result<Scheme> {
+    fn parse(scheme: &str, rest: &str) -> Result<Scheme> {
         match scheme.to_ascii_lowercase().as_str() {
             "redis" | "valkey" => Ok(Scheme::Tcp { tls: false }),
             "rediss" | "valkeys" => Ok(Scheme::Tcp { tls: true }),
             "unix" | "redis+unix" | "valkey+unix" => Ok(Scheme::Unix),
-            // A password is no word of letters followed by "://", but "user:password@host" has
-            // no scheme at all, and what stands first is the user.
-            other if other.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'+') => {
-                Err(invalid("unknown scheme; it is redis, rediss, valkey, valkeys or unix"))
+            // What stands before a ':' alone may be the user of "user:password@host".
+            other if rest.starts_with("//") && other.bytes().all(|b| b.is_ascii_alphanumeric()) => {
+                let known = "redis, rediss, valkey, valkeys or unix";
+                Err(invalid(format!("unknown scheme {other}; it is {known}")))
             }
             _ => Err(invalid("no scheme; it begins with redis:// or unix://")),
         }
