@@ -152,7 +152,7 @@ impl Error {
                 error.step = Some(step);
                 Error::Server(error)
             }
-            Error::Timeout(TimeoutKind::Read | TimeoutKind::Write | TimeoutKind::Context) => {
+            Error::Timeout(TimeoutKind::Read | TimeoutKind::Write) => {
                 Error::Timeout(TimeoutKind::Handshake(step))
             }
             Error::Io(error) => Error::io_context(step, error),

@@ -1,6 +1,6 @@
 //! Replies as Rust values: redigo's helper functions and `FromValue`.
 //!
-//! The rows with an R number are those of redigo's TestReply, as `reference/redigo.md` lists them.
+//! The rows with an R number are those of redigo's TestReply (commit 57c8b99).
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::error::Error as _;

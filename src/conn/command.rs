@@ -10,13 +10,17 @@ use crate::args::{Args, ToArgs};
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Session {
     dirt: Dirt,
-    home: Home,
+    /// Where it is to be when it is lent.
+    home: Place,
+    /// Where it is now, as far as one can tell.
+    here: Place,
 }
 
-/// What a fresh connection of the same dialler has.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Home {
-    pub(crate) database: i64,
+/// What one command sets and one command sets back.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Place {
+    /// As it was sent.
+    pub(crate) database: String,
     pub(crate) client_name: String,
 }
 
@@ -61,15 +65,17 @@ pub(crate) const SUBSCRIBED: Dirt = Dirt::SUBSCRIBE.and(Dirt::SHARD_SUBSCRIBE);
 pub(crate) const TRANSACTION: Dirt = Dirt::MULTI.and(Dirt::WATCH);
 
 impl Session {
-    pub(crate) fn at_home(home: Home) -> Session {
-        Session { dirt: Dirt::default(), home }
+    /// From now on this is home: whoever dialled has done what there was to be done.
+    pub(crate) fn settle(&mut self) {
+        self.dirt = Dirt::default();
+        self.home = self.here.clone();
     }
 
     pub(crate) fn dirt(&self) -> Dirt {
         self.dirt
     }
 
-    pub(crate) fn home(&self) -> &Home {
+    pub(crate) fn home(&self) -> &Place {
         &self.home
     }
 
@@ -87,21 +93,28 @@ impl Session {
             Effect::None => {}
             Effect::Adds(dirt) => self.add(dirt),
             Effect::Clears(dirt) => self.clear(dirt),
-            Effect::Select => match self.goes_home(args) {
-                true => self.clear(Dirt::DATABASE),
-                false => self.add(Dirt::DATABASE),
-            },
-            Effect::Client => self.add(client_effect(args)),
+            Effect::Select => {
+                self.here.database = arg(args, 0);
+                self.mark(Dirt::DATABASE, self.here.database != self.home.database);
+            }
+            Effect::Client if arg(args, 0).eq_ignore_ascii_case("SETNAME") => {
+                self.here.client_name = arg(args, 1);
+                self.mark(Dirt::CLIENT_NAME, self.here.client_name != self.home.client_name);
+            }
+            Effect::Client => self.add(client_effect(&arg(args, 0))),
             Effect::Script => {
-                if first_arg_is(args, &["DEBUG"]) {
+                if arg(args, 0).eq_ignore_ascii_case("DEBUG") {
                     self.add(Dirt::LOST);
                 }
             }
         }
     }
 
-    fn goes_home(&self, args: &dyn ToArgs) -> bool {
-        first_arg_is(args, &[&self.home.database.to_string()])
+    fn mark(&mut self, dirt: Dirt, is_there: bool) {
+        match is_there {
+            true => self.add(dirt),
+            false => self.clear(dirt),
+        }
     }
 }
 
@@ -149,7 +162,7 @@ fn effect(command: &str) -> Effect {
         .map_or(Effect::None, |(_, effect)| *effect)
 }
 
-fn client_effect(args: &dyn ToArgs) -> Dirt {
+fn client_effect(subcommand: &str) -> Dirt {
     // The list is of those that change nothing here: what is not known may.
     const HARMLESS: &[&str] = &[
         "GETNAME",
@@ -165,19 +178,16 @@ fn client_effect(args: &dyn ToArgs) -> Dirt {
         "HELP",
         "SETINFO",
     ];
-    if first_arg_is(args, &["SETNAME"]) {
-        Dirt::CLIENT_NAME
-    } else if first_arg_is(args, HARMLESS) {
-        Dirt::default()
-    } else {
-        Dirt::LOST
+    match HARMLESS.iter().any(|name| name.eq_ignore_ascii_case(subcommand)) {
+        true => Dirt::default(),
+        false => Dirt::LOST,
     }
 }
 
-fn first_arg_is(args: &dyn ToArgs, names: &[&str]) -> bool {
+/// One of the arguments as text; empty if there is none.
+fn arg(args: &dyn ToArgs, index: usize) -> String {
     let args = Args::new().args(args);
-    let first = args.iter().next().unwrap_or_default();
-    names.iter().any(|name| first.eq_ignore_ascii_case(name.as_bytes()))
+    args.iter().nth(index).map(|arg| String::from_utf8_lossy(arg).into_owned()).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -185,8 +195,9 @@ mod tests {
     use super::*;
 
     fn after(commands: &[(&str, &dyn ToArgs)]) -> Dirt {
-        let home = Home { database: 3, client_name: String::new() };
-        let mut session = Session::at_home(home);
+        let mut session = Session::default();
+        session.note("SELECT", &3);
+        session.settle();
         commands.iter().for_each(|(command, args)| session.note(command, args));
         session.dirt()
     }
@@ -214,6 +225,19 @@ mod tests {
         assert_eq!(after(&[("SELECT", &1)]), Dirt::DATABASE);
         assert!(after(&[("SELECT", &3)]).is_empty());
         assert!(after(&[("SELECT", &1), ("select", &"3")]).is_empty());
+    }
+
+    #[test]
+    fn home_is_where_one_has_settled() {
+        let mut session = Session::default();
+        session.note("CLIENT", &("SETNAME", "me"));
+        session.note("AUTH", &"secret");
+        session.settle();
+        assert!(session.dirt().is_empty());
+        session.note("CLIENT", &("SETNAME", "other"));
+        assert_eq!((session.dirt(), &session.home().client_name[..]), (Dirt::CLIENT_NAME, "me"));
+        session.note("client", &("setname", "me"));
+        assert!(session.dirt().is_empty());
     }
 
     #[test]

@@ -427,8 +427,20 @@ impl Conn {
         }
     }
 
-    /// Runs calls no longer than the context lasts.
+    /// Runs calls no longer than the context lasts. One that has ended ends the connection.
     pub(crate) fn within<T>(
+        &mut self,
+        ctx: &Context,
+        calls: impl FnOnce(&mut Conn) -> Result<T>,
+    ) -> Result<T> {
+        match ctx.err() {
+            Some(error) => self.settle(Err(error), Limit::default()),
+            None => self.bounded_by(ctx, calls),
+        }
+    }
+
+    /// As [`Conn::within`], but what takes no time may also be done when none is left.
+    pub(crate) fn bounded_by<T>(
         &mut self,
         ctx: &Context,
         calls: impl FnOnce(&mut Conn) -> Result<T>,

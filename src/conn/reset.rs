@@ -77,7 +77,8 @@ impl Conn {
         let home = self.session().home().clone();
         let mut restoring = 0;
         if dirt.has(Dirt::DATABASE) {
-            self.send("SELECT", home.database)?;
+            let database = if home.database.is_empty() { "0" } else { &home.database };
+            self.send("SELECT", database)?;
             restoring += 1;
         }
         if dirt.has(Dirt::READONLY) {

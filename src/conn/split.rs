@@ -99,6 +99,10 @@ impl<'a> ReceiveHalf<'a> {
     /// # Errors
     /// As [`receive`](ReceiveHalf::receive), and the end of the context.
     pub fn receive_context(&mut self, ctx: &Context) -> Result<Value> {
+        self.status.check()?;
+        if let Some(error) = ctx.err() {
+            return Err(self.status.end(error));
+        }
         let watch = self.status.watch(ctx)?;
         let limit = self.limits.for_read().or_sooner(Limit::of(ctx));
         let received = self.receive_within(limit);

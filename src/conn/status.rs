@@ -60,12 +60,9 @@ impl Status {
         error.clone()
     }
 
-    /// Has the end of a context end the connection, as long as the registration lives.
+    /// Has the cancelling of a context end the connection, as long as the registration lives.
     pub(crate) fn watch(&self, ctx: &Context) -> Result<Option<Registration>> {
         self.check()?;
-        if let Some(error) = ctx.err() {
-            return Err(self.end(error));
-        }
         let handle = self.shutdown.clone();
         ctx.on_cancel(move || handle.shutdown()).map_err(|error| self.end(error))
     }

@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use super::handshake;
 use super::url;
-use crate::conn::command::Home;
 use crate::conn::conn::Conn;
 use crate::conn::wire::Wire;
 use crate::context::Context;
@@ -291,16 +290,19 @@ impl Dialer {
             Some(timeout) => ctx.with_timeout(timeout),
             None => ctx.clone(),
         };
+        // Whose limit it is that ends first, so that it goes by the right name.
+        let callers = ctx.deadline().is_some() && ctx.deadline() == budget.deadline();
         let dialed = self.connect(address, &budget).and_then(|stream| {
             let mut conn = self.conn_over(Arc::from(stream));
-            handshake::run(&mut conn, &self.handshake(), &budget)?;
+            handshake::run(&mut conn, &self.handshake(), &budget, callers)?;
             Ok(conn)
         });
-        dialed.map_err(|error| match (error, ctx.err()) {
-            // The caller's own deadline goes by the name of its context, and ours does not.
-            (Error::Timeout(_), Some(end)) => end,
-            (Error::Timeout(TimeoutKind::Context), None) => Error::Timeout(TimeoutKind::Connect),
-            (error, _) => error,
+        dialed.map_err(|error| match error {
+            Error::Timeout(TimeoutKind::Connect | TimeoutKind::Context) => {
+                let kind = if callers { TimeoutKind::Context } else { TimeoutKind::Connect };
+                Error::Timeout(kind)
+            }
+            error => error,
         })
     }
 
@@ -346,10 +348,8 @@ impl Dialer {
         handshake::Handshake {
             username: self.username.as_deref(),
             password: self.password.as_deref(),
-            home: Home {
-                database: self.database,
-                client_name: self.client_name.clone().unwrap_or_default(),
-            },
+            client_name: self.client_name.as_deref(),
+            database: self.database,
         }
     }
 }

@@ -1,46 +1,112 @@
 //! The commands that make a new connection ready.
 
-use crate::conn::command::{Home, Session};
 use crate::conn::conn::Conn;
 use crate::context::Context;
-use crate::error::{DialStep, Result};
+use crate::error::{DialStep, Error, Result, ServerError, TimeoutKind};
 
 /// What a new connection is told.
 pub(crate) struct Handshake<'a> {
     pub(crate) username: Option<&'a str>,
     pub(crate) password: Option<&'a str>,
-    pub(crate) home: Home,
+    pub(crate) client_name: Option<&'a str>,
+    pub(crate) database: i64,
 }
 
 /// Sends `AUTH`, `CLIENT SETNAME` and `SELECT`, as far as they are wanted, in one write; the
-/// first that fails gives its name to the error.
-pub(crate) fn run(conn: &mut Conn, handshake: &Handshake<'_>, budget: &Context) -> Result<()> {
-    conn.within(budget, |conn| talk(conn, handshake))?;
-    // What the set-up did is the state to come back to.
-    *conn.session() = Session::at_home(handshake.home.clone());
+/// first that fails gives its name to the error. A deadline is the caller's, or else the step's.
+pub(crate) fn run(
+    conn: &mut Conn,
+    handshake: &Handshake<'_>,
+    budget: &Context,
+    callers: bool,
+) -> Result<()> {
+    conn.within(budget, |conn| {
+        talk(conn, handshake).map_err(|(step, error)| match error {
+            Error::Timeout(TimeoutKind::Context) if !callers => {
+                Error::Timeout(TimeoutKind::Handshake(step))
+            }
+            Error::Server(error) if step == DialStep::Auth => {
+                Error::from(handshake.without_secrets(&error)).in_step(step)
+            }
+            error => error.in_step(step),
+        })
+    })?;
+    conn.session().settle();
     Ok(())
 }
 
-fn talk(conn: &mut Conn, handshake: &Handshake<'_>) -> Result<()> {
+fn talk(conn: &mut Conn, handshake: &Handshake<'_>) -> Result<(), (DialStep, Error)> {
     let mut steps = Vec::new();
     if let Some(password) = handshake.password {
         // Without a user name it is one argument, and the default user's.
-        conn.send("AUTH", (handshake.username, password))?;
+        let sent = conn.send("AUTH", (handshake.username, password));
+        sent.map_err(|error| (DialStep::Auth, error))?;
         steps.push(DialStep::Auth);
     }
-    if !handshake.home.client_name.is_empty() {
-        conn.send("CLIENT", ("SETNAME", &handshake.home.client_name))?;
+    if let Some(name) = handshake.client_name {
+        let sent = conn.send("CLIENT", ("SETNAME", name));
+        sent.map_err(|error| (DialStep::ClientSetName, error))?;
         steps.push(DialStep::ClientSetName);
     }
-    if handshake.home.database != 0 {
-        conn.send("SELECT", handshake.home.database)?;
+    if handshake.database != 0 {
+        let sent = conn.send("SELECT", handshake.database);
+        sent.map_err(|error| (DialStep::Select, error))?;
         steps.push(DialStep::Select);
     }
     if let Some(&first) = steps.first() {
-        conn.flush().map_err(|error| error.in_step(first))?;
+        conn.flush().map_err(|error| (first, error))?;
     }
     for step in steps {
-        conn.receive().map_err(|error| error.in_step(step))?;
+        conn.receive().map_err(|error| (step, error))?;
     }
     Ok(())
+}
+
+impl Handshake<'_> {
+    /// A refusal that does not quote the password. A server that does not know the command
+    /// repeats its arguments, cut short and with other line ends than they had.
+    fn without_secrets(&self, refusal: &ServerError) -> ServerError {
+        let text = refusal.message();
+        let text = text.split(" with args beginning with").next().unwrap_or(text);
+        match self.password {
+            Some(password) if !password.is_empty() => ServerError::new(mask_word(text, password)),
+            _ => ServerError::new(text),
+        }
+    }
+}
+
+/// Masks a word wherever it is not merely a part of another: "PASS" leaves "WRONGPASS" alone.
+fn mask_word(text: &str, word: &str) -> String {
+    let (mut masked, mut rest) = (String::new(), 0);
+    for (at, _) in text.match_indices(word) {
+        let end = at + word.len();
+        let mut around =
+            text[..at].chars().next_back().into_iter().chain(text[end..].chars().next());
+        if !around.any(char::is_alphanumeric) {
+            masked.push_str(&text[rest..at]);
+            masked.push_str("***");
+            rest = end;
+        }
+    }
+    masked + &text[rest..]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_shows_all_but_the_password() {
+        let shown = |password, text| {
+            let password = Some(password);
+            let handshake = Handshake { username: None, password, client_name: None, database: 0 };
+            handshake.without_secrets(&ServerError::new(text)).message().to_owned()
+        };
+        let usual = "WRONGPASS invalid username-password pair or user is disabled.";
+        assert_eq!(shown("hunter2", usual), usual);
+        assert_eq!(shown("PASS", usual), usual);
+        assert_eq!(shown("hunter2", "ERR no 'hunter2' (hunter2)"), "ERR no '***' (***)");
+        let unknown = "ERR unknown command 'AUTH', with args beginning with: 'ursula' 'hunt";
+        assert_eq!(shown("hunter2", unknown), "ERR unknown command 'AUTH',");
+    }
 }

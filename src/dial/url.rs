@@ -95,6 +95,7 @@ impl Scheme {
             "rediss" | "valkeys" => Ok(Scheme::Tcp { tls: true }),
             "unix" | "redis+unix" | "valkey+unix" => Ok(Scheme::Unix),
             // What stands before a ':' alone may be the user of "user:password@host".
+            "" => Err(invalid("no scheme; it begins with redis:// or unix://")),
             other if rest.starts_with("//") && other.bytes().all(|b| b.is_ascii_alphanumeric()) => {
                 let known = "redis, rediss, valkey, valkeys or unix";
                 Err(invalid(format!("unknown scheme {other}; it is {known}")))

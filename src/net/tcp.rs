@@ -22,6 +22,13 @@ pub(crate) struct TcpOptions {
 /// Each address gets a fair share of the time that is left, but no less than this.
 const LEAST_SHARE: Duration = Duration::from_secs(2);
 
+/// What systems take: whole seconds, in 15 bits.
+const SHORTEST_KEEP_ALIVE: Duration = Duration::from_secs(1);
+const LONGEST_KEEP_ALIVE: Duration = Duration::from_secs(i16::MAX as u64);
+/// Milliseconds in 31 bits.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+const LONGEST_USER_TIMEOUT: Duration = Duration::from_millis(i32::MAX as u64);
+
 /// Connects to the first address of the host that answers.
 pub(crate) fn connect(
     host: &str,
@@ -91,14 +98,16 @@ fn connect_to(
 fn set_options(socket: &Socket, options: &TcpOptions) -> io::Result<()> {
     socket.set_tcp_nodelay(true)?;
     if let Some(idle) = options.keep_alive {
+        let idle = idle.clamp(SHORTEST_KEEP_ALIVE, LONGEST_KEEP_ALIVE);
         let keep_alive = TcpKeepalive::new().with_time(idle);
         #[cfg(any(target_os = "linux", target_os = "android", target_vendor = "apple", windows))]
         let keep_alive = keep_alive.with_interval(idle);
         socket.set_tcp_keepalive(&keep_alive)?;
     }
     #[cfg(any(target_os = "linux", target_os = "android"))]
-    if options.user_timeout.is_some() {
-        socket.set_tcp_user_timeout(options.user_timeout)?;
+    if let Some(timeout) = options.user_timeout {
+        let timeout = timeout.clamp(Duration::from_millis(1), LONGEST_USER_TIMEOUT);
+        socket.set_tcp_user_timeout(Some(timeout))?;
     }
     Ok(())
 }

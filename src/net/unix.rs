@@ -13,6 +13,9 @@ use super::stream::{Peek, Stream, peek_socket};
 use crate::context::Context;
 use crate::error::{Error, Result, TimeoutKind};
 
+/// How long it may take to notice that a connect was cancelled.
+const SLICE: Duration = Duration::from_millis(50);
+
 /// Connects to the socket at this path.
 pub(crate) fn connect(path: &Path, ctx: &Context) -> Result<UnixStream> {
     let place = |error: io::Error| {
@@ -20,20 +23,22 @@ pub(crate) fn connect(path: &Path, ctx: &Context) -> Result<UnixStream> {
     };
     let address = SockAddr::unix(path).map_err(place)?;
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None).map_err(place)?;
-    if let Some(left) = ctx.remaining() {
+    // A local connect waits only while the server's queue is full. Nothing but the send timeout
+    // ends that wait, so it is waited in slices, with a look at the context in between.
+    loop {
+        if ctx.is_canceled() {
+            return Err(Error::Canceled);
+        }
+        let left = ctx.remaining().unwrap_or(SLICE);
         if left.is_zero() {
             return Err(Error::Timeout(TimeoutKind::Connect));
         }
-        // A local connect waits only while the server's queue is full, and the send timeout is
-        // what bounds that wait; a non-blocking connect would fail at once instead.
-        socket.set_write_timeout(Some(left)).map_err(place)?;
-    }
-    match socket.connect(&address) {
-        Ok(()) => {}
-        Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-            return Err(Error::Timeout(TimeoutKind::Connect));
+        socket.set_write_timeout(Some(left.min(SLICE))).map_err(place)?;
+        match socket.connect(&address) {
+            Ok(()) => break,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => return Err(place(error)),
         }
-        Err(error) => return Err(place(error)),
     }
     socket.set_write_timeout(None).map_err(place)?;
     Ok(UnixStream::from(socket))

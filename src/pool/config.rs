@@ -138,8 +138,8 @@ impl PoolBuilder {
         self
     }
 
-    /// Closes connections that were dialled this long ago, when they are about to be lent. One
-    /// in use is left alone.
+    /// Closes connections that were dialled this long ago, when they are about to be lent and when
+    /// they are given back. One in use is left alone.
     #[doc(alias = "MaxConnLifetime")]
     pub fn max_conn_lifetime(mut self, lifetime: impl Into<Option<Duration>>) -> PoolBuilder {
         self.max_conn_lifetime = unless_zero(lifetime);
@@ -250,7 +250,9 @@ impl PoolBuilder {
             max_active: self.max_active,
             wait_timeout: self.wait_timeout,
             clock_on_get: rules.idle_timeout.is_some() || rules.max_lifetime.is_some(),
-            clock_on_put: rules.idle_timeout.is_some() || !tests.is_empty(),
+            clock_on_put: rules.idle_timeout.is_some()
+                || rules.max_lifetime.is_some()
+                || !tests.is_empty(),
             tests,
             cleanup_timeout: self.cleanup_timeout,
             clock: self.clock,

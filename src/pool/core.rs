@@ -173,7 +173,13 @@ impl<C, W> Core<C, W> {
     ) -> Reply<C, W> {
         let ticket = Ticket(self.next_ticket);
         self.next_ticket += 1;
-        self.find(ticket, caller, now, waker)
+        let (answer, actions) = self.find(ticket, caller, now, waker);
+        match answer {
+            Answer::Take(..) => self.counters.hits += 1,
+            Answer::Dial(_) | Answer::Wait(..) => self.counters.misses += 1,
+            Answer::Exhausted | Answer::Closed => {}
+        }
+        (answer, actions)
     }
 
     /// The connection that this caller was lent did not pass its test: it gets another, in its
@@ -205,7 +211,6 @@ impl<C, W> Core<C, W> {
             self.expire_idle(now, &mut actions);
         }
         if let Some(member) = self.take_idle(now, &mut actions) {
-            self.counters.hits += 1;
             return (Answer::Take(ticket, member), actions);
         }
         let at_limit = self.open() >= self.rules.max_active;
@@ -213,11 +218,9 @@ impl<C, W> Core<C, W> {
             self.counters.exhausted += 1;
             Answer::Exhausted
         } else if !at_limit && caller == Caller::Dials {
-            self.counters.misses += 1;
             self.own_dials += 1;
             Answer::Dial(ticket)
         } else {
-            self.counters.misses += 1;
             self.enqueue(ticket, caller, waker, &mut actions);
             Answer::Wait(ticket, if at_limit { Cause::AtLimit } else { Cause::Dialing })
         };
@@ -258,8 +261,15 @@ impl<C, W> Core<C, W> {
             Answer::Closed
         } else if self.queue.first().is_some_and(|(oldest, _)| oldest < ticket) {
             self.hand_over(member, &mut actions);
-            self.enqueue(ticket, Caller::Dials, waker, &mut actions);
-            Answer::Wait(ticket, Cause::Dialing)
+            let room = self.rules.max_active - self.open();
+            if !self.rules.wait && self.queue.len() >= room.saturating_add(self.jobs) {
+                // Every dial that runs, or may, is for somebody else: no more to wait for.
+                self.counters.exhausted += 1;
+                Answer::Exhausted
+            } else {
+                self.enqueue(ticket, Caller::Dials, waker, &mut actions);
+                Answer::Wait(ticket, Cause::Dialing)
+            }
         } else {
             self.in_use += 1;
             Answer::Take(ticket, member)
@@ -327,6 +337,9 @@ impl<C, W> Core<C, W> {
         member.returned = now;
         if self.closed {
             actions.close(member);
+        } else if now.is_some_and(|now| self.has_outlived(&member, now)) {
+            self.close_outlived(member, &mut actions);
+            self.rebalance(&mut actions);
         } else if let Some(member) = self.hand_over(member, &mut actions) {
             self.idle.push_front(member);
             while self.idle.len() > self.rules.max_idle {

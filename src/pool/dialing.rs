@@ -115,8 +115,10 @@ impl Shared {
                 Some(error) => Err(error.clone()),
             });
         match dialed {
-            Ok(conn) => {
+            Ok(mut conn) => {
                 log::debug!(target: "redigo::pool", "dialled a connection");
+                // Whatever the dial function has said to the server is to stay so.
+                conn.session().settle();
                 self.note_dial_error(None);
                 let created = self.now_on_get();
                 Ok(Box::new(Member { conn, created, returned: None }))

@@ -142,7 +142,7 @@ impl Shared {
         let ask =
             |conn: &mut Conn| tests.iter().try_for_each(|test| test(&patience.ctx, conn, returned));
         let asked = catch_unwind(AssertUnwindSafe(|| match patience.ctx.is_bounded() {
-            true => conn.within(&patience.ctx, ask),
+            true => conn.bounded_by(&patience.ctx, ask),
             false => ask(conn),
         }));
         let asked = asked.unwrap_or_else(|panic| Err(Error::panicked("the borrow test", &*panic)));

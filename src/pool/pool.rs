@@ -17,8 +17,7 @@ use crate::error::Result;
 /// Connections that threads share, one at a time each.
 ///
 /// [`get`](Pool::get) lends a connection and [`PooledConn::close`] gives it back. Clones are the
-/// same pool. When the last one is dropped the idle connections are closed; those in use are
-/// closed when they are given back.
+/// same pool. Dropping the last one [closes](Pool::close) it.
 ///
 /// Those who wait are served in the order in which they came, each by the first connection that
 /// there is: one given back or a new one. A dial is never wasted: when its caller has left, the
@@ -42,7 +41,17 @@ use crate::error::Result;
 #[derive(Clone)]
 #[doc(alias = "redis.Pool")]
 pub struct Pool {
-    shared: Arc<Shared>,
+    handle: Arc<Handle>,
+}
+
+/// What the clones of a pool share. Lent connections and dial threads do not: when the last clone
+/// goes, nobody can ask any more, and the pool is closed.
+struct Handle(Arc<Shared>);
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.0.close();
+    }
 }
 
 impl Pool {
@@ -73,7 +82,7 @@ impl Pool {
     }
 
     pub(crate) fn new(rules: Rules, config: Config) -> Pool {
-        Pool { shared: Arc::new(Shared::new(rules, config)) }
+        Pool { handle: Arc::new(Handle(Arc::new(Shared::new(rules, config)))) }
     }
 
     /// Lends a connection. This never fails: where there is none to be had, the error is in
@@ -96,7 +105,7 @@ impl Pool {
     /// - The error of a dial that failed, which is one caller's only.
     #[doc(alias = "Get")]
     pub fn acquire(&self) -> Result<PooledConn> {
-        self.lend(&Patience::timeout(self.shared.config().wait_timeout))
+        self.lend(&Patience::timeout(self.shared().config().wait_timeout))
     }
 
     /// As [`acquire`](Pool::acquire), within this time, waiting and dialling together. Zero takes
@@ -124,25 +133,25 @@ impl Pool {
     /// A consistent look at the pool.
     #[doc(alias = "Stats")]
     pub fn stats(&self) -> PoolStats {
-        self.shared.stats()
+        self.shared().stats()
     }
 
     /// How many connections are open or being dialled.
     #[doc(alias = "ActiveCount")]
     pub fn active_count(&self) -> usize {
-        self.shared.core().open()
+        self.shared().core().open()
     }
 
     /// How many connections wait in the pool.
     #[doc(alias = "IdleCount")]
     pub fn idle_count(&self) -> usize {
-        self.shared.core().idle()
+        self.shared().core().idle()
     }
 
     /// Closes the idle connections that are too old by `idle_timeout` or `max_conn_lifetime`, and
     /// says how many. For pools that nobody uses for long: any use does the same on its way.
     pub fn prune(&self) -> usize {
-        self.shared.prune()
+        self.shared().prune()
     }
 
     /// Closes the pool: whoever waits gets [`Error::PoolClosed`](crate::Error::PoolClosed) at once, dials under way are
@@ -150,17 +159,21 @@ impl Pool {
     /// are given back. Closing twice is the same as once.
     #[doc(alias = "Close")]
     pub fn close(&self) {
-        self.shared.close();
+        self.shared().close();
     }
 
     /// True once it is closed.
     pub fn is_closed(&self) -> bool {
-        self.shared.is_closed()
+        self.shared().is_closed()
+    }
+
+    fn shared(&self) -> &Arc<Shared> {
+        &self.handle.0
     }
 
     fn lend(&self, patience: &Patience) -> Result<PooledConn> {
-        let member = self.shared.lend(patience)?;
-        Ok(PooledConn::new(Arc::clone(&self.shared), member))
+        let member = self.shared().lend(patience)?;
+        Ok(PooledConn::new(Arc::clone(self.shared()), member))
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::ops::{Deref, DerefMut};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use super::core::{Member, Removal};
@@ -62,13 +63,15 @@ impl PooledConn {
     /// without an error.
     #[doc(alias = "Close")]
     pub fn close(mut self) -> Result<()> {
-        let Loan::Out { pool, mut member } = self.take() else { return Ok(()) };
-        if member.conn.is_clean() {
-            pool.put(member);
-            return Ok(());
-        }
-        let cleaned = member.conn.reset(pool.config().cleanup_timeout);
-        if member.conn.is_clean() {
+        // Still on loan while it is cleaned, so that a panic on the way loses no place.
+        let Loan::Out { pool, member } = &mut self.loan else { return Ok(()) };
+        let mut cleaned = Ok(());
+        let clean = member.conn.is_clean() || {
+            cleaned = member.conn.reset(pool.config().cleanup_timeout);
+            member.conn.is_clean()
+        };
+        let Loan::Out { pool, member } = self.take() else { return Ok(()) };
+        if clean {
             pool.put(member);
             return Ok(());
         }
@@ -133,7 +136,11 @@ impl Drop for PooledConn {
         if std::thread::panicking() {
             log::debug!(target: "redigo::pool", "a connection is closed: its thread panicked");
             pool.remove(Removal::Discarded);
-        } else if member.conn.is_clean() {
+            return;
+        }
+        // The connection may be of the user's making, and its place must not be lost.
+        let is_clean = AssertUnwindSafe(|| member.conn.is_clean());
+        if catch_unwind(is_clean).unwrap_or(false) {
             pool.put(member);
         } else {
             log_discard(member.conn.err());

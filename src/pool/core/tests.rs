@@ -313,6 +313,20 @@ fn a_caller_who_dialed_is_served_after_those_who_came_before() {
 }
 
 #[test]
+fn without_waiting_nobody_is_left_to_hope_for_the_dial_of_another() {
+    let mut lab = Lab::new(Rules { max_active: 3, max_jobs: 1, wait: false, ..rules() });
+    assert_eq!(lab.get_within(), DIALING.dials(1));
+    assert_eq!(lab.get_within(), DIALING);
+    // 2 and 3 dial, if they may: what 2 dials is its own, and what the thread dials is for 1.
+    let (first, second) = (lab.get(), lab.get());
+    if second == Step::says(Said::Dial) {
+        assert_eq!(lab.dialed(3, 1), Step::says(Said::Exhausted).wakes(0));
+    } else {
+        assert_eq!((first, second), (Step::says(Said::Dial), Step::says(Said::Exhausted)));
+    }
+}
+
+#[test]
 fn a_failed_dial_is_its_own_callers_and_its_place_is_free() {
     let mut lab = Lab::of(1);
     assert_eq!(lab.get(), Step::says(Said::Dial));

@@ -124,8 +124,14 @@ impl Model {
             return Step { closes: vec![conn.id], ..Step::says(Said::Closed) };
         }
         if self.queue.first().is_some_and(|(oldest, _)| *oldest < ticket) {
-            let step =
-                self.give_to_oldest(Given::Conn(conn), Step::says(Said::Wait(Cause::Dialing)));
+            let mut step = self.give_to_oldest(Given::Conn(conn), Step::default());
+            // Without waiting, nobody queues for more dials than there are or may be.
+            let dials_to_come = (self.rules.max_active - self.open()).saturating_add(self.jobs);
+            if !self.rules.wait && self.queue.len() >= dials_to_come {
+                step.said = Some(Said::Exhausted);
+                return step;
+            }
+            step.said = Some(Said::Wait(Cause::Dialing));
             self.enqueue(ticket, Caller::Dials);
             return self.settle(step);
         }
@@ -162,6 +168,9 @@ impl Model {
         if self.closed {
             self.closed_with_pool += 1;
             return Step { closes: vec![id], ..Step::default() };
+        }
+        if self.is_outlived(conn, now) {
+            return self.settle(Step { closes: vec![id], ..Step::default() });
         }
         if !self.queue.is_empty() {
             return self.give_to_oldest(Given::Conn(conn), Step::default());

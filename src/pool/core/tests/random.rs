@@ -222,9 +222,22 @@ impl Run {
 
         let room = core.open() < self.rules.max_active && core.jobs < self.rules.max_jobs;
         assert!(core.waiting() <= core.jobs || !room, "one waits that nothing is on its way to");
+        self.check_hopes();
         self.check_places();
         if core.is_closed() {
             assert_eq!((core.idle(), core.waiting()), (0, 0));
+        }
+    }
+
+    /// In a pool that was not told to wait, whoever waits without a deadline waits for a dial: one
+    /// that a thread runs, one that there is room for, or a newcomer's, who serves the oldest first.
+    fn check_hopes(&self) {
+        let room = self.rules.max_active - self.model.open();
+        for (place, (ticket, caller)) in self.model.queue.iter().enumerate() {
+            let newer = self.model.dialing.iter().filter(|dialer| *dialer > ticket).count();
+            let hopes = (self.model.jobs + newer).saturating_add(room);
+            let bounded = self.rules.wait || *caller == Caller::Waits;
+            assert!(bounded || place < hopes, "{ticket} waits for what others hold");
         }
     }
 

@@ -1,0 +1,97 @@
+//! Streams between the crate and the test.
+
+// Included with #[path] by many programs, none of which uses all of it.
+#![allow(dead_code)]
+
+use std::io;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use redigo::testing::MemoryStream;
+use redigo::{Dialer, Peek, Stream};
+
+/// A stream that gives its bytes in small pieces, or tells when somebody reads.
+pub(crate) struct Tapped<S> {
+    inner: S,
+    piece: usize,
+    on_read: Box<dyn Fn() + Send + Sync>,
+}
+
+impl<S> Tapped<S> {
+    /// No read takes more than this many bytes.
+    pub(crate) fn in_pieces(inner: S, piece: usize) -> Tapped<S> {
+        Tapped { inner, piece, on_read: Box::new(|| {}) }
+    }
+
+    /// Calls this whenever a read is about to begin.
+    pub(crate) fn on_read(inner: S, on_read: impl Fn() + Send + Sync + 'static) -> Tapped<S> {
+        Tapped { inner, piece: usize::MAX, on_read: Box::new(on_read) }
+    }
+}
+
+impl<S: Stream> Stream for Tapped<S> {
+    fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        (self.on_read)();
+        let piece = self.piece.min(buffer.len());
+        self.inner.read(&mut buffer[..piece])
+    }
+
+    fn write(&self, bytes: &[u8]) -> io::Result<usize> {
+        self.inner.write(bytes)
+    }
+
+    fn set_read_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
+        self.inner.set_read_timeout(timeout)
+    }
+
+    fn set_write_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
+        self.inner.set_write_timeout(timeout)
+    }
+
+    fn shutdown(&self) {
+        self.inner.shutdown();
+    }
+
+    fn peek(&self) -> io::Result<Peek> {
+        self.inner.peek()
+    }
+}
+
+/// A server in memory that records where it was dialled and what it was told.
+#[derive(Clone)]
+pub(crate) struct Recorder {
+    pub(crate) stream: MemoryStream,
+    dialed: Arc<Mutex<Vec<String>>>,
+}
+
+impl Recorder {
+    /// Answers with these bytes, whatever it is asked, and then ends.
+    pub(crate) fn answering(replies: impl AsRef<[u8]>) -> Recorder {
+        Recorder { stream: MemoryStream::new(replies), dialed: Arc::default() }
+    }
+
+    /// The same dialler, connecting to this server.
+    pub(crate) fn behind(&self, dialer: Dialer) -> Dialer {
+        let recorder = self.clone();
+        dialer.connector(move |_ctx, address| {
+            recorder.dialed.lock().unwrap().push(address.to_string());
+            Ok(Box::new(recorder.stream.clone()) as Box<dyn Stream>)
+        })
+    }
+
+    /// The addresses that were dialled.
+    pub(crate) fn dialed(&self) -> Vec<String> {
+        self.dialed.lock().unwrap().clone()
+    }
+
+    /// What was written, as text.
+    pub(crate) fn written(&self) -> String {
+        String::from_utf8(self.stream.written()).unwrap()
+    }
+}
+
+/// A command of these words, as it goes over the wire.
+pub(crate) fn command(words: &[&str]) -> String {
+    let bulks = words.iter().map(|word| format!("${}\r\n{word}\r\n", word.len()));
+    format!("*{}\r\n{}", words.len(), bulks.collect::<String>())
+}
