@@ -3,7 +3,7 @@
 CARGO ?= cargo
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench fmt lint msrv doc package setup
+.PHONY: help demo test matrix bench fmt lint msrv doc package setup
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -24,6 +24,9 @@ test: ## all checks: format, lints, docs, packaging, and the tests on a private 
 	@echo "== Tests"
 	$(CARGO) test --all-features
 	@echo "== All is well"
+
+matrix: ## which test shows which row of redigo's behaviour
+	$(CARGO) test --quiet --test matrix -- --nocapture
 
 bench: setup ## the measurements: borrowing from the pool, one round trip
 	$(CARGO) bench --bench checkout

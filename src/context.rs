@@ -127,6 +127,11 @@ impl Context {
         self.deadline.is_some() || self.cancellation.is_some()
     }
 
+    /// True when somebody may cancel it.
+    pub(crate) fn is_cancelable(&self) -> bool {
+        self.cancellation.is_some()
+    }
+
     pub(crate) fn is_canceled(&self) -> bool {
         self.cancellation.as_ref().is_some_and(|cancellation| cancellation.is_canceled())
     }

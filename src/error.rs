@@ -48,6 +48,11 @@ pub enum Error {
     Protocol(ProtocolError),
     /// The reply does not fit the type asked for.
     Convert(ConvertError),
+    /// A transaction did not run: a key that it watched was changed in between, each time.
+    TransactionAborted {
+        /// How many times it was tried.
+        attempts: u32,
+    },
     /// The pool is at `max_active` and was not told to wait.
     #[doc(alias = "ErrPoolExhausted")]
     PoolExhausted(Arc<PoolReport>),
@@ -102,6 +107,11 @@ impl Error {
         matches!(self, Error::Canceled)
     }
 
+    /// True when a transaction did not run because a key that it watched was changed.
+    pub fn is_transaction_aborted(&self) -> bool {
+        matches!(self, Error::TransactionAborted { .. })
+    }
+
     /// True when a pool at its maximum refused to lend.
     pub fn is_pool_exhausted(&self) -> bool {
         matches!(self, Error::PoolExhausted(_))
@@ -120,6 +130,7 @@ impl Error {
             Error::Server(_)
             | Error::Nil
             | Error::Convert(_)
+            | Error::TransactionAborted { .. }
             | Error::PoolExhausted(_)
             | Error::PoolTimeout(_)
             | Error::PoolClosed
@@ -192,6 +203,10 @@ impl fmt::Display for Error {
             Error::Canceled => f.write_str("canceled"),
             Error::Protocol(error) => error.fmt(f),
             Error::Convert(error) => error.fmt(f),
+            Error::TransactionAborted { attempts } => {
+                let times = if *attempts == 1 { "time" } else { "times" };
+                write!(f, "the transaction was aborted {attempts} {times}: a watched key changed")
+            }
             Error::PoolExhausted(report) => write!(f, "connection pool exhausted: {report}"),
             Error::PoolTimeout(report) => {
                 write!(f, "no connection from the pool in {:.1?}: {report}", report.waited)

@@ -354,7 +354,7 @@ fn elements<T: FromValue>(items: Vec<Value>) -> Result<Vec<T>> {
 }
 
 /// One element of a list, whose errors tell which element it was.
-fn element<T: FromValue>(index: usize, value: Value) -> Result<T> {
+pub(crate) fn element<T: FromValue>(index: usize, value: Value) -> Result<T> {
     T::from_value(value).map_err(|error| match error {
         // Error::Nil would read as if the whole reply were nil.
         Error::Nil => ConvertError::new(T::WANTED, Value::Nil.kind()).in_element(index).into(),
@@ -378,7 +378,7 @@ fn room<T>(count: usize) -> usize {
 }
 
 /// The error for a reply of the wrong kind.
-fn refused(wanted: &'static str, value: Value) -> Error {
+pub(crate) fn refused(wanted: &'static str, value: Value) -> Error {
     match value {
         Value::Nil => Error::Nil,
         Value::Error(error) => error.into(),
@@ -392,7 +392,7 @@ fn unreadable(wanted: &'static str, text: &[u8]) -> Error {
 }
 
 /// The beginning of a string, fit for an error message.
-fn quoted(text: &[u8]) -> String {
+pub(crate) fn quoted(text: &[u8]) -> String {
     const SHOWN: usize = 32;
     let more = if text.len() > SHOWN { "…" } else { "" };
     format!("\"{}\"{more}", text[..text.len().min(SHOWN)].escape_ascii())

@@ -23,10 +23,17 @@
 //! - [`Pool`] lends connections to threads; [`PoolBuilder`] has its options.
 //! - [`Conn`] is one connection: [`call`](Conn::call) and [`query`](Conn::query) for one command,
 //!   [`send`](Conn::send), [`flush`](Conn::flush) and [`receive`](Conn::receive) for many.
+//! - [`Pipeline`] sends many commands in one round trip, [`Conn::transaction`] all or none of
+//!   them; [`Script`] is for Lua.
 //! - [`Dialer`] says where to connect and how.
 //! - [`ToArgs`] lists what may be a command's arguments, [`FromValue`] what a reply can become.
+//! - [`PubSubConn`] subscribes to channels and receives what is published there.
 //! - [`Context`] carries a deadline and a way to cancel.
 //! - [`mod@reply`] has redigo's helper functions, for programs that are ported from Go.
+//! - [`mod@scan`] makes replies structs of one's own and back, through serde (feature `serde`, on by
+//!   default).
+//! - [`logging()`] has a connection write what it does to the log.
+//! - `testing`, with the feature of that name, has what tests need instead of a server.
 //! - [`Error`] is everything that can go wrong.
 
 #![forbid(unsafe_code)]
@@ -38,10 +45,16 @@ mod context;
 mod dial;
 mod error;
 mod from_value;
+mod logging;
+mod mux;
 mod net;
 mod pool;
+mod pubsub;
 pub mod reply;
 mod resp;
+#[cfg(feature = "serde")]
+pub mod scan;
+mod script;
 mod sync;
 #[cfg(feature = "testing")]
 pub mod testing;
@@ -49,20 +62,31 @@ mod value;
 
 pub use args::{ArgWriter, Args, ToArg, ToArgs};
 pub use conn::conn::Conn;
+pub use conn::pipeline::Pipeline;
 pub use conn::raw::{RawConn, RawReceive, RawSend};
 pub use conn::split::{ReceiveHalf, SendHalf};
+pub use conn::transaction::Transaction;
 pub use context::{CancelHandle, Context};
 pub use dial::dialer::{Address, Dialer};
 pub use error::{
     ConvertError, DialStep, Error, PoolReport, ProtocolError, Result, ServerError, TimeoutKind,
 };
 pub use from_value::FromValue;
+pub use logging::{logging, logging_filtered};
+pub use mux::handle::MuxConn;
+pub use mux::mux::Mux;
+pub use mux::stats::MuxStats;
 pub use net::stream::{Peek, ShutdownHandle, Stream};
 pub use pool::check;
 pub use pool::config::PoolBuilder;
 pub use pool::pool::Pool;
 pub use pool::pooled::PooledConn;
 pub use pool::stats::PoolStats;
+pub use pubsub::conn::PubSubConn;
+pub use pubsub::event::{PubSubEvent, SubscriptionKind};
+pub use pubsub::split::{PubSubReceiver, PubSubSender};
+pub use pubsub::subscriptions::Subscriptions;
+pub use script::Script;
 pub use value::Value;
 
 /// The examples of the README are tests.

@@ -388,3 +388,28 @@ fn state_is_noted_by_the_connection_whichever_way_a_command_goes() {
         }
     }
 }
+
+/// Half a command in the buffer must never be followed by another.
+#[test]
+fn arguments_that_panic_end_the_connection() {
+    struct Trap;
+    impl ToArgs for Trap {
+        fn write_args(&self, out: &mut redigo::ArgWriter<'_>) {
+            out.bytes(b"half");
+            std::panic::resume_unwind(Box::new("a trap in the arguments"));
+        }
+    }
+    type Way = fn(&mut Conn);
+    let ways: [Way; 3] = [
+        |conn| drop(conn.call("SET", Trap)),
+        |conn| drop(conn.send("SET", Trap)),
+        |conn| drop(conn.split().0.send("SET", Trap)),
+    ];
+    for way in ways {
+        let mut conn = live::dialer().dial().unwrap();
+        let caught = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| way(&mut conn)));
+        assert!(caught.is_err());
+        let error = conn.call("PING", ()).unwrap_err();
+        assert_eq!(error.to_string(), "the arguments of a command panicked");
+    }
+}

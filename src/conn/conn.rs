@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use super::command::Session;
 use super::limit::{Limit, Limits};
+use super::observer::Observer;
 use super::raw::{NoConn, RawConn};
 use super::split::{ReceiveHalf, SendHalf};
-use super::status::Status;
+use super::status::{HalfSent, Status};
 use crate::args::ToArgs;
 use crate::context::Context;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, ServerError};
 use crate::from_value::FromValue;
 use crate::net::stream::{Peek, ShutdownHandle};
 use crate::value::Value;
@@ -47,6 +48,16 @@ pub struct Conn {
     write_timeout: Option<Duration>,
     /// A limit over everything done, while somebody else answers for the time.
     ceiling: Limit,
+    observer: Option<Box<dyn Observer>>,
+}
+
+/// A connection without its bookkeeping.
+pub(crate) struct Parts {
+    pub(crate) raw: Box<dyn RawConn>,
+    pub(crate) shutdown: ShutdownHandle,
+    pub(crate) observer: Option<Box<dyn Observer>>,
+    pub(crate) read_timeout: Option<Duration>,
+    pub(crate) write_timeout: Option<Duration>,
 }
 
 impl Conn {
@@ -60,6 +71,7 @@ impl Conn {
             read_timeout: None,
             write_timeout: None,
             ceiling: Limit::default(),
+            observer: None,
         }
     }
 
@@ -183,12 +195,8 @@ impl Conn {
     /// ```
     #[doc(alias = "Send")]
     pub fn send(&mut self, command: &str, args: impl ToArgs) -> Result<()> {
-        self.status.check()?;
-        self.status.owe();
-        self.session.note(command, &args);
         let limit = self.limits().for_write();
-        let sent = self.raw.send(command, &args, limit.at);
-        self.settle(sent, limit)
+        self.send_within(command, &args, limit)
     }
 
     /// Writes the commands that are queued.
@@ -197,10 +205,8 @@ impl Conn {
     /// A fatal error, now or of before.
     #[doc(alias = "Flush")]
     pub fn flush(&mut self) -> Result<()> {
-        self.status.check()?;
         let limit = self.limits().for_write();
-        let flushed = self.raw.flush(limit.at);
-        self.settle(flushed, limit)
+        self.flush_within(limit)
     }
 
     /// Waits for the next reply.
@@ -305,8 +311,8 @@ impl Conn {
         let limits = self.limits();
         let (sender, receiver) = self.raw.split();
         (
-            SendHalf::new(sender, &mut self.session, &self.status, limits),
-            ReceiveHalf::new(receiver, &self.status, limits),
+            SendHalf::new(sender, &mut self.session, &self.status, &self.observer, limits),
+            ReceiveHalf::new(receiver, &self.status, &self.observer, limits),
         )
     }
 
@@ -347,7 +353,7 @@ impl Conn {
         Ok(())
     }
 
-    fn limits(&self) -> Limits {
+    pub(crate) fn limits(&self) -> Limits {
         Limits {
             read: self.read_timeout,
             // A server that does not read must not hold a caller who asked for a read timeout.
@@ -356,7 +362,7 @@ impl Conn {
         }
     }
 
-    fn limits_within(&self, timeout: Option<Duration>) -> Limits {
+    pub(crate) fn limits_within(&self, timeout: Option<Duration>) -> Limits {
         Limits {
             read: None,
             write: self.write_timeout,
@@ -369,11 +375,28 @@ impl Conn {
             let replies = self.drain_within(limits)?;
             return Ok(if replies.is_empty() { Value::Nil } else { Value::Array(replies) });
         }
+        match self.exchange_apart(command, args, limits)? {
+            (Some(error), _) | (None, Value::Error(error)) => Err(Error::Server(error)),
+            (None, reply) => Ok(reply),
+        }
+    }
+
+    /// Sends a command and receives the replies owed before and its own: the first error among
+    /// the former, and the latter.
+    pub(crate) fn exchange_apart(
+        &mut self,
+        command: &str,
+        args: &dyn ToArgs,
+        limits: &Limits,
+    ) -> Result<(Option<ServerError>, Value)> {
         self.status.check()?;
         let pending = self.status.take_pending();
         self.session.note(command, args);
+        self.observer.sending(command, args);
         let limit = limits.for_write();
+        let half_sent = HalfSent::begin(&self.status);
         let sent = self.raw.send(command, args, limit.at).and_then(|()| self.raw.flush(limit.at));
+        half_sent.end();
         self.settle(sent, limit)?;
         // One deadline for all replies.
         let limit = limits.for_read();
@@ -383,19 +406,38 @@ impl Conn {
                 first_error.get_or_insert(error);
             }
         }
-        match (first_error, self.receive_raw(limit)?) {
-            (Some(error), _) | (None, Value::Error(error)) => Err(Error::Server(error)),
-            (None, reply) => Ok(reply),
-        }
+        Ok((first_error, self.receive_raw(limit)?))
     }
 
-    fn receive_within(&mut self, limit: Limit) -> Result<Value> {
+    pub(super) fn send_within(
+        &mut self,
+        command: &str,
+        args: &dyn ToArgs,
+        limit: Limit,
+    ) -> Result<()> {
+        self.status.check()?;
+        self.status.owe();
+        self.session.note(command, args);
+        self.observer.sending(command, args);
+        let half_sent = HalfSent::begin(&self.status);
+        let sent = self.raw.send(command, args, limit.at);
+        half_sent.end();
+        self.settle(sent, limit)
+    }
+
+    pub(super) fn flush_within(&mut self, limit: Limit) -> Result<()> {
+        self.status.check()?;
+        let flushed = self.raw.flush(limit.at);
+        self.settle(flushed, limit)
+    }
+
+    pub(super) fn receive_within(&mut self, limit: Limit) -> Result<Value> {
         self.status.check()?;
         let reply = self.receive_raw(limit)?;
         self.status.received(reply)
     }
 
-    fn drain_within(&mut self, limits: &Limits) -> Result<Vec<Value>> {
+    pub(super) fn drain_within(&mut self, limits: &Limits) -> Result<Vec<Value>> {
         let pending = self.status.take_pending();
         if pending == 0 {
             return Ok(Vec::new());
@@ -410,12 +452,17 @@ impl Conn {
 
     fn receive_raw(&mut self, limit: Limit) -> Result<Value> {
         let received = self.raw.receive(limit.at);
-        self.settle(received, limit)
+        let reply = self.settle(received, limit)?;
+        self.observer.received(&reply);
+        Ok(reply)
     }
 
     /// Makes a fatal error final, and closes the socket at once.
     fn settle<T>(&mut self, outcome: Result<T>, limit: Limit) -> Result<T> {
         let outcome = self.status.settle(outcome, limit);
+        if let Err(error) = &outcome {
+            self.observer.failed(error);
+        }
         self.close_if_ended();
         outcome
     }
@@ -455,11 +502,20 @@ impl Conn {
 
     /// Runs calls under one more limit.
     pub(crate) fn under<T>(&mut self, limit: Limit, calls: impl FnOnce(&mut Conn) -> T) -> T {
+        /// Puts the limit of before back, when the calls panic too.
+        struct Lowered<'a> {
+            conn: &'a mut Conn,
+            outer: Limit,
+        }
+        impl Drop for Lowered<'_> {
+            fn drop(&mut self) {
+                self.conn.ceiling = self.outer;
+            }
+        }
         let outer = self.ceiling;
         self.ceiling = limit.or_sooner(outer);
-        let outcome = calls(self);
-        self.ceiling = outer;
-        outcome
+        let lowered = Lowered { conn: self, outer };
+        calls(lowered.conn)
     }
 
     pub(crate) fn status(&mut self) -> &mut Status {
@@ -472,6 +528,34 @@ impl Conn {
 
     pub(crate) fn has_unread(&self) -> bool {
         self.raw.has_unread()
+    }
+
+    /// What it consists of, for somebody who keeps the books in another way.
+    pub(crate) fn into_parts(self) -> Parts {
+        Parts {
+            shutdown: self.status.shutdown_handle(),
+            raw: self.raw,
+            observer: self.observer,
+            read_timeout: self.read_timeout,
+            write_timeout: self.write_timeout,
+        }
+    }
+
+    /// Who watches what goes through it.
+    pub(crate) fn observer(&mut self) -> &mut Option<Box<dyn Observer>> {
+        &mut self.observer
+    }
+}
+
+impl AsRef<Conn> for Conn {
+    fn as_ref(&self) -> &Conn {
+        self
+    }
+}
+
+impl AsMut<Conn> for Conn {
+    fn as_mut(&mut self) -> &mut Conn {
+        self
     }
 }
 

@@ -4,8 +4,11 @@ pub(crate) mod command;
 #[allow(clippy::module_inception)]
 pub(crate) mod conn;
 pub(crate) mod limit;
+pub(crate) mod observer;
+pub(crate) mod pipeline;
 pub(crate) mod raw;
 pub(crate) mod reset;
 pub(crate) mod split;
 pub(crate) mod status;
+pub(crate) mod transaction;
 pub(crate) mod wire;

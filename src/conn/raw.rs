@@ -8,6 +8,9 @@ use crate::net::stream::{Peek, ShutdownHandle};
 use crate::value::Value;
 
 /// The sending side of a connection.
+///
+/// A deadline that passes leaves what is not written in the queue, so that a later call can go
+/// on: a [`Mux`](crate::Mux) does, a [`Conn`](crate::Conn) is at its end.
 pub trait RawSend: Send {
     /// Queues a command; may write when much is queued.
     ///
@@ -23,6 +26,10 @@ pub trait RawSend: Send {
 }
 
 /// The receiving side of a connection.
+///
+/// A deadline that passes in the middle of a reply leaves its beginning where it is, so that a
+/// later call can go on: a [`Mux`](crate::Mux) does, a [`Conn`](crate::Conn) is at its end. When
+/// it has passed before the call, a reply that has been read already is still given.
 pub trait RawReceive: Send {
     /// Waits for the next reply. An error reply of the server is a [`Value::Error`] here.
     ///
@@ -48,6 +55,13 @@ pub trait RawReceive: Send {
 pub trait RawConn: RawSend + RawReceive {
     /// Both sides at once, for two threads.
     fn split(&mut self) -> (&mut dyn RawSend, &mut dyn RawReceive);
+
+    /// Both sides as values of their own, for a [`Mux`](crate::Mux), whose threads take turns on
+    /// each. Nothing but the shutdown handle is used after. `None`, the default, when there is no
+    /// such thing: then one thread at a time uses the whole.
+    fn halves(&mut self) -> Option<(Box<dyn RawSend>, Box<dyn RawReceive>)> {
+        None
+    }
 
     /// True when bytes have been received that belong to no reply asked for. Such a connection
     /// never goes back to a pool.

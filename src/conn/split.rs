@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use super::command::Session;
 use super::limit::{Limit, Limits};
+use super::observer::Observer;
 use super::raw::{RawReceive, RawSend};
-use super::status::Status;
+use super::status::{HalfSent, Status};
 use crate::args::ToArgs;
 use crate::context::Context;
 use crate::error::{Error, Result};
@@ -17,6 +18,7 @@ pub struct SendHalf<'a> {
     sender: &'a mut dyn RawSend,
     session: &'a mut Session,
     status: &'a Status,
+    observer: &'a dyn Observer,
     limits: Limits,
 }
 
@@ -24,6 +26,7 @@ pub struct SendHalf<'a> {
 pub struct ReceiveHalf<'a> {
     receiver: &'a mut dyn RawReceive,
     status: &'a Status,
+    observer: &'a dyn Observer,
     limits: Limits,
 }
 
@@ -32,9 +35,10 @@ impl<'a> SendHalf<'a> {
         sender: &'a mut dyn RawSend,
         session: &'a mut Session,
         status: &'a Status,
+        observer: &'a dyn Observer,
         limits: Limits,
     ) -> SendHalf<'a> {
-        SendHalf { sender, session, status, limits }
+        SendHalf { sender, session, status, observer, limits }
     }
 
     /// As [`Conn::send`](crate::Conn::send).
@@ -45,9 +49,12 @@ impl<'a> SendHalf<'a> {
         self.status.check()?;
         self.status.owe();
         self.session.note(command, &args);
+        self.observer.sending(command, &args);
         let limit = self.limits.for_write();
+        let half_sent = HalfSent::begin(self.status);
         let sent = self.sender.send(command, &args, limit.at);
-        self.status.settle(sent, limit)
+        half_sent.end();
+        self.settle(sent, limit)
     }
 
     /// As [`Conn::flush`](crate::Conn::flush).
@@ -58,12 +65,16 @@ impl<'a> SendHalf<'a> {
         self.status.check()?;
         let limit = self.limits.for_write();
         let flushed = self.sender.flush(limit.at);
-        self.status.settle(flushed, limit)
+        self.settle(flushed, limit)
     }
 
     /// As [`Conn::err`](crate::Conn::err).
     pub fn err(&self) -> Option<&Error> {
         self.status.err()
+    }
+
+    fn settle<T>(&self, outcome: Result<T>, limit: Limit) -> Result<T> {
+        self.status.settle(outcome, limit).inspect_err(|error| self.observer.failed(error))
     }
 }
 
@@ -71,9 +82,10 @@ impl<'a> ReceiveHalf<'a> {
     pub(crate) fn new(
         receiver: &'a mut dyn RawReceive,
         status: &'a Status,
+        observer: &'a dyn Observer,
         limits: Limits,
     ) -> ReceiveHalf<'a> {
-        ReceiveHalf { receiver, status, limits }
+        ReceiveHalf { receiver, status, observer, limits }
     }
 
     /// As [`Conn::receive`](crate::Conn::receive). It may begin before the matching command is
@@ -117,7 +129,7 @@ impl<'a> ReceiveHalf<'a> {
         self.status.check()?;
         let limit = Limit::after(Some(timeout)).or_sooner(self.limits.overall);
         let begun = self.receiver.poll(limit.at);
-        match self.status.settle(begun, limit)? {
+        match self.settle(begun, limit)? {
             true => self.receive().map(Some),
             false => Ok(None),
         }
@@ -131,8 +143,13 @@ impl<'a> ReceiveHalf<'a> {
     fn receive_within(&mut self, limit: Limit) -> Result<Value> {
         self.status.check()?;
         let received = self.receiver.receive(limit.at);
-        let reply = self.status.settle(received, limit)?;
+        let reply = self.settle(received, limit)?;
+        self.observer.received(&reply);
         self.status.received(reply)
+    }
+
+    fn settle<T>(&self, outcome: Result<T>, limit: Limit) -> Result<T> {
+        self.status.settle(outcome, limit).inspect_err(|error| self.observer.failed(error))
     }
 }
 

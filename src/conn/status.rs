@@ -104,3 +104,24 @@ impl Status {
         }
     }
 }
+
+/// A command on its way into the buffer. If arguments of the user's own panic, half of it may stay
+/// there, so that ends the connection.
+pub(crate) struct HalfSent<'a>(&'a Status);
+
+impl<'a> HalfSent<'a> {
+    pub(crate) fn begin(status: &'a Status) -> HalfSent<'a> {
+        HalfSent(status)
+    }
+
+    /// The whole command is there.
+    pub(crate) fn end(self) {
+        std::mem::forget(self);
+    }
+}
+
+impl Drop for HalfSent<'_> {
+    fn drop(&mut self) {
+        self.0.end(Error::other("the arguments of a command panicked"));
+    }
+}

@@ -1,6 +1,7 @@
 //! RESP over a stream.
 
 use std::io;
+use std::mem;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
@@ -76,6 +77,22 @@ impl RawConn for Wire {
         (&mut self.sender, &mut self.receiver)
     }
 
+    fn halves(&mut self) -> Option<(Box<dyn RawSend>, Box<dyn RawReceive>)> {
+        let sender = Sender { stream: None, buffer: Vec::new(), armed: None };
+        let receiver = Receiver {
+            stream: None,
+            decoder: Decoder::new(Limits::default()),
+            buffer: Vec::new(),
+            start: 0,
+            end: 0,
+            armed: None,
+        };
+        Some((
+            Box::new(mem::replace(&mut self.sender, sender)),
+            Box::new(mem::replace(&mut self.receiver, receiver)),
+        ))
+    }
+
     fn has_unread(&self) -> bool {
         self.receiver.has_unread()
     }
@@ -124,10 +141,10 @@ struct Sender {
 }
 
 impl Sender {
-    fn write_all(&mut self, deadline: Option<Instant>) -> Result<()> {
+    /// Writes the buffer, and counts what is written.
+    fn write_all(&mut self, deadline: Option<Instant>, count: &mut usize) -> Result<()> {
         let stream = self.stream.as_deref().ok_or(Error::ConnClosed)?;
-        let mut rest = &self.buffer[..];
-        while !rest.is_empty() {
+        while let rest @ [_, ..] = &self.buffer[*count..] {
             let left = time_left(deadline, TimeoutKind::Write)?;
             if self.armed != Some(left) {
                 stream.set_write_timeout(left)?;
@@ -135,7 +152,7 @@ impl Sender {
             }
             match stream.write(rest) {
                 Ok(0) => return Err(io::Error::from(io::ErrorKind::WriteZero).into()),
-                Ok(written) => rest = &rest[written..],
+                Ok(written) => *count += written,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 // The next round notices when time is up.
                 Err(error) if is_timeout(&error) && deadline.is_some() => {}
@@ -154,8 +171,13 @@ impl RawSend for Sender {
     }
 
     fn flush(&mut self, deadline: Option<Instant>) -> Result<()> {
-        let written = self.write_all(deadline);
-        self.buffer.clear();
+        let mut count = 0;
+        let written = self.write_all(deadline, &mut count);
+        match written {
+            Ok(()) => self.buffer.clear(),
+            // Whoever can go on later finds the rest.
+            Err(_) => drop(self.buffer.drain(..count)),
+        }
         self.buffer.shrink_to(KEEP);
         written
     }

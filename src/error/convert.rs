@@ -6,17 +6,37 @@ use std::fmt;
 use std::sync::Arc;
 
 /// A reply that does not fit the type asked for. Says what was wanted and what was found, and
-/// which element of a list it was.
+/// which element of a list or which field of a struct it was.
 #[derive(Debug, Clone)]
 pub struct ConvertError(Box<Conversion>);
 
 #[derive(Debug, Clone)]
 struct Conversion {
-    wanted: Cow<'static, str>,
-    found: Cow<'static, str>,
+    problem: Problem,
     /// Outermost last.
-    path: Vec<usize>,
+    path: Vec<Place>,
     cause: Option<Arc<dyn StdError + Send + Sync>>,
+}
+
+#[derive(Debug, Clone)]
+enum Problem {
+    Unfit {
+        wanted: Cow<'static, str>,
+        found: Cow<'static, str>,
+    },
+    /// The words of the type's own code, and what it was given where that is known.
+    #[cfg(feature = "serde")]
+    Refused {
+        why: String,
+        found: Option<String>,
+    },
+}
+
+#[derive(Debug, Clone)]
+enum Place {
+    Element(usize),
+    /// Its name, quoted.
+    Field(String),
 }
 
 impl ConvertError {
@@ -31,11 +51,26 @@ impl ConvertError {
         found: impl Into<Cow<'static, str>>,
     ) -> ConvertError {
         ConvertError(Box::new(Conversion {
-            wanted: wanted.into(),
-            found: found.into(),
+            problem: Problem::Unfit { wanted: wanted.into(), found: found.into() },
             path: Vec::new(),
             cause: None,
         }))
+    }
+
+    /// A reply that the type's own code refused.
+    #[cfg(feature = "serde")]
+    pub(crate) fn refused(why: String) -> ConvertError {
+        let problem = Problem::Refused { why, found: None };
+        ConvertError(Box::new(Conversion { problem, path: Vec::new(), cause: None }))
+    }
+
+    /// Tells what the type's own code was given.
+    #[cfg(feature = "serde")]
+    pub(crate) fn given(mut self, text: impl FnOnce() -> String) -> ConvertError {
+        if let Problem::Refused { found: found @ None, .. } = &mut self.0.problem {
+            *found = Some(text());
+        }
+        self
     }
 
     /// The same, with the error of the parser that refused the text.
@@ -46,23 +81,53 @@ impl ConvertError {
     }
 
     pub(crate) fn in_element(mut self, index: usize) -> ConvertError {
-        self.0.path.push(index);
+        self.0.path.push(Place::Element(index));
+        self
+    }
+
+    pub(crate) fn in_field(mut self, quoted_name: String) -> ConvertError {
+        self.0.path.push(Place::Field(quoted_name));
         self
     }
 }
 
 impl fmt::Display for ConvertError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "expected {}, found {}", self.0.wanted, self.0.found)?;
-        if !self.0.path.is_empty() {
-            f.write_str(" at element ")?;
-            for index in self.0.path.iter().rev() {
-                write!(f, "[{index}]")?;
-            }
+        match &self.0.problem {
+            Problem::Unfit { wanted, found } => write!(f, "expected {wanted}, found {found}")?,
+            #[cfg(feature = "serde")]
+            Problem::Refused { why, found: None } => f.write_str(why)?,
+            #[cfg(feature = "serde")]
+            Problem::Refused { why, found: Some(found) } => write!(f, "{why}, found {found}")?,
         }
+        write_path(f, &self.0.path)?;
         // The cause is the next in the chain, for those who print it.
         Ok(())
     }
+}
+
+/// `in field "rating" of element [2]`; indices next to each other stand outermost first, as in
+/// `at element [7][2]`.
+fn write_path(f: &mut fmt::Formatter<'_>, path: &[Place]) -> fmt::Result {
+    let alike = |a: &Place, b: &Place| matches!((a, b), (Place::Element(_), Place::Element(_)));
+    for (at, places) in path.chunk_by(alike).enumerate() {
+        match (&places[0], at) {
+            (_, 1..) => f.write_str(" of ")?,
+            (Place::Element(_), 0) => f.write_str(" at ")?,
+            (Place::Field(_), 0) => f.write_str(" in ")?,
+        }
+        if let Place::Field(name) = &places[0] {
+            write!(f, "field {name}")?;
+            continue;
+        }
+        f.write_str("element ")?;
+        for place in places.iter().rev() {
+            if let Place::Element(index) = place {
+                write!(f, "[{index}]")?;
+            }
+        }
+    }
+    Ok(())
 }
 
 impl StdError for ConvertError {

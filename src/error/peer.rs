@@ -17,12 +17,20 @@ use super::DialStep;
 pub struct ServerError {
     text: Arc<str>,
     pub(super) step: Option<DialStep>,
+    origin: Option<Arc<Origin>>,
+}
+
+/// What an error of a pipeline or a transaction goes back to.
+#[derive(Debug, PartialEq, Eq, Hash)]
+enum Origin {
+    Command { index: usize, name: Box<str> },
+    Cause(ServerError),
 }
 
 impl ServerError {
     /// An error reply with this text, as a server sends it after the `-`.
     pub fn new(text: impl Into<Arc<str>>) -> ServerError {
-        ServerError { text: text.into(), step: None }
+        ServerError { text: text.into(), step: None, origin: None }
     }
 
     /// The first word: `WRONGTYPE`, `NOAUTH`, `MOVED`, `ERR` …
@@ -39,12 +47,47 @@ impl ServerError {
     pub fn step(&self) -> Option<DialStep> {
         self.step
     }
+
+    /// The command of a pipeline or a transaction that it refused: its place, the first is 0, and
+    /// its name.
+    pub fn command(&self) -> Option<(usize, &str)> {
+        match self.origin.as_deref() {
+            Some(Origin::Command { index, name }) => Some((*index, name)),
+            _ => None,
+        }
+    }
+
+    /// The error that led to this one: for `EXECABORT`, why the first command was not queued.
+    pub fn cause(&self) -> Option<&ServerError> {
+        match self.origin.as_deref() {
+            Some(Origin::Cause(cause)) => Some(cause),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn of_command(mut self, index: usize, name: &str) -> ServerError {
+        self.origin = Some(Arc::new(Origin::Command { index, name: name.into() }));
+        self
+    }
+
+    pub(crate) fn caused_by(mut self, cause: ServerError) -> ServerError {
+        self.origin = Some(Arc::new(Origin::Cause(cause)));
+        self
+    }
 }
 
 impl fmt::Display for ServerError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.step {
-            Some(step) => write!(f, "{step} failed: {}", self.text),
+        if let Some(step) = self.step {
+            write!(f, "{step} failed: ")?;
+        }
+        match self.origin.as_deref() {
+            Some(Origin::Command { index, name }) => {
+                write!(f, "command [{index}] {name}: {}", self.text)
+            }
+            Some(Origin::Cause(cause)) => {
+                write!(f, "{}: {cause}", self.text.strip_suffix('.').unwrap_or(&self.text))
+            }
             None => f.write_str(&self.text),
         }
     }

@@ -130,6 +130,18 @@ impl DerefMut for PooledConn {
     }
 }
 
+impl AsRef<Conn> for PooledConn {
+    fn as_ref(&self) -> &Conn {
+        self
+    }
+}
+
+impl AsMut<Conn> for PooledConn {
+    fn as_mut(&mut self) -> &mut Conn {
+        self
+    }
+}
+
 impl Drop for PooledConn {
     fn drop(&mut self) {
         let Loan::Out { pool, mut member } = self.take() else { return };

@@ -1,6 +1,4 @@
-//! What tests need instead of a server: a stream in memory and a clock set by hand.
-//!
-//! Part of the feature `testing`; meant for `[dev-dependencies]`.
+//! A stream in memory.
 
 use std::collections::VecDeque;
 use std::io;
@@ -9,8 +7,6 @@ use std::time::{Duration, Instant};
 
 use crate::net::stream::{Peek, Stream};
 use crate::sync::{Condvar, Mutex};
-
-pub use crate::pool::clock::ManualClock;
 
 /// A stream whose other end is the test: it reads what the test has put there and keeps what is
 /// written. Clones are the same stream, so that a test can keep one.

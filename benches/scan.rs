@@ -1,0 +1,142 @@
+//! What a struct through serde costs beside a loop written by hand over the same replies.
+//!
+//! `cargo bench --bench scan`
+
+mod support;
+
+use std::hint::black_box;
+use std::time::{Duration, Instant};
+
+use redigo::Value;
+use redigo::scan::{scan_slice, scan_struct};
+use serde::Deserialize;
+use support::{Contender, ROUNDS, compare};
+
+const HASHES: usize = 10_000;
+
+fn main() {
+    println!("{HASHES} hashes of 10 fields; medians of {ROUNDS} rounds in turns, for one hash");
+    let replies = replies();
+    compare(
+        "scan_struct",
+        HASHES,
+        vec![
+            Contender::new("redigo", || {
+                over(&replies, |reply| scan_struct::<Album>(Ok(reply)).expect("an album"))
+            }),
+            Contender::new("by hand", || over(&replies, |reply| by_hand(reply).expect("an album"))),
+        ],
+    );
+    let rows = rows(&replies);
+    let over_rows = |scan: fn(Value) -> redigo::Result<Vec<Album>>| {
+        let rows = Value::Array(rows.clone());
+        time(|| scan(rows).expect("albums"))
+    };
+    compare(
+        "scan_slice",
+        HASHES,
+        vec![
+            Contender::new("redigo", || over_rows(|rows| scan_slice(Ok(rows)))),
+            Contender::new("by hand", || over_rows(rows_by_hand)),
+        ],
+    );
+}
+
+#[derive(Debug, Default, PartialEq, Deserialize)]
+struct Album {
+    title: String,
+    artist: String,
+    label: String,
+    country: String,
+    rating: u8,
+    year: u16,
+    sold: u64,
+    price: f64,
+    in_stock: bool,
+    note: Option<String>,
+}
+
+/// What `HGETALL` answers.
+fn replies() -> Vec<Value> {
+    let replies = (0..HASHES).map(|at| {
+        let fields = [
+            ("title", format!("Earthbound, volume {at}")),
+            ("artist", "The Long Playing Records".to_owned()),
+            ("label", "4AD".to_owned()),
+            ("country", "GB".to_owned()),
+            ("rating", (at % 6).to_string()),
+            ("year", (1960 + at % 60).to_string()),
+            ("sold", (at * 7919).to_string()),
+            ("price", format!("{}.99", at % 40)),
+            ("in_stock", (at % 2).to_string()),
+            ("note", "signed by the artist, with a poster".to_owned()),
+        ];
+        let items = fields.into_iter().flat_map(|(name, value)| [name.into(), value.into()]);
+        Value::Array(items.collect())
+    });
+    replies.collect()
+}
+
+/// The values alone, as `SORT … GET` answers.
+fn rows(replies: &[Value]) -> Vec<Value> {
+    let items = replies.iter().filter_map(Value::as_array);
+    items.flat_map(|items| items.iter().skip(1).step_by(2).cloned()).collect()
+}
+
+/// The loop of those who have no `scan_struct`.
+fn by_hand(reply: Value) -> redigo::Result<Album> {
+    let mut album = Album::default();
+    let mut items = reply.to::<Vec<Value>>()?.into_iter();
+    while let (Some(name), Some(value)) = (items.next(), items.next()) {
+        match name.as_bytes() {
+            Some(b"title") => album.title = value.to()?,
+            Some(b"artist") => album.artist = value.to()?,
+            Some(b"label") => album.label = value.to()?,
+            Some(b"country") => album.country = value.to()?,
+            Some(b"rating") => album.rating = value.to()?,
+            Some(b"year") => album.year = value.to()?,
+            Some(b"sold") => album.sold = value.to()?,
+            Some(b"price") => album.price = value.to()?,
+            Some(b"in_stock") => album.in_stock = value.to()?,
+            Some(b"note") => album.note = value.to()?,
+            _ => {}
+        }
+    }
+    Ok(album)
+}
+
+/// The same for those who have no `scan_slice`.
+fn rows_by_hand(reply: Value) -> redigo::Result<Vec<Album>> {
+    let mut albums = Vec::new();
+    let mut values = reply.to::<Vec<Value>>()?.into_iter();
+    while values.len() > 0 {
+        let mut next = || values.next().unwrap_or(Value::Nil);
+        albums.push(Album {
+            title: next().to()?,
+            artist: next().to()?,
+            label: next().to()?,
+            country: next().to()?,
+            rating: next().to()?,
+            year: next().to()?,
+            sold: next().to()?,
+            price: next().to()?,
+            in_stock: next().to()?,
+            note: next().to()?,
+        });
+    }
+    Ok(albums)
+}
+
+/// The time for all replies. They are used up, so each turn has its own, made beforehand.
+fn over(replies: &[Value], scan: impl Fn(Value) -> Album) -> Duration {
+    let replies = replies.to_vec();
+    time(|| replies.into_iter().map(scan).collect::<Vec<_>>())
+}
+
+fn time<T>(work: impl FnOnce() -> T) -> Duration {
+    let began = Instant::now();
+    let done = black_box(work());
+    let taken = began.elapsed();
+    drop(done);
+    taken
+}

@@ -1,0 +1,119 @@
+//! A listener that asks once in a while whether the server is still there, and that subscribes
+//! again after it was not: `cargo run --example pubsub`.
+//!
+//! Environment: `REDIS_URL`, as `redis://127.0.0.1:6379`; without it a private redis-server is
+//! started, and restarted while the listener runs. `HEALTH_CHECK_MS`, the time between two pings:
+//! 200 if not set; a service would take a minute. The program ends by itself.
+
+#[path = "../tests/support/redis_server.rs"]
+mod redis_server;
+
+use std::error::Error;
+use std::sync::mpsc;
+use std::time::Duration;
+use std::{env, iter, thread};
+
+use redigo::{Context, Dialer, PubSubConn, PubSubEvent};
+use redis_server::RedisServer;
+
+/// How long the server may take to answer a ping.
+const GRACE: Duration = Duration::from_secs(10);
+
+struct Listener<'a> {
+    dialer: &'a Dialer,
+    channels: &'a [&'a str],
+    health_check: Duration,
+}
+
+impl Listener<'_> {
+    /// Listens until the context ends, on as many connections as it takes.
+    fn listen(&self, ctx: &Context, mut on_event: impl FnMut(PubSubEvent) + Send) {
+        while ctx.err().is_none() {
+            if let Err(error) = self.listen_once(ctx, &mut on_event) {
+                println!("lost the server: {error}");
+                // A pause before the next try, unless the context ends.
+                let _ = ctx.done().recv_timeout(Duration::from_millis(100));
+            }
+        }
+    }
+
+    /// Listens until the context ends, or the connection.
+    fn listen_once(
+        &self,
+        ctx: &Context,
+        on_event: &mut (impl FnMut(PubSubEvent) + Send),
+    ) -> redigo::Result<()> {
+        // Every ping is answered, so a longer silence means that the server is gone.
+        let dialer = self.dialer.clone().read_timeout(self.health_check + GRACE);
+        let mut sub = PubSubConn::new(dialer.dial()?);
+        sub.subscribe(self.channels)?;
+
+        let (ctx, stop) = ctx.with_cancel();
+        let (mut sender, mut receiver) = sub.split();
+        thread::scope(|scope| {
+            let receiving = scope.spawn(move || {
+                let outcome = loop {
+                    match receiver.receive() {
+                        Ok(PubSubEvent::Subscription { count: 0, .. }) => break Ok(()),
+                        Ok(event) => on_event(event),
+                        Err(error) => break Err(error),
+                    }
+                };
+                stop.cancel();
+                outcome
+            });
+            // Until the caller cancels, or the other thread, which has lost the connection.
+            let pause = || ctx.done().recv_timeout(self.health_check);
+            while !receiving.is_finished() && pause().is_err_and(|end| end.is_timeout()) {
+                sender.ping("")?;
+            }
+            sender.unsubscribe(())?;
+            receiving.join().expect("on_event has panicked")
+        })
+    }
+}
+
+pub(crate) fn main() -> Result<(), Box<dyn Error>> {
+    let mut private_redis = None;
+    let redis_url = match env::var("REDIS_URL") {
+        Ok(url) => url,
+        Err(_) => private_redis.insert(RedisServer::builder().try_start()?).url(),
+    };
+    let dialer = &Dialer::url(&redis_url)?;
+    let health_check = env::var("HEALTH_CHECK_MS").map_or(Ok(200), |text| text.parse())?;
+    let health_check = Duration::from_millis(health_check);
+    let (ctx, cancel) = &Context::background().with_cancel();
+    let (events, seen) = mpsc::channel();
+    let listener = Listener { dialer, channels: &["news", "sport"], health_check };
+    let seen = iter::from_fn(|| seen.recv_timeout(health_check + GRACE).ok());
+    thread::scope(|scope| {
+        scope.spawn(move || listener.listen(ctx, |event| drop(events.send(event))));
+        let seen = seen.inspect(|event| println!("{event:?}"));
+        let outcome = publish(dialer, private_redis.as_mut(), seen);
+        cancel.cancel();
+        outcome
+    })
+}
+
+/// Gives the listener something to hear, and a server that goes away if that is ours.
+fn publish(
+    dialer: &Dialer,
+    private_redis: Option<&mut RedisServer>,
+    mut seen: impl Iterator<Item = PubSubEvent>,
+) -> Result<(), Box<dyn Error>> {
+    let silence = "the listener hears nothing";
+    let subscribed = |event: &_| matches!(event, PubSubEvent::Subscription { count: 2, .. });
+    let message = |event: &_| matches!(event, PubSubEvent::Message { .. });
+    let pong = |event: &_| matches!(event, PubSubEvent::Pong { .. });
+    seen.find(subscribed).ok_or(silence)?;
+    dialer.dial()?.call("PUBLISH", ("news", "hello"))?;
+    seen.find(message).ok_or(silence)?;
+    seen.find(pong).ok_or(silence)?;
+    if let Some(server) = private_redis {
+        server.restart();
+        seen.find(subscribed).ok_or(silence)?;
+        dialer.dial()?.call("PUBLISH", ("sport", "hello again"))?;
+        seen.find(message).ok_or(silence)?;
+    }
+    Ok(())
+}

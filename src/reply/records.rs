@@ -1,0 +1,243 @@
+//! The replies of a few commands that have a form of their own.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use crate::error::{ConvertError, Result};
+use crate::from_value::{FromValue, element};
+use crate::value::Value;
+
+/// The answer of `GEOPOS`: longitude and latitude in degrees, or `None` for a member that is not
+/// there.
+///
+/// The order is the server's. (redigo's documentation calls the first the latitude; it is not.)
+///
+/// ```
+/// use redigo::{Value, reply};
+///
+/// let palermo = Value::from(vec![Value::from("13.361"), Value::from("38.115")]);
+/// let positions = reply::positions(Ok(Value::from(vec![palermo, Value::Nil])))?;
+/// assert_eq!(positions, [Some((13.361, 38.115)), None]);
+/// # Ok::<(), redigo::Error>(())
+/// ```
+///
+/// # Errors
+/// The error that the call gave, or one of [`Value::to`]; an entry that is not a pair of numbers
+/// is an [`Error::Convert`](crate::Error::Convert).
+#[doc(alias = "Positions")]
+pub fn positions(reply: Result<Value>) -> Result<Vec<Option<(f64, f64)>>> {
+    reply?.to()
+}
+
+/// The answer of `SLOWLOG GET`, the latest entry first.
+///
+/// ```
+/// use std::time::Duration;
+/// use redigo::{Value, reply};
+///
+/// let args = Value::from(vec![Value::from("KEYS"), Value::from("*")]);
+/// let entry = vec![
+///     Value::Int(14),
+///     Value::Int(1_700_000_000),
+///     Value::Int(15_000),
+///     args,
+///     Value::from("127.0.0.1:58217"),
+///     Value::from("reports"),
+/// ];
+/// let logs = reply::slow_logs(Ok(Value::from(vec![Value::from(entry)])))?;
+/// assert_eq!(logs[0].args, ["KEYS", "*"]);
+/// assert_eq!(logs[0].execution_time, Duration::from_millis(15));
+/// # Ok::<(), redigo::Error>(())
+/// ```
+///
+/// # Errors
+/// The error that the call gave, or one of [`Value::to`]; an entry of fewer than four items is an
+/// [`Error::Convert`](crate::Error::Convert).
+#[doc(alias = "SlowLogs")]
+pub fn slow_logs(reply: Result<Value>) -> Result<Vec<SlowLog>> {
+    reply?.to()
+}
+
+/// One entry of the slow log. Also from `conn.query::<Vec<SlowLog>>("SLOWLOG", "GET")`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub struct SlowLog {
+    /// Its number, unique until the server restarts.
+    pub id: i64,
+    /// When the command was processed, to the second.
+    pub time: SystemTime,
+    /// How long that took, to the microsecond.
+    pub execution_time: Duration,
+    /// The command and its arguments, for people to read: the server cuts long ones short, and
+    /// what is not UTF-8 in them stands here as the replacement character.
+    pub args: Vec<String>,
+    /// The client's address and port. Empty when the server does not tell it (before 4.0).
+    pub client_addr: String,
+    /// The client's name. Empty when it has none.
+    pub client_name: String,
+}
+
+impl FromValue for SlowLog {
+    const WANTED: &'static str = "an entry of the slow log";
+
+    fn from_value(value: Value) -> Result<SlowLog> {
+        let mut entry = Entry::new(value, "an entry of four items or more", 4)?;
+        let mut log = SlowLog {
+            id: entry.take()?,
+            time: entry.take_time()?,
+            execution_time: Duration::from_micros(entry.take()?),
+            args: entry.take::<Vec<Lossy>>()?.into_iter().map(|Lossy(arg)| arg).collect(),
+            client_addr: String::new(),
+            client_name: String::new(),
+        };
+        if entry.left() >= 2 {
+            Lossy(log.client_addr) = entry.take()?;
+            Lossy(log.client_name) = entry.take()?;
+        }
+        Ok(log)
+    }
+}
+
+/// The answer of `LATENCY LATEST`: the latest spike of each event.
+///
+/// ```
+/// use std::time::Duration;
+/// use redigo::{Value, reply};
+///
+/// let name = Value::from("command");
+/// let event = vec![name, Value::Int(1_700_000_000), Value::Int(12), Value::Int(40)];
+/// let latencies = reply::latencies(Ok(Value::from(vec![Value::from(event)])))?;
+/// assert_eq!(latencies[0].name, "command");
+/// assert_eq!(latencies[0].max, Duration::from_millis(40));
+/// # Ok::<(), redigo::Error>(())
+/// ```
+///
+/// # Errors
+/// The error that the call gave, or one of [`Value::to`]; an entry of fewer than four items is an
+/// [`Error::Convert`](crate::Error::Convert).
+#[doc(alias = "Latencies")]
+pub fn latencies(reply: Result<Value>) -> Result<Vec<Latency>> {
+    reply?.to()
+}
+
+/// The latency of one event. Also from `conn.query::<Vec<Latency>>("LATENCY", "LATEST")`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub struct Latency {
+    /// The event, such as `command` or `fork`.
+    pub name: String,
+    /// When the latest spike was, to the second.
+    pub time: SystemTime,
+    /// How long the latest spike took, to the millisecond.
+    pub latest: Duration,
+    /// How long the longest one took, to the millisecond.
+    pub max: Duration,
+}
+
+impl FromValue for Latency {
+    const WANTED: &'static str = "an event of the latency monitor";
+
+    fn from_value(value: Value) -> Result<Latency> {
+        // Newer servers add a sum and a count behind these.
+        let mut entry = Entry::new(value, "an entry of four items or more", 4)?;
+        Ok(Latency {
+            name: entry.take::<Lossy>()?.0,
+            time: entry.take_time()?,
+            latest: Duration::from_millis(entry.take()?),
+            max: Duration::from_millis(entry.take()?),
+        })
+    }
+}
+
+/// The answer of `LATENCY HISTORY`: the spikes of one event, the oldest first.
+///
+/// ```
+/// use std::time::Duration;
+/// use redigo::{Value, reply};
+///
+/// let spike = Value::from(vec![Value::Int(1_700_000_000), Value::Int(12)]);
+/// let history = reply::latency_histories(Ok(Value::from(vec![spike])))?;
+/// assert_eq!(history[0].execution_time, Duration::from_millis(12));
+/// # Ok::<(), redigo::Error>(())
+/// ```
+///
+/// # Errors
+/// The error that the call gave, or one of [`Value::to`]; an entry of fewer than two items is an
+/// [`Error::Convert`](crate::Error::Convert).
+#[doc(alias = "LatencyHistories")]
+pub fn latency_histories(reply: Result<Value>) -> Result<Vec<LatencyHistory>> {
+    reply?.to()
+}
+
+/// One spike of an event. Also from
+/// `conn.query::<Vec<LatencyHistory>>("LATENCY", ("HISTORY", "command"))`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub struct LatencyHistory {
+    /// When it was, to the second.
+    pub time: SystemTime,
+    /// How long it took, to the millisecond.
+    pub execution_time: Duration,
+}
+
+impl FromValue for LatencyHistory {
+    const WANTED: &'static str = "a spike of the latency monitor";
+
+    fn from_value(value: Value) -> Result<LatencyHistory> {
+        let mut entry = Entry::new(value, "an entry of two items or more", 2)?;
+        Ok(LatencyHistory {
+            time: entry.take_time()?,
+            execution_time: Duration::from_millis(entry.take()?),
+        })
+    }
+}
+
+/// The items of one entry, of which there are enough.
+struct Entry {
+    items: std::vec::IntoIter<Value>,
+    taken: usize,
+}
+
+impl Entry {
+    fn new(value: Value, wanted: &'static str, at_least: usize) -> Result<Entry> {
+        let items: Vec<Value> = value.to()?;
+        if items.len() < at_least {
+            return Err(ConvertError::new(wanted, format!("length {}", items.len())).into());
+        }
+        Ok(Entry { items: items.into_iter(), taken: 0 })
+    }
+
+    fn take<T: FromValue>(&mut self) -> Result<T> {
+        let index = self.taken;
+        self.taken += 1;
+        element(index, self.items.next().unwrap_or(Value::Nil))
+    }
+
+    /// Seconds since 1970.
+    fn take_time(&mut self) -> Result<SystemTime> {
+        let seconds = self.take()?;
+        UNIX_EPOCH.checked_add(Duration::from_secs(seconds)).ok_or_else(|| {
+            let found = format!("{seconds} seconds since 1970");
+            let error = ConvertError::new("a time that the system can tell", found);
+            error.in_element(self.taken - 1).into()
+        })
+    }
+
+    fn left(&self) -> usize {
+        self.items.len()
+    }
+}
+
+/// Text for people to read.
+struct Lossy(String);
+
+impl FromValue for Lossy {
+    const WANTED: &'static str = String::WANTED;
+
+    fn from_value(value: Value) -> Result<Lossy> {
+        if let list @ Value::Array(_) = value {
+            return Err(ConvertError::new(Self::WANTED, list.kind()).into());
+        }
+        let bytes: Vec<u8> = value.to()?;
+        Ok(Lossy(String::from_utf8_lossy(&bytes).into_owned()))
+    }
+}

@@ -1,0 +1,113 @@
+//! One value: numbers, texts, truth values.
+
+use crate::error::{ConvertError, Result};
+use crate::value::Value;
+
+/// A signed integer: an integer reply, or a bulk string in base 10.
+///
+/// ```
+/// use redigo::{Value, reply};
+///
+/// assert_eq!(reply::int(Ok(Value::Int(42)))?, 42);
+/// assert_eq!(reply::int(Ok(Value::from("-42")))?, -42);
+/// assert!(reply::int(Ok(Value::Nil)).unwrap_err().is_nil());
+/// # Ok::<(), redigo::Error>(())
+/// ```
+///
+/// # Errors
+/// The error that the call gave, or one of [`Value::to`].
+#[doc(alias = "Int")]
+#[doc(alias = "Int64")]
+pub fn int(reply: Result<Value>) -> Result<i64> {
+    reply?.to()
+}
+
+/// An unsigned integer: an integer reply that is not negative, or a bulk string in base 10
+/// without a sign.
+///
+/// ```
+/// use redigo::{Value, reply};
+///
+/// assert_eq!(reply::uint64(Ok(Value::from("18446744073709551615")))?, u64::MAX);
+/// assert!(reply::uint64(Ok(Value::Int(-1))).is_err());
+/// # Ok::<(), redigo::Error>(())
+/// ```
+///
+/// # Errors
+/// The error that the call gave, or one of [`Value::to`].
+#[doc(alias = "Uint64")]
+pub fn uint64(reply: Result<Value>) -> Result<u64> {
+    reply?.to()
+}
+
+/// A floating-point number: a bulk string, or an integer reply (which redigo refuses).
+///
+/// ```
+/// use redigo::{Value, reply};
+///
+/// assert_eq!(reply::float64(Ok(Value::from("3.0e3")))?, 3000.0);
+/// assert_eq!(reply::float64(Ok(Value::from("-inf")))?, f64::NEG_INFINITY);
+/// # Ok::<(), redigo::Error>(())
+/// ```
+///
+/// # Errors
+/// The error that the call gave, or one of [`Value::to`].
+#[doc(alias = "Float64")]
+pub fn float64(reply: Result<Value>) -> Result<f64> {
+    reply?.to()
+}
+
+/// A text: a bulk or simple string of UTF-8. For a string of other bytes there is [`bytes`].
+///
+/// ```
+/// use redigo::{Value, reply};
+///
+/// assert_eq!(reply::string(Ok(Value::from("hello")))?, "hello");
+/// assert_eq!(reply::string(Ok(Value::simple("OK")))?, "OK");
+/// # Ok::<(), redigo::Error>(())
+/// ```
+///
+/// # Errors
+/// The error that the call gave, or one of [`Value::to`].
+#[doc(alias = "String")]
+pub fn string(reply: Result<Value>) -> Result<String> {
+    reply?.to()
+}
+
+/// The bytes of a bulk or simple string.
+///
+/// ```
+/// use redigo::{Value, reply};
+///
+/// assert_eq!(reply::bytes(Ok(Value::from(&b"\xff\x00"[..])))?, b"\xff\x00");
+/// # Ok::<(), redigo::Error>(())
+/// ```
+///
+/// # Errors
+/// The error that the call gave, or one of [`Value::to`]; a list is an error here, even one of
+/// numbers.
+#[doc(alias = "Bytes")]
+pub fn bytes(reply: Result<Value>) -> Result<Vec<u8>> {
+    match reply? {
+        list @ Value::Array(_) => Err(ConvertError::new("a string", list.kind()).into()),
+        other => other.to(),
+    }
+}
+
+/// A truth value: an integer reply other than 0, or one of the bulk strings
+/// `1 t T TRUE true True` and `0 f F FALSE false False`.
+///
+/// ```
+/// use redigo::{Value, reply};
+///
+/// assert!(reply::bool(Ok(Value::Int(1)))?);
+/// assert!(!reply::bool(Ok(Value::from("false")))?);
+/// # Ok::<(), redigo::Error>(())
+/// ```
+///
+/// # Errors
+/// The error that the call gave, or one of [`Value::to`].
+#[doc(alias = "Bool")]
+pub fn bool(reply: Result<Value>) -> Result<bool> {
+    reply?.to()
+}

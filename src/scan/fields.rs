@@ -1,0 +1,165 @@
+//! Names and values, for structs and maps.
+
+use std::borrow::Cow;
+use std::slice;
+
+use serde::de::{DeserializeSeed, Deserializer, MapAccess, Visitor};
+
+use super::de::{Item, unlike};
+use super::failure::Failure;
+use super::forward::forward_to_item;
+use super::retype::Hints;
+use crate::value::Value;
+
+/// Where the names of values are.
+#[derive(Debug)]
+pub(super) enum Names<'de> {
+    /// Each before its value.
+    InTheReply,
+    Given(slice::Iter<'de, &'de str>),
+}
+
+/// Shows a struct or map its names and values. Values that are nil are left out.
+pub(super) fn visit_fields<'de, V: Visitor<'de>>(
+    items: impl ExactSizeIterator<Item = Cow<'de, Value>>,
+    names: Names<'de>,
+    hints: Option<&'de Hints>,
+    visitor: V,
+) -> Result<V::Value, Failure> {
+    if matches!(names, Names::InTheReply) && items.len() % 2 != 0 {
+        return Err(Failure::unfit("a list of even length", format!("length {}", items.len())));
+    }
+    let mut fields = Fields {
+        items,
+        names,
+        hints,
+        taken: 0,
+        name: Cow::Borrowed(&[]),
+        value: None,
+        skipped: Vec::new(),
+    };
+    let shown = visitor.visit_map(&mut fields);
+    // A visitor may stop early; what it left behind is not the next one's.
+    fields.items.by_ref().for_each(drop);
+    shown.map_err(|error| error.nil_among(&fields.skipped))
+}
+
+struct Fields<'de, I> {
+    items: I,
+    names: Names<'de>,
+    hints: Option<&'de Hints>,
+    /// How many items were taken.
+    taken: usize,
+    name: Cow<'de, [u8]>,
+    value: Option<Cow<'de, Value>>,
+    /// The names of those that were nil.
+    skipped: Vec<Cow<'de, [u8]>>,
+}
+
+impl<'de, I: ExactSizeIterator<Item = Cow<'de, Value>>> Fields<'de, I> {
+    fn next_item(&mut self) -> Option<Cow<'de, Value>> {
+        self.taken += 1;
+        self.items.next()
+    }
+
+    /// Moves on to the next field that has a value.
+    fn advance(&mut self) -> Result<bool, Failure> {
+        loop {
+            let name = match &mut self.names {
+                Names::Given(names) => match names.next() {
+                    Some(name) => Ok(Cow::Borrowed(name.as_bytes())),
+                    None => return Ok(false),
+                },
+                Names::InTheReply => match self.next_item() {
+                    Some(name) => name_of(name).map_err(|error| error.at_element(self.taken - 1)),
+                    None => return Ok(false),
+                },
+            };
+            match (self.next_item(), name) {
+                (None, _) => return Ok(false),
+                // Before the name is looked at, as in redigo.
+                (Some(value), name) if value.is_nil() => self.skipped.extend(name),
+                (Some(value), name) => {
+                    self.name = name?;
+                    self.value = Some(value);
+                    return Ok(true);
+                }
+            }
+        }
+    }
+}
+
+impl<'de, I: ExactSizeIterator<Item = Cow<'de, Value>>> MapAccess<'de> for Fields<'de, I> {
+    type Error = Failure;
+
+    fn next_key_seed<K: DeserializeSeed<'de>>(
+        &mut self,
+        seed: K,
+    ) -> Result<Option<K::Value>, Failure> {
+        if !self.advance()? {
+            return Ok(None);
+        }
+        let key = seed.deserialize(Name(&self.name));
+        key.map(Some).map_err(|error| match self.names {
+            Names::InTheReply => error.at_element(self.taken - 2),
+            Names::Given(_) => error,
+        })
+    }
+
+    fn next_value_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<T::Value, Failure> {
+        let value = self.value.take().unwrap_or(Cow::Owned(Value::Nil));
+        let known = self.hints.filter(|hints| !hints.is_empty());
+        let number = known.and_then(|hints| hints.number(&self.name, &value));
+        let item = Item { value, hints: self.hints, number };
+        seed.deserialize(item).map_err(|error| error.in_field(&self.name))
+    }
+
+    fn size_hint(&self) -> Option<usize> {
+        match &self.names {
+            Names::InTheReply => Some(self.items.len() / 2),
+            Names::Given(names) => Some(names.len()),
+        }
+    }
+}
+
+#[inline]
+fn name_of(value: Cow<'_, Value>) -> Result<Cow<'_, [u8]>, Failure> {
+    match value {
+        Cow::Borrowed(Value::Bulk(name)) => Ok(Cow::Borrowed(name)),
+        Cow::Borrowed(Value::Simple(name)) => Ok(Cow::Borrowed(name)),
+        Cow::Owned(Value::Bulk(name)) => Ok(Cow::Owned(name)),
+        Cow::Owned(Value::Simple(name)) => Ok(name),
+        other => Err(unlike("a field name", &other)),
+    }
+}
+
+/// The name of a field, or the key of a map.
+struct Name<'a>(&'a [u8]);
+
+impl Name<'_> {
+    fn item<'de>(&self) -> Result<Item<'de>, Failure> {
+        Ok(Item::owned(Value::Bulk(self.0.to_vec())))
+    }
+}
+
+impl<'de> Deserializer<'de> for Name<'_> {
+    type Error = Failure;
+
+    /// What a struct asks for: nothing is copied.
+    fn deserialize_identifier<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Failure> {
+        match std::str::from_utf8(self.0) {
+            Ok(name) => visitor.visit_str(name),
+            Err(_) => visitor.visit_bytes(self.0),
+        }
+    }
+
+    forward_to_item! {
+        deserialize_any deserialize_bool deserialize_i8 deserialize_i16 deserialize_i32
+        deserialize_i64 deserialize_i128 deserialize_u8 deserialize_u16 deserialize_u32
+        deserialize_u64 deserialize_u128 deserialize_f32 deserialize_f64 deserialize_char
+        deserialize_str deserialize_string deserialize_bytes deserialize_byte_buf
+        deserialize_option deserialize_unit deserialize_unit_struct deserialize_newtype_struct
+        deserialize_seq deserialize_tuple deserialize_tuple_struct deserialize_map
+        deserialize_struct deserialize_enum deserialize_ignored_any
+    }
+}

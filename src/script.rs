@@ -1,0 +1,301 @@
+//! Lua scripts that are sent once and then called by their hash.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::args::{ArgWriter, ToArgs};
+use crate::conn::conn::Conn;
+use crate::conn::limit::Limits;
+use crate::context::Context;
+use crate::error::{Error, Result};
+use crate::from_value::FromValue;
+use crate::value::Value;
+
+/// A Lua script.
+///
+/// [`call`](Script::call) sends the hash alone (`EVALSHA`), and the whole script (`EVAL`) only
+/// when the server answers that it does not know it, which happens once a server.
+///
+/// A script is made once and used by all threads; clones share the source.
+///
+/// ```
+/// use std::sync::LazyLock;
+/// use redigo::Script;
+///
+/// /// Takes the member with the lowest score out of a sorted set.
+/// static ZPOP: LazyLock<Script> = LazyLock::new(|| {
+///     Script::new(
+///         1,
+///         r"
+///         local r = redis.call('ZRANGE', KEYS[1], 0, 0)
+///         if r[1] then redis.call('ZREM', KEYS[1], r[1]) end
+///         return r[1]
+///         ",
+///     )
+/// });
+///
+/// # use redigo::{Dialer, testing::MemoryStream};
+/// # let server = MemoryStream::new("-NOSCRIPT No matching script.\r\n$3\r\nred\r\n$-1\r\n");
+/// # let mut conn = Dialer::tcp(":6379").wrap(server);
+/// let first: Option<String> = ZPOP.query(&mut conn, "zset")?;
+/// assert_eq!(first.as_deref(), Some("red"));
+/// # assert!(ZPOP.query::<Option<String>>(&mut conn, "zset")?.is_none());
+/// # Ok::<(), redigo::Error>(())
+/// ```
+#[derive(Clone)]
+pub struct Script {
+    source: Arc<str>,
+    hash: Arc<str>,
+    /// How many of the arguments are keys; the caller says so where it is not known.
+    keys: Option<usize>,
+    read_only: bool,
+}
+
+impl Script {
+    /// A script of which the first arguments, this many, are keys.
+    ///
+    /// ```
+    /// # use redigo::{Dialer, testing::MemoryStream, Error, Script};
+    /// # let mut conn = Dialer::tcp(":6379").wrap(MemoryStream::new(":12\r\n"));
+    /// let add = Script::new(1, "return redis.call('INCRBY', KEYS[1], ARGV[1])");
+    /// let sum: i64 = add.query(&mut conn, ("counter", 2))?; // 1 key, then the rest
+    /// assert_eq!(sum, 12);
+    /// # Ok::<(), Error>(())
+    /// ```
+    #[doc(alias = "NewScript")]
+    pub fn new(keys: usize, source: impl Into<Arc<str>>) -> Script {
+        Script::with(Some(keys), source.into())
+    }
+
+    /// A script with another number of keys in each call: the caller gives the number as the
+    /// first argument, before the keys.
+    ///
+    /// ```
+    /// # use redigo::{Dialer, testing::MemoryStream, Error, Script};
+    /// # let mut conn = Dialer::tcp(":6379").wrap(MemoryStream::new(":2\r\n"));
+    /// let count = Script::variadic("return #KEYS");
+    /// assert_eq!(count.query::<i64>(&mut conn, (2, "a", "b", "not a key"))?, 2);
+    /// # Ok::<(), Error>(())
+    /// ```
+    #[doc(alias = "NewScript")]
+    pub fn variadic(source: impl Into<Arc<str>>) -> Script {
+        Script::with(None, source.into())
+    }
+
+    fn with(keys: Option<usize>, source: Arc<str>) -> Script {
+        let hash = sha1_smol::Sha1::from(&*source).digest().to_string().into();
+        Script { source, hash, keys, read_only: false }
+    }
+
+    /// The same script, called with `EVALSHA_RO` and `EVAL_RO`: it may only read, and replicas
+    /// run it too. For Redis 7.0 and later.
+    ///
+    /// ```
+    /// # use redigo::{Dialer, testing::MemoryStream, Error, Script};
+    /// # let server = MemoryStream::new(":3\r\n");
+    /// # let mut conn = Dialer::tcp(":6379").wrap(server.clone());
+    /// let length = Script::new(1, "return redis.call('LLEN', KEYS[1])").read_only();
+    /// assert_eq!(length.query::<u64>(&mut conn, "queue")?, 3);
+    /// # assert!(server.written().starts_with(b"*4\r\n$10\r\nEVALSHA_RO\r\n"));
+    /// # Ok::<(), Error>(())
+    /// ```
+    #[must_use]
+    pub fn read_only(mut self) -> Script {
+        self.read_only = true;
+        self
+    }
+
+    /// The SHA-1 of the source in hexadecimal, by which the server knows the script.
+    ///
+    /// ```
+    /// let script = redigo::Script::new(0, "return 1");
+    /// assert_eq!(script.hash(), "e0e1f9fabfc9d4800c877a703b823ac0578ff8db");
+    /// ```
+    #[doc(alias = "Hash")]
+    pub fn hash(&self) -> &str {
+        &self.hash
+    }
+
+    /// Runs the script: by its hash, or with its source when the server does not know it.
+    ///
+    /// As with [`Conn::call`], replies that are pending are received first, and the first error
+    /// among them is the error. Only the script's own reply decides whether the source is sent.
+    ///
+    /// In an open `MULTI` the server answers `QUEUED` and knows only later that it has no such
+    /// script: queue [`eval_args`](Script::eval_args) there.
+    ///
+    /// # Errors
+    /// [`Error::Server`] for an error that the script raises or returns; any fatal error ends the
+    /// connection.
+    ///
+    /// ```
+    /// # use redigo::{Dialer, testing::MemoryStream, Error, Script};
+    /// # let mut conn = Dialer::tcp(":6379").wrap(MemoryStream::new("+PONG\r\n-ERR my fault\r\n"));
+    /// let pong = Script::new(0, "return redis.call('PING')").call(&mut conn, ())?;
+    /// assert_eq!(pong.as_str(), Some("PONG"));
+    /// let fails = Script::new(0, "return redis.error_reply('ERR my fault')");
+    /// assert_eq!(fails.call(&mut conn, ()).unwrap_err().to_string(), "ERR my fault");
+    /// # Ok::<(), Error>(())
+    /// ```
+    #[doc(alias = "Do")]
+    pub fn call(&self, conn: &mut Conn, args: impl ToArgs) -> Result<Value> {
+        let limits = conn.limits();
+        self.exchange(conn, &args, &limits)
+    }
+
+    /// As [`call`](Script::call), with the reply as a type of the caller's choice.
+    ///
+    /// # Errors
+    /// As [`call`](Script::call), and those of [`Value::to`], which are not fatal.
+    #[doc(alias = "Do")]
+    pub fn query<T: FromValue>(&self, conn: &mut Conn, args: impl ToArgs) -> Result<T> {
+        self.call(conn, args)?.to()
+    }
+
+    /// As [`call`](Script::call), all within this time from now instead of the connection's own
+    /// read timeout. `None` waits as long as it takes; zero is over at once.
+    ///
+    /// # Errors
+    /// As [`call`](Script::call). A timeout is fatal, as any.
+    #[doc(alias = "DoWithTimeout")]
+    pub fn call_timeout(
+        &self,
+        conn: &mut Conn,
+        timeout: impl Into<Option<Duration>>,
+        args: impl ToArgs,
+    ) -> Result<Value> {
+        let limits = conn.limits_within(timeout.into());
+        self.exchange(conn, &args, &limits)
+    }
+
+    /// As [`call`](Script::call), but no longer than the context lasts.
+    ///
+    /// # Errors
+    /// As [`call`](Script::call), and the end of the context as for [`Conn::call_context`].
+    #[doc(alias = "DoContext")]
+    pub fn call_context(&self, ctx: &Context, conn: &mut Conn, args: impl ToArgs) -> Result<Value> {
+        conn.within(ctx, |conn| self.call(conn, args))
+    }
+
+    /// Queues the script with its source, as [`Conn::send`] queues a command.
+    ///
+    /// # Errors
+    /// As [`Conn::send`].
+    ///
+    /// ```
+    /// # use redigo::{Dialer, testing::MemoryStream, Error, Script};
+    /// # let mut conn = Dialer::tcp(":6379").wrap(MemoryStream::new("$1\r\nx\r\n$1\r\nx\r\n"));
+    /// let echo = Script::new(0, "return ARGV[1]");
+    /// echo.send(&mut conn, "x")?;
+    /// echo.send_hash(&mut conn, "x")?; // the server knows it by then
+    /// conn.flush()?;
+    /// assert_eq!(conn.receive()?.as_str(), Some("x"));
+    /// assert_eq!(conn.receive()?.as_str(), Some("x"));
+    /// # Ok::<(), Error>(())
+    /// ```
+    #[doc(alias = "Send")]
+    pub fn send(&self, conn: &mut Conn, args: impl ToArgs) -> Result<()> {
+        conn.send(self.eval(), self.eval_args(args))
+    }
+
+    /// Queues the script by its hash. If the server does not know it, the reply is the error
+    /// `NOSCRIPT`; [`load`](Script::load) it before.
+    ///
+    /// # Errors
+    /// As [`Conn::send`].
+    #[doc(alias = "SendHash")]
+    pub fn send_hash(&self, conn: &mut Conn, args: impl ToArgs) -> Result<()> {
+        conn.send(self.evalsha(), self.evalsha_args(args))
+    }
+
+    /// Has the server learn the script without running it.
+    ///
+    /// # Errors
+    /// As [`Conn::call`]: an error reply when the script does not compile.
+    ///
+    /// ```
+    /// # use redigo::{Dialer, testing::MemoryStream, Error, Script};
+    /// # let server = MemoryStream::new("$40\r\ne0e1f9fabfc9d4800c877a703b823ac0578ff8db\r\n");
+    /// # let mut conn = Dialer::tcp(":6379").wrap(server);
+    /// Script::new(0, "return 1").load(&mut conn)?;
+    /// # Ok::<(), Error>(())
+    /// ```
+    #[doc(alias = "Load")]
+    pub fn load(&self, conn: &mut Conn) -> Result<()> {
+        conn.query("SCRIPT", ("LOAD", &self.source))
+    }
+
+    /// The arguments of an `EVAL` that runs the script with these arguments: for a
+    /// [`Pipeline`](crate::Pipeline) or a [`Transaction`](crate::Transaction).
+    ///
+    /// ```
+    /// # use redigo::{Dialer, testing::MemoryStream, Error, Script};
+    /// # let mut conn = Dialer::tcp(":6379").wrap(MemoryStream::new("+OK\r\n:3\r\n"));
+    /// let add = Script::new(1, "return redis.call('INCRBY', KEYS[1], ARGV[1])");
+    /// let ((), sum): ((), i64) = conn
+    ///     .pipeline()
+    ///     .cmd("SET", ("counter", 1))
+    ///     .cmd("EVAL", add.eval_args(("counter", 2)))
+    ///     .query()?;
+    /// assert_eq!(sum, 3);
+    /// # Ok::<(), Error>(())
+    /// ```
+    pub fn eval_args<A: ToArgs>(&self, args: A) -> impl ToArgs {
+        Invocation { script: &self.source, keys: self.keys, args }
+    }
+
+    /// As [`eval_args`](Script::eval_args), for an `EVALSHA`.
+    pub fn evalsha_args<A: ToArgs>(&self, args: A) -> impl ToArgs {
+        Invocation { script: &self.hash, keys: self.keys, args }
+    }
+
+    fn exchange(&self, conn: &mut Conn, args: &dyn ToArgs, limits: &Limits) -> Result<Value> {
+        let by_hash = self.evalsha_args(args);
+        let (earlier, mut reply) = conn.exchange_apart(self.evalsha(), &by_hash, limits)?;
+        if is_unknown(&reply) {
+            (_, reply) = conn.exchange_apart(self.eval(), &self.eval_args(args), limits)?;
+        }
+        match (earlier, reply) {
+            (Some(error), _) | (None, Value::Error(error)) => Err(Error::Server(error)),
+            (None, reply) => Ok(reply),
+        }
+    }
+
+    fn eval(&self) -> &'static str {
+        if self.read_only { "EVAL_RO" } else { "EVAL" }
+    }
+
+    pub(crate) fn evalsha(&self) -> &'static str {
+        if self.read_only { "EVALSHA_RO" } else { "EVALSHA" }
+    }
+}
+
+impl fmt::Debug for Script {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The hash stands for the source, which may be long.
+        f.debug_struct("Script")
+            .field("hash", &self.hash)
+            .field("keys", &self.keys)
+            .field("read_only", &self.read_only)
+            .finish_non_exhaustive()
+    }
+}
+
+fn is_unknown(reply: &Value) -> bool {
+    matches!(reply, Value::Error(error) if error.message().starts_with("NOSCRIPT "))
+}
+
+/// The source or the hash, the number of keys if it is fixed, and the caller's arguments.
+struct Invocation<'a, A> {
+    script: &'a str,
+    keys: Option<usize>,
+    args: A,
+}
+
+impl<A: ToArgs> ToArgs for Invocation<'_, A> {
+    fn write_args(&self, out: &mut ArgWriter<'_>) {
+        (self.script, self.keys).write_args(out);
+        self.args.write_args(out);
+    }
+}

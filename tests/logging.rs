@@ -1,0 +1,339 @@
+//! The log of a connection: section 2.14 of the conformance matrix, for which redigo has no tests.
+
+#[path = "support/redis_server.rs"]
+mod redis_server;
+
+use std::cell::{Cell, RefCell};
+use std::io;
+use std::sync::Once;
+use std::time::Duration;
+
+use log::{Level, LevelFilter, Log, Metadata, Record};
+use redigo::testing::{ScriptedServer, message, subscription};
+use redigo::{
+    ArgWriter, Context, Dialer, Pool, TimeoutKind, ToArgs, Value, logging, logging_filtered,
+};
+use redis_server::RedisServer;
+
+/// Keeps the lines of each thread apart, and listens only where the test says so.
+struct Capture;
+
+thread_local! {
+    static LISTENS: Cell<bool> = const { Cell::new(false) };
+    static LINES: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
+}
+
+impl Log for Capture {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        metadata.target() == "redigo::commands" && metadata.level() == Level::Debug && LISTENS.get()
+    }
+
+    fn log(&self, record: &Record<'_>) {
+        if self.enabled(record.metadata()) {
+            LINES.with_borrow_mut(|lines| lines.push(record.args().to_string()));
+        }
+    }
+
+    fn flush(&self) {}
+}
+
+fn listen() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        log::set_logger(&Capture).unwrap();
+        log::set_max_level(LevelFilter::Trace);
+    });
+    LISTENS.set(true);
+}
+
+/// What has been logged since the last time.
+fn lines() -> Vec<String> {
+    LINES.take()
+}
+
+#[test]
+fn a_line_for_every_command_with_its_reply() {
+    listen();
+    let server = ScriptedServer::new();
+    server.expect("SET", ("k", 1)).ok();
+    server.expect("GET", "none");
+    server.expect("INCR", "k").error("ERR no");
+    server.expect("MGET", ["a", "b"]).reply(Value::from(vec![Value::from("x"), Value::Nil]));
+    server.expect("DBSIZE", ()).reply(7);
+    let mut conn = logging(server.conn(), "web");
+    conn.call("SET", ("k", 1)).unwrap();
+    conn.call("GET", "none").unwrap();
+    conn.call("INCR", "k").unwrap_err();
+    conn.call("MGET", ["a", "b"]).unwrap();
+    conn.call("DBSIZE", ()).unwrap();
+    conn.call("", ()).unwrap();
+    conn.close().unwrap();
+    let expected = [
+        r#"web.SET("k", "1") -> "OK""#,
+        r#"web.GET("none") -> nil"#,
+        r#"web.INCR("k") -> error: ERR no"#,
+        r#"web.MGET("a", "b") -> ["x", nil]"#,
+        "web.DBSIZE() -> 7",
+        "web.Close()",
+    ];
+    assert_eq!(lines(), expected);
+}
+
+#[test]
+fn an_empty_prefix_prints_nothing() {
+    listen();
+    let server = ScriptedServer::new();
+    server.expect("PING", ()).reply(Value::simple("PONG"));
+    logging(server.conn(), "").call("PING", ()).unwrap();
+    assert_eq!(lines(), [r#"PING() -> "PONG""#, "Close()"]);
+}
+
+#[test]
+fn replies_of_a_pipeline_find_their_commands() {
+    listen();
+    let server = ScriptedServer::new();
+    server.expect("SET", ("a", 1)).ok();
+    server.expect("BAD", ()).error("ERR no");
+    server.expect("GET", "a").reply("1");
+    server.expect("PING", ()).reply("PONG");
+    let mut conn = logging(server.conn(), "p");
+    conn.send("SET", ("a", 1)).unwrap();
+    conn.send("BAD", ()).unwrap();
+    conn.flush().unwrap();
+    assert!(lines().is_empty(), "a line is written when the reply comes");
+    conn.receive().unwrap();
+    conn.send("GET", "a").unwrap();
+    conn.call("PING", ()).unwrap_err();
+    assert_eq!(
+        lines(),
+        [
+            r#"p.SET("a", "1") -> "OK""#,
+            "p.BAD() -> error: ERR no",
+            r#"p.GET("a") -> "1""#,
+            r#"p.PING() -> "PONG""#,
+        ]
+    );
+    // Never flushed, so never answered.
+    conn.send("GET", "b").unwrap();
+    drop(conn);
+    assert_eq!(lines(), [r#"p.GET("b") -> (not received)"#, "p.Close()"]);
+}
+
+#[test]
+fn what_answers_no_command_is_a_receive() {
+    listen();
+    let server = ScriptedServer::new();
+    server
+        .expect("SUBSCRIBE", ["a", "b"])
+        .reply(subscription("subscribe", "a", 1))
+        .then_push(subscription("subscribe", "b", 2));
+    // A message that overtakes the answer to the UNSUBSCRIBE does not become that answer.
+    server.expect("UNSUBSCRIBE", ()).reply(message("a", "late")).then_push(subscription(
+        "unsubscribe",
+        "a",
+        1,
+    ));
+    let mut conn = logging(server.conn(), "p");
+    conn.call("SUBSCRIBE", ["a", "b"]).unwrap();
+    conn.receive().unwrap();
+    conn.send("UNSUBSCRIBE", ()).unwrap();
+    conn.flush().unwrap();
+    conn.receive().unwrap();
+    conn.receive_timeout(Duration::from_secs(1)).unwrap();
+    assert_eq!(
+        lines(),
+        [
+            r#"p.SUBSCRIBE("a", "b") -> ["subscribe", "a", 1]"#,
+            r#"p.Receive() -> ["subscribe", "b", 2]"#,
+            r#"p.Receive() -> ["message", "a", "late"]"#,
+            r#"p.UNSUBSCRIBE() -> ["unsubscribe", "a", 1]"#,
+        ]
+    );
+}
+
+#[test]
+fn failures_are_told_once() {
+    listen();
+    let server = ScriptedServer::new();
+    server.expect("GET", "a").timeout();
+    let mut conn = logging(server.conn(), "p");
+    conn.call("GET", "a").unwrap_err();
+    conn.call("GET", "b").unwrap_err();
+    drop(conn);
+    assert_eq!(lines(), [r#"p.GET("a") -> failed: timed out waiting for a reply"#, "p.Close()"]);
+
+    server.fail_flush(io::Error::other("broken"));
+    let mut conn = logging(server.conn(), "p");
+    conn.call("SET", ("k", 1)).unwrap_err();
+    assert_eq!(lines(), [r#"p.SET("k", "1") -> failed: broken"#]);
+
+    let mut conn = logging(server.conn(), "p");
+    conn.receive().unwrap_err();
+    assert_eq!(lines(), ["p.Receive() -> failed: the scripted server closed the connection"]);
+}
+
+#[test]
+fn the_filter_is_asked_by_name() {
+    listen();
+    let server = ScriptedServer::unordered();
+    server.expect_any("GET").reply("x").any_times();
+    server.expect_any("PING").reply("PONG").any_times();
+    server.push("pushed");
+    let mut conn =
+        logging_filtered(server.conn(), "p", |command| command == "PING" || command.is_empty());
+    conn.send("PING", ()).unwrap();
+    conn.send("GET", "k").unwrap();
+    conn.call("ping", ()).unwrap();
+    conn.receive().unwrap();
+    // Close is told whatever the filter says.
+    drop(conn);
+    assert_eq!(lines(), [r#"p.GET("k") -> "x""#, r#"p.ping() -> "PONG""#, "p.Close()"]);
+}
+
+#[test]
+fn long_values_are_cut_after_32() {
+    listen();
+    let server = ScriptedServer::unordered();
+    server.expect_any("SET").reply("y".repeat(33));
+    server.expect_any("KEYS").reply_list(vec![1; 33]);
+    let mut conn = logging(server.conn(), "");
+    conn.call("SET", ("k", "x".repeat(1000))).unwrap();
+    conn.call("KEYS", "*").unwrap();
+    let lines = lines();
+    let (x, y) = ("x".repeat(32), "y".repeat(32));
+    assert_eq!(lines[0], format!("SET(\"k\", \"{x}\"...) -> \"{y}\"..."));
+    assert_eq!(lines[1], format!("KEYS(\"*\") -> [{}...]", "1, ".repeat(32)));
+}
+
+#[test]
+fn no_secret_is_logged() {
+    listen();
+    let secret = "hunter2";
+    let server = ScriptedServer::unordered();
+    for command in ["AUTH", "hello", "Config", "ACL", "MIGRATE", "SENTINEL"] {
+        server.expect_any(command).reply_map([("requirepass", secret)]).any_times();
+    }
+    let mut conn = logging(server.conn(), "p");
+    let commands: &[(&str, &dyn ToArgs)] = &[
+        ("AUTH", &secret),
+        ("hello", &(3, "AUTH", "default", secret)),
+        ("Config", &("set", "RequirePass", secret)),
+        ("Config", &("SET", "port", 1, "masterauth", secret)),
+        ("ACL", &("SETUSER", "ada", format!(">{secret}"))),
+        ("MIGRATE", &("h", 1, "k", 0, 5, "AUTH", secret)),
+        ("MIGRATE", &("h", 1, "", 0, 5, "auth2", "u", secret, "KEYS", "k")),
+        ("SENTINEL", &("SET", "main", "auth-pass", secret)),
+    ];
+    for (command, args) in commands {
+        conn.call(command, *args).unwrap();
+        let line = lines().remove(0);
+        let (sent, _) = line.split_once(" -> ").unwrap();
+        assert!(!sent.contains(secret) && sent.contains("***"), "{sent}");
+    }
+    for args in [&("GET", "requirepass"), &("get", "*"), &("GET", "m[a]sterauth")] {
+        conn.call("Config", args).unwrap();
+        let line = lines().remove(0);
+        assert!(line.ends_with("-> ***"), "{line}");
+    }
+}
+
+#[test]
+fn nothing_is_formatted_while_the_level_is_off() {
+    /// An argument that counts how often it is written out.
+    struct Counting<'a>(&'a Cell<usize>);
+
+    impl ToArgs for Counting<'_> {
+        fn write_args(&self, out: &mut ArgWriter<'_>) {
+            self.0.set(self.0.get() + 1);
+            out.bytes(b"x");
+        }
+    }
+
+    listen();
+    let server = ScriptedServer::new();
+    server.expect("GET", "x").reply("1").reply("2").reply("3");
+    let mut conn = logging(server.conn(), "p");
+    let written = Cell::new(0);
+    LISTENS.set(false);
+    conn.call("GET", Counting(&written)).unwrap();
+    assert_eq!(written.get(), 1, "only for the server");
+    // Switched on between a command and its reply: the line of the next is right all the same.
+    conn.send("GET", Counting(&written)).unwrap();
+    LISTENS.set(true);
+    conn.call("GET", Counting(&written)).unwrap();
+    assert_eq!(written.get(), 4);
+    assert_eq!(lines(), [r#"p.GET("x") -> "3""#]);
+}
+
+#[test]
+fn logging_twice_logs_twice() {
+    listen();
+    let server = ScriptedServer::new();
+    server.expect("PING", ()).reply(1);
+    let mut conn = logging(logging(server.conn(), "inner"), "outer");
+    conn.call("PING", ()).unwrap();
+    assert_eq!(lines(), ["inner.PING() -> 1", "outer.PING() -> 1"]);
+}
+
+#[test]
+fn both_halves_are_logged() {
+    listen();
+    let server = ScriptedServer::new();
+    server.expect("PING", ()).reply("PONG");
+    server.push("pushed");
+    let mut conn = logging(server.conn(), "p");
+    let (mut sender, mut receiver) = conn.split();
+    sender.send("PING", ()).unwrap();
+    sender.flush().unwrap();
+    receiver.receive().unwrap();
+    receiver.poll(Duration::ZERO).unwrap();
+    receiver.receive().unwrap_err();
+    assert_eq!(
+        lines(),
+        [
+            r#"p.PING() -> "PONG""#,
+            r#"p.Receive() -> "pushed""#,
+            "p.Receive() -> failed: the scripted server closed the connection",
+        ]
+    );
+}
+
+#[test]
+fn timeouts_contexts_state_and_error_are_those_of_the_connection() {
+    listen();
+    let server = RedisServer::shared();
+    let dialer =
+        Dialer::url(server.url()).unwrap().read_timeout(Duration::from_millis(20)).database(3);
+    let mut conn = logging(dialer.dial().unwrap(), "p");
+    let late = conn.call("BLPOP", ("logging:none", 0)).unwrap_err();
+    assert_eq!(late.timeout_kind(), Some(TimeoutKind::Read));
+    assert!(conn.err().unwrap().is_timeout());
+    assert_eq!(conn.call("PING", ()).unwrap_err().timeout_kind(), Some(TimeoutKind::Read));
+    // An error of before is there as well.
+    let mut again = logging(conn, "again");
+    assert!(again.call("PING", ()).unwrap_err().is_timeout());
+
+    let mut conn = logging(dialer.dial().unwrap(), "p");
+    let ctx = Context::background().with_timeout(Duration::from_millis(1));
+    let late = conn.call_context(&ctx, "BLPOP", ("logging:none", 0)).unwrap_err();
+    assert_eq!(late.timeout_kind(), Some(TimeoutKind::Context));
+    lines();
+
+    // A pool still undoes what was done to it, and the log shows how.
+    let pool =
+        Pool::builder_with(move |ctx| Ok(logging(dialer.dial_context(ctx)?, "p"))).build().unwrap();
+    let mut conn = pool.acquire().unwrap();
+    conn.call("SELECT", 5).unwrap();
+    conn.call("WATCH", "k").unwrap();
+    conn.close().unwrap();
+    assert_eq!(pool.idle_count(), 1);
+    assert_eq!(
+        lines(),
+        [
+            r#"p.SELECT("5") -> "OK""#,
+            r#"p.WATCH("k") -> "OK""#,
+            r#"p.UNWATCH() -> "OK""#,
+            r#"p.SELECT("3") -> "OK""#,
+        ]
+    );
+}
