@@ -28,9 +28,11 @@ test: ## all checks: format, lints, docs, packaging, and the tests on a private 
 matrix: ## which test shows which row of redigo's behaviour
 	$(CARGO) test --quiet --test matrix -- --nocapture
 
-bench: setup ## the measurements: borrowing from the pool, one round trip
+bench: setup ## the measurements: the pool, one round trip, scanning, the mux
 	$(CARGO) bench --bench checkout
 	$(CARGO) bench --bench roundtrip
+	$(CARGO) bench --bench scan
+	$(CARGO) bench --bench mux
 
 fmt: ## format the sources
 	$(CARGO) fmt --all

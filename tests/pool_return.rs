@@ -229,13 +229,17 @@ fn what_comes_back_after_the_pool_was_closed_is_closed() {
 
 /// Rule 12 for the user's code that is a connection: its place is free, whatever it does.
 #[test]
-fn a_connection_that_panics_while_it_is_cleaned_is_lost_and_its_place_is_free() {
+fn a_connection_that_panics_while_it_is_given_back_is_lost_and_its_place_is_free() {
     let dialer = FakeDialer::new();
     let pool = dialer.pool().max_idle(1).max_active(1).build().unwrap();
-    let mut conn = pool.get();
-    conn.call("MULTI", ()).unwrap();
-    conn.call("TRAP", ()).unwrap();
-    let _ = catch_unwind(AssertUnwindSafe(|| conn.close()));
-    assert_eq!((dialer.open(), pool.active_count()), (0, 0));
+    for give_back in [|conn: PooledConn| drop(conn.close()), |conn| drop(conn)] {
+        for before in ["PING", "MULTI"] {
+            let mut conn = pool.acquire().unwrap();
+            conn.call(before, ()).unwrap();
+            conn.call("TRAP", ()).unwrap();
+            let _ = catch_unwind(AssertUnwindSafe(|| give_back(conn)));
+            assert_eq!((dialer.open(), pool.active_count()), (0, 0));
+        }
+    }
     pool.acquire().unwrap();
 }

@@ -84,6 +84,19 @@ fn another_database() {
 }
 
 #[test]
+fn a_way_home_that_was_not_taken() {
+    leaves_no_trace(live::dialer().client_name("home"), |conn| {
+        let home = client_info(conn)["db"].clone();
+        conn.call("SELECT", 0).unwrap();
+        conn.call("CLIENT", ("SETNAME", "other")).unwrap();
+        conn.call("MULTI", ()).unwrap();
+        conn.call("SELECT", &home).unwrap();
+        conn.call("CLIENT", ("SETNAME", "home")).unwrap();
+        conn.call("DISCARD", ()).unwrap();
+    });
+}
+
+#[test]
 fn another_name() {
     let renamed = |conn: &mut Conn| drop(conn.call("CLIENT", ("SETNAME", "other")).unwrap());
     leaves_no_trace(live::dialer().client_name("home"), renamed);

@@ -1,6 +1,6 @@
 //! Maps, and the replies of commands that have a form of their own.
 //!
-//! The rows with an R number are those of redigo's tests, as `reference/redigo.md` lists them.
+//! The rows with an R number are those of redigo's tests (commit 57c8b99).
 
 #[path = "support/redis_server.rs"]
 mod redis_server;

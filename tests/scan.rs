@@ -1,6 +1,6 @@
 //! Replies as structs, lists and tuples of one's own, through serde.
 //!
-//! The rows with an R number are those of redigo's scan tests, as `reference/redigo.md` lists them.
+//! The rows with an R number are those of redigo's scan tests (commit 57c8b99).
 
 #[path = "support/redis_server.rs"]
 mod redis_server;

@@ -1,6 +1,6 @@
 //! Structs, maps and slices as arguments, through serde.
 //!
-//! The rows with an R number are those of redigo's TestArgs, as `reference/redigo.md` lists them.
+//! The rows with an R number are those of redigo's TestArgs (commit 57c8b99).
 
 #[path = "support/redis_server.rs"]
 mod redis_server;

@@ -8,7 +8,7 @@ use std::sync::{Arc, Barrier};
 use std::time::{Duration, Instant};
 
 /// How many turns each contender gets.
-pub(crate) const ROUNDS: usize = 21;
+pub(crate) const ROUNDS: usize = 31;
 
 /// One way to do the work, and what its turns took.
 pub(crate) struct Contender<'a> {

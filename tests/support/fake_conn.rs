@@ -2,7 +2,8 @@
 //!
 //! A fake answers at once: `PING` with PONG, `ECHO` with its argument, `CLIENT ID` with the number of the
 //! dial that made it (from 1 on), anything else with OK. Three commands are made up:
-//! `ERR text` breaks the connection, `SILENT` is never answered, and after `TRAP` the next command panics.
+//! `ERR text` breaks the connection, `SILENT` is never answered, and after `TRAP` whatever is done
+//! with the connection panics.
 
 // Included with #[path] by several tests, none of which uses all of it.
 #![allow(dead_code)]
@@ -209,6 +210,11 @@ impl RawConn for FakeConn {
         (&mut self.sender, &mut self.receiver)
     }
 
+    fn has_unread(&self) -> bool {
+        self.sender.spring_trap();
+        false
+    }
+
     fn shutdown_handle(&self) -> ShutdownHandle {
         self.shutdown.clone()
     }
@@ -251,12 +257,18 @@ struct FakeSender {
     is_trapped: bool,
 }
 
-impl RawSend for FakeSender {
-    fn send(&mut self, command: &str, args: &dyn ToArgs, _: Option<Instant>) -> Result<()> {
-        lock(&self.dialer.0.commands).push(command.to_owned());
+impl FakeSender {
+    fn spring_trap(&self) {
         if self.is_trapped {
             resume_unwind(Box::new("a trap in the connection"));
         }
+    }
+}
+
+impl RawSend for FakeSender {
+    fn send(&mut self, command: &str, args: &dyn ToArgs, _: Option<Instant>) -> Result<()> {
+        lock(&self.dialer.0.commands).push(command.to_owned());
+        self.spring_trap();
         let args = Args::new().args(args);
         let first = args.iter().next().unwrap_or_default();
         match command {

@@ -6,7 +6,7 @@
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Sender};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
@@ -151,7 +151,9 @@ pub(crate) struct FullUnixQueue {
 
 impl FullUnixQueue {
     pub(crate) fn new() -> FullUnixQueue {
-        let name = format!("redigo-full-queue-{}.sock", std::process::id());
+        static NEXT: AtomicUsize = AtomicUsize::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("redigo-full-{}-{number}.sock", std::process::id());
         let path = std::env::temp_dir().join(name);
         let sockets = fill_queue(Domain::UNIX, &SockAddr::unix(&path).unwrap());
         FullUnixQueue { path, _sockets: sockets }

@@ -7,6 +7,7 @@
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
 
 use redigo::{Conn, Dialer};
 
@@ -26,7 +27,8 @@ pub(crate) fn dialer() -> Dialer {
     static NEXT: AtomicI64 = AtomicI64::new(1);
     let database = NEXT.fetch_add(1, Ordering::Relaxed);
     assert!(database < DATABASES, "more databases are needed");
-    Dialer::tcp(server().addr()).database(database)
+    // A reply that never comes is to fail the test, not to stop it.
+    Dialer::tcp(server().addr()).database(database).read_timeout(Duration::from_secs(30))
 }
 
 /// A connection to a database that nobody else uses.
