@@ -33,7 +33,9 @@ pub(crate) fn connect(path: &Path, ctx: &Context) -> Result<UnixStream> {
         if left.is_zero() {
             return Err(Error::Timeout(TimeoutKind::Connect));
         }
-        socket.set_write_timeout(Some(left.min(SLICE))).map_err(place)?;
+        // A timeout below a microsecond would be none at all to the system.
+        let slice = left.clamp(Duration::from_millis(1), SLICE);
+        socket.set_write_timeout(Some(slice)).map_err(place)?;
         match socket.connect(&address) {
             Ok(()) => break,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
