@@ -111,9 +111,11 @@ impl Session {
     }
 
     fn mark(&mut self, dirt: Dirt, is_there: bool) {
-        match is_there {
-            true => self.add(dirt),
-            false => self.clear(dirt),
+        if is_there {
+            self.add(dirt);
+        } else if !self.dirt.has(Dirt::MULTI) {
+            // A way home that is queued in a transaction may never be taken.
+            self.clear(dirt);
         }
     }
 }
