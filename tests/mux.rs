@@ -511,6 +511,19 @@ fn a_writer_whose_time_is_over_leaves_the_rest_to_another() {
 }
 
 #[test]
+fn flushing_writes_ones_own_commands_behind_what_others_have_left() {
+    let stream = Counting::new(false);
+    let mux = stream.mux();
+    mux.call_timeout(Duration::from_millis(10), "ECHO", "left").unwrap_err();
+    stream.open();
+    let mut conn = mux.get();
+    conn.send("ECHO", "own").unwrap();
+    conn.flush().unwrap();
+    let written = String::from_utf8(stream.0.stream.written()).unwrap();
+    assert!(written.find("left") < written.find("own"), "{written:?}");
+}
+
+#[test]
 fn a_command_that_was_written_in_part_is_finished_by_the_next() {
     let server = RedisServer::start();
     let mux = Mux::new(dialer(&server));
