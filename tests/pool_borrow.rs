@@ -15,7 +15,8 @@ mod threads;
 mod wait;
 
 use fake_conn::{FakeDialer, Verdict, number};
-use threads::{join_all, start};
+use threads::{join, join_all, start};
+use wait::{PATIENCE, promptly, wait_until};
 
 /// What a borrow test was given and what it found.
 #[derive(Debug, Clone, Default)]
@@ -133,7 +134,7 @@ fn r136_r137_a_cancelled_context_is_refused_before_any_test() {
     let pool = options.build().unwrap();
     let (ctx, cancel) = Context::background().with_cancel();
     for _ in 0..2 {
-        let mut conn = pool.get_context(&ctx).unwrap();
+        let mut conn = promptly("a dial", || pool.get_context(&ctx).unwrap());
         ping(&mut conn).unwrap();
         conn.close().unwrap();
     }
@@ -223,7 +224,7 @@ fn a_panic_in_the_dial_function_is_an_error_that_says_so() {
     let dialer = FakeDialer::new();
     let pool = dialer.pool().max_active(1).build().unwrap();
     dialer.set(Verdict::Panic);
-    for get in [Pool::acquire, |pool: &Pool| pool.get_timeout(wait::PATIENCE)] {
+    for get in [Pool::acquire, |pool: &Pool| pool.get_timeout(PATIENCE)] {
         let error = get(&pool).unwrap_err();
         assert_eq!(error.to_string(), "the dial function panicked: a trap in the dial function");
         assert_eq!(pool.active_count(), 0);
@@ -286,7 +287,7 @@ fn user_code_may_use_the_pool_itself() {
     let pool = options.build().unwrap();
     *pool_of_pool.lock().unwrap() = Some(pool.clone());
     drop(pool.get());
-    wait::promptly("a test that looks at its pool", || drop(pool.get()));
+    promptly("a test that looks at its pool", || drop(pool.get()));
     dialer.check(&pool, (1, 1, 0));
     *pool_of_pool.lock().unwrap() = None;
 }
@@ -298,7 +299,7 @@ fn the_time_of_the_caller_covers_the_test() {
         dialer.pool().max_idle(1).test_on_borrow(|conn, _| conn.call("SILENT", ()).map(drop));
     let pool = options.build().unwrap();
     drop(pool.get());
-    let error = wait::promptly("a test without an answer", || {
+    let error = promptly("a test without an answer", || {
         pool.get_timeout(Duration::from_millis(20)).unwrap_err()
     });
     assert_eq!(error.timeout_kind(), Some(TimeoutKind::PoolWait));
@@ -315,9 +316,9 @@ fn cancelling_ends_a_test_that_waits() {
     drop(pool.get());
     let (ctx, cancel) = Context::background().with_cancel();
     let caller = start(&pool, move |pool| pool.get_context(&ctx).map(drop));
-    wait::wait_until("the test waits", || dialer.commands() == ["SILENT"]);
+    wait_until("the test waits", || dialer.commands() == ["SILENT"]);
     cancel.cancel();
-    assert!(threads::join(caller).unwrap_err().is_canceled());
+    assert!(join(caller).unwrap_err().is_canceled());
     dialer.check(&pool, (1, 0, 0));
     assert_eq!((pool.stats().closed_test, pool.stats().wait_cancels), (1, 1));
 }

@@ -7,8 +7,11 @@ use redigo::{Dialer, Error, Pool, PoolBuilder};
 
 #[path = "support/fake_conn.rs"]
 mod fake_conn;
+#[path = "support/wait.rs"]
+mod wait;
 
 use fake_conn::FakeDialer;
+use wait::{PATIENCE, promptly};
 
 #[track_caller]
 fn is_refused(options: impl FnOnce(PoolBuilder) -> PoolBuilder, named: &[&str]) {
@@ -92,8 +95,9 @@ fn zero_is_no_limit() {
 fn with_a_maximum_a_wait_timeout_implies_waiting() {
     let dialer = FakeDialer::new();
     let pool = dialer.pool().max_active(1).wait_timeout(Duration::from_millis(1)).build().unwrap();
-    let conn = pool.get_timeout(Duration::from_secs(10)).unwrap();
-    assert!(matches!(pool.acquire(), Err(Error::PoolTimeout(_))));
+    let conn = pool.get_timeout(PATIENCE).unwrap();
+    let refused = promptly("a bounded get", || pool.acquire().unwrap_err());
+    assert!(matches!(refused, Error::PoolTimeout(_)));
     drop(conn);
 }
 
