@@ -141,14 +141,18 @@ impl Shared {
         let conn = &mut member.conn;
         let ask =
             |conn: &mut Conn| tests.iter().try_for_each(|test| test(&patience.ctx, conn, returned));
-        let asked = catch_unwind(AssertUnwindSafe(|| match patience.ctx.is_bounded() {
-            true => conn.bounded_by(&patience.ctx, ask),
-            false => ask(conn),
+        // The connection may be of the user's making too, so it is looked at in here as well.
+        let asked = catch_unwind(AssertUnwindSafe(|| {
+            match patience.ctx.is_bounded() {
+                true => conn.bounded_by(&patience.ctx, ask)?,
+                false => ask(conn)?,
+            }
+            Ok(conn.is_clean())
         }));
         let asked = asked.unwrap_or_else(|panic| Err(Error::panicked("the borrow test", &*panic)));
         match asked {
-            Ok(()) if conn.is_clean() => return Ok(member),
-            Ok(()) => {
+            Ok(true) => return Ok(member),
+            Ok(false) => {
                 log::debug!(target: "redigo::pool", "the borrow test left a connection unclean")
             }
             Err(error) => {

@@ -38,16 +38,16 @@ pub struct PoolStats {
     pub dialing: usize,
     /// Callers that are waiting for a connection.
     pub waiting: usize,
-    /// Callers that had to wait because the pool was at its maximum, and whose wait ended with
-    /// a connection or the closing of the pool.
+    /// Callers that had to wait because the pool was at its maximum, and whose wait ended before
+    /// their patience did: with a connection, a failed dial or the closing of the pool.
     #[doc(alias = "WaitCount")]
     pub wait_count: u64,
     /// How long these waited, all together.
     #[doc(alias = "WaitDuration")]
     pub wait_duration: Duration,
-    /// Callers whose time to wait was over first.
+    /// Callers whose time to wait was over first, or when they came.
     pub wait_timeouts: u64,
-    /// Callers that were cancelled while they waited.
+    /// Callers that were cancelled while they waited, or before.
     pub wait_cancels: u64,
     /// Callers that were refused because the pool was at its maximum.
     pub exhausted: u64,
