@@ -74,10 +74,9 @@ fn connect_to(
             let _ = socket.shutdown(Shutdown::Both);
         }
     })?;
-    let connected = match timeout {
-        Some(timeout) => socket.connect_timeout(&address.into(), timeout),
-        None => socket.connect(&address.into()),
-    };
+    // Without a limit too: a plain connect that begins after the socket was shut down would wait,
+    // where this one sees it.
+    let connected = socket.connect_timeout(&address.into(), timeout.unwrap_or(Duration::MAX));
     drop(cut);
     if ctx.is_canceled() {
         return Err(Error::Canceled);
