@@ -21,7 +21,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use load::{Client, Route, Sample, USERS_PER_CLIENT};
-use redigo::{Pool, PoolStats};
+use redigo::{CloseReason, Pool, PoolStats};
 use redis_server::RedisServer;
 use report::Outage;
 
@@ -174,8 +174,8 @@ fn print_pool(stats: &PoolStats) {
     let (open, idle, in_use) = (stats.open, stats.idle, stats.in_use);
     println!("pool       open {open} of at most {most}, idle {idle}, in use {in_use}");
 
-    let (dials, errors) = (stats.dials, stats.dial_errors);
-    let (broken, failed) = (stats.closed_broken, stats.closed_test);
+    let (dials, errors) = (stats.dialed.total(), stats.dial_errors);
+    let (broken, failed) = (stats.closed.of(CloseReason::Io), stats.closed.of(CloseReason::Health));
     println!(
         "           {dials} dialled, {errors} dials failed; closed: {broken} broken in use, {failed} failed their test"
     );

@@ -12,7 +12,7 @@ mod report;
 
 pub use convert::ConvertError;
 pub use peer::{ProtocolError, ServerError};
-pub use report::PoolReport;
+pub use report::{Borrow, PoolReport};
 
 /// What nearly every function of this crate returns.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -53,9 +53,15 @@ pub enum Error {
         /// How many times it was tried.
         attempts: u32,
     },
-    /// The pool is at `max_active` and was not told to wait.
+    /// The pool is at `max_active` and was not told to wait, or as many wait as may.
     #[doc(alias = "ErrPoolExhausted")]
     PoolExhausted(Arc<PoolReport>),
+    /// So many dials of the pool have failed in a row that it makes no more for now. The report has
+    /// the last one's error.
+    BreakerOpen(Arc<PoolReport>),
+    /// The caller would wait for ever: all connections of the pool are held by threads that wait for
+    /// another, its own among them.
+    PoolDeadlock(Arc<PoolReport>),
     /// The time to wait for a connection of the pool passed.
     PoolTimeout(Arc<PoolReport>),
     /// The pool is closed.
@@ -117,6 +123,17 @@ impl Error {
         matches!(self, Error::PoolExhausted(_))
     }
 
+    /// What the pool looked like, when it was a pool that refused.
+    pub fn pool_report(&self) -> Option<&PoolReport> {
+        match self {
+            Error::PoolExhausted(report)
+            | Error::BreakerOpen(report)
+            | Error::PoolDeadlock(report)
+            | Error::PoolTimeout(report) => Some(report),
+            _ => None,
+        }
+    }
+
     /// True for the errors after which a connection is of no more use: I/O, timeouts,
     /// cancellation, broken protocol. A server's error reply, a nil or a reply of another type
     /// than expected are not fatal.
@@ -132,6 +149,8 @@ impl Error {
             | Error::Convert(_)
             | Error::TransactionAborted { .. }
             | Error::PoolExhausted(_)
+            | Error::BreakerOpen(_)
+            | Error::PoolDeadlock(_)
             | Error::PoolTimeout(_)
             | Error::PoolClosed
             | Error::InvalidUrl(_)
@@ -208,6 +227,15 @@ impl fmt::Display for Error {
                 write!(f, "the transaction was aborted {attempts} {times}: a watched key changed")
             }
             Error::PoolExhausted(report) => write!(f, "connection pool exhausted: {report}"),
+            Error::BreakerOpen(report) => {
+                write!(f, "dialing has failed too often, so the pool does not dial now: {report}")
+            }
+            Error::PoolDeadlock(report) => {
+                write!(
+                    f,
+                    "waiting for a connection would never end, every one is held by a thread that waits too: {report}"
+                )
+            }
             Error::PoolTimeout(report) => {
                 write!(f, "no connection from the pool in {:.1?}: {report}", report.waited)
             }
@@ -228,10 +256,7 @@ impl StdError for Error {
             Error::Io(error) => error.source(),
             Error::Other(error) => error.source(),
             Error::Convert(error) => error.source(),
-            Error::PoolExhausted(report) | Error::PoolTimeout(report) => {
-                report.last_dial_error.as_ref().map(|error| error as _)
-            }
-            _ => None,
+            _ => self.pool_report()?.last_dial_error.as_ref().map(|error| error as _),
         }
     }
 }

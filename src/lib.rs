@@ -69,7 +69,8 @@ pub use conn::transaction::Transaction;
 pub use context::{CancelHandle, Context};
 pub use dial::dialer::{Address, Dialer};
 pub use error::{
-    ConvertError, DialStep, Error, PoolReport, ProtocolError, Result, ServerError, TimeoutKind,
+    Borrow, ConvertError, DialStep, Error, PoolReport, ProtocolError, Result, ServerError,
+    TimeoutKind,
 };
 pub use from_value::FromValue;
 pub use logging::{logging, logging_filtered};
@@ -78,10 +79,13 @@ pub use mux::mux::Mux;
 pub use mux::stats::MuxStats;
 pub use net::stream::{Peek, ShutdownHandle, Stream};
 pub use pool::check;
+pub use pool::closing::CloseReport;
 pub use pool::config::PoolBuilder;
+pub use pool::histogram::Histogram;
 pub use pool::pool::Pool;
 pub use pool::pooled::PooledConn;
-pub use pool::stats::PoolStats;
+pub use pool::reason::{CloseCounts, CloseReason};
+pub use pool::stats::{DialCounts, PoolStats};
 pub use pubsub::conn::PubSubConn;
 pub use pubsub::event::{PubSubEvent, SubscriptionKind};
 pub use pubsub::split::{PubSubReceiver, PubSubSender};

@@ -10,7 +10,7 @@
 use std::time::{Duration, Instant};
 
 use redigo::testing::ManualClock;
-use redigo::{Error, Pool, PooledConn};
+use redigo::{CloseReason, Error, Pool, PooledConn};
 
 #[path = "support/fake_conn.rs"]
 mod fake_conn;
@@ -68,7 +68,7 @@ fn r110_to_r115_the_one_idle_for_longest_is_closed_first() {
         conn.close().unwrap();
         assert_eq!((dialer.closed(), pool.idle_count()), (closed.to_vec(), 3));
     }
-    assert_eq!(pool.stats().closed_max_idle, 3);
+    assert_eq!(pool.stats().closed.of(CloseReason::Overflow), 3);
     assert_eq!(numbers([pool.get(), pool.get(), pool.get()]), [6, 5, 4]);
 }
 
@@ -95,7 +95,7 @@ fn r118_r119_more_in_use_than_are_kept() {
         }
     }
     dialer.check(&pool, (12, 2, 0));
-    assert_eq!(pool.stats().closed_max_idle, 10);
+    assert_eq!(pool.stats().closed.of(CloseReason::Overflow), 10);
     pool.close();
     dialer.check(&pool, (12, 0, 0));
 }
@@ -111,7 +111,7 @@ fn r120_a_broken_connection_does_not_come_back() {
         assert_eq!(conn.close().unwrap_err().to_string(), "EOF");
         dialer.check(&pool, (round, 0, 0));
     }
-    assert_eq!(pool.stats().closed_broken, 2);
+    assert_eq!(pool.stats().closed.of(CloseReason::Io), 2);
 }
 
 #[test]
@@ -144,7 +144,7 @@ fn r127_r128_idle_for_longer_than_the_timeout() {
     clock.advance(timeout + Duration::from_nanos(1));
     use_once(&pool);
     dialer.check(&pool, (2, 1, 0));
-    assert_eq!(pool.stats().closed_idle_timeout, 1);
+    assert_eq!(pool.stats().closed.of(CloseReason::IdleTimeout), 1);
 }
 
 #[test]
@@ -160,7 +160,7 @@ fn r129_r130_as_old_as_the_lifetime() {
     clock.advance(Duration::from_nanos(2));
     use_once(&pool);
     dialer.check(&pool, (2, 1, 0));
-    assert_eq!(pool.stats().closed_lifetime, 1);
+    assert_eq!(pool.stats().closed.of(CloseReason::Lifetime), 1);
 }
 
 #[test]
@@ -174,7 +174,7 @@ fn one_in_use_may_grow_as_old_as_it_likes() {
     dialer.check(&pool, (1, 1, 1));
     conn.close().unwrap();
     dialer.check(&pool, (1, 0, 0));
-    assert_eq!(pool.stats().closed_lifetime, 1);
+    assert_eq!(pool.stats().closed.of(CloseReason::Lifetime), 1);
 }
 
 #[test]
@@ -194,13 +194,13 @@ fn prune_closes_what_is_too_old_and_says_how_many() {
     later(49);
     assert_eq!(pool.prune(), 0);
     later(1);
-    assert_eq!((pool.prune(), pool.stats().closed_lifetime), (2, 2));
+    assert_eq!((pool.prune(), pool.stats().closed.of(CloseReason::Lifetime)), (2, 2));
     dialer.check(&pool, (3, 1, 1));
     c.close().unwrap();
     later(60);
     assert_eq!(pool.prune(), 0);
     later(1);
-    assert_eq!((pool.prune(), pool.stats().closed_idle_timeout), (1, 1));
+    assert_eq!((pool.prune(), pool.stats().closed.of(CloseReason::IdleTimeout)), (1, 1));
     dialer.check(&pool, (3, 0, 0));
 }
 
@@ -279,7 +279,7 @@ fn r169_a_warm_pool_gives_and_takes_without_a_dial() {
     }
     dialer.check(&pool, (1, 1, 0));
     let stats = pool.stats();
-    assert_eq!((stats.hits, stats.misses, stats.dials), (300, 1, 1));
+    assert_eq!((stats.hits, stats.misses, stats.dialed.total()), (300, 1, 1));
 }
 
 #[test]
@@ -302,7 +302,10 @@ fn get_never_fails_and_the_error_is_in_the_connection() {
     assert_eq!(pool.acquire().err().map(|error| error.to_string()), told);
     dialer.check(&pool, (5, 0, 0));
     let stats = pool.stats();
-    assert_eq!((stats.dials, stats.dial_errors, stats.discarded), (0, 5, 0));
+    assert_eq!(
+        (stats.dialed.total(), stats.dial_errors, stats.closed.of(CloseReason::Discarded)),
+        (0, 5, 0)
+    );
 
     dialer.set(Verdict::Connect);
     use_once(&pool);
@@ -324,8 +327,15 @@ fn every_connection_is_accounted_for() {
     assert_eq!(stats.max_active, Some(4));
     assert_eq!((stats.open, stats.idle, stats.in_use, stats.dialing), (1, 1, 0, 0));
     assert_eq!((stats.hits, stats.misses, stats.exhausted), (1, 4, 1));
-    assert_eq!((stats.dials, stats.dial_errors, stats.late_dials), (4, 0, 0));
-    assert_eq!((stats.closed_max_idle, stats.closed_broken, stats.discarded), (1, 1, 1));
+    assert_eq!((stats.dialed.total(), stats.dial_errors, stats.late_dials), (4, 0, 0));
+    assert_eq!(
+        (
+            stats.closed.of(CloseReason::Overflow),
+            stats.closed.of(CloseReason::Io),
+            stats.closed.of(CloseReason::Discarded)
+        ),
+        (1, 1, 1)
+    );
     dialer.check(&pool, (4, 1, 0));
 }
 

@@ -5,7 +5,9 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use redigo::testing::ManualClock;
-use redigo::{Conn, Context, Error, Pool, PoolBuilder, PooledConn, Result, TimeoutKind, check};
+use redigo::{
+    CloseReason, Conn, Context, Error, Pool, PoolBuilder, PooledConn, Result, TimeoutKind, check,
+};
 
 #[path = "support/fake_conn.rs"]
 mod fake_conn;
@@ -76,7 +78,7 @@ fn r132_a_test_that_fails_each_time() {
         options.test_on_borrow(move |_, last_used| log.add(last_used, fails()))
     });
     dialer.check(&pool, (10, 1, 0));
-    assert_eq!((log.errors().len(), pool.stats().closed_test), (9, 9));
+    assert_eq!((log.errors().len(), pool.stats().closed.of(CloseReason::Health)), (9, 9));
 }
 
 #[test]
@@ -193,7 +195,11 @@ fn a_caller_is_a_hit_or_a_miss_once() {
     drop(conns);
     let (first, second) = (pool.get(), pool.get());
     let stats = pool.stats();
-    assert_eq!((stats.hits, stats.misses, stats.closed_test), (1, 4, 2), "of five callers");
+    assert_eq!(
+        (stats.hits, stats.misses, stats.closed.of(CloseReason::Health)),
+        (1, 4, 2),
+        "of five callers"
+    );
     drop((first, second));
 }
 
@@ -204,7 +210,7 @@ fn a_test_may_not_leave_anything_behind() {
     let pool = options.build().unwrap();
     drop(pool.get());
     assert_eq!(number(&mut pool.get()), 2);
-    assert_eq!(pool.stats().closed_test, 1);
+    assert_eq!(pool.stats().closed.of(CloseReason::Health), 1);
 }
 
 #[test]
@@ -216,7 +222,7 @@ fn a_panic_in_a_test_is_a_failed_test() {
         pool.acquire().unwrap().close().unwrap();
         dialer.check(&pool, (dialed, 1, 0));
     }
-    assert_eq!(pool.stats().closed_test, 2);
+    assert_eq!(pool.stats().closed.of(CloseReason::Health), 2);
 }
 
 #[test]
@@ -304,7 +310,7 @@ fn the_time_of_the_caller_covers_the_test() {
     });
     assert_eq!(error.timeout_kind(), Some(TimeoutKind::PoolWait));
     dialer.check(&pool, (1, 0, 0));
-    assert_eq!((pool.stats().closed_test, pool.stats().wait_timeouts), (1, 1));
+    assert_eq!((pool.stats().closed.of(CloseReason::Health), pool.stats().wait_timeouts), (1, 1));
 }
 
 #[test]
@@ -320,7 +326,7 @@ fn cancelling_ends_a_test_that_waits() {
     cancel.cancel();
     assert!(join(caller).unwrap_err().is_canceled());
     dialer.check(&pool, (1, 0, 0));
-    assert_eq!((pool.stats().closed_test, pool.stats().wait_cancels), (1, 1));
+    assert_eq!((pool.stats().closed.of(CloseReason::Health), pool.stats().wait_cancels), (1, 1));
 }
 
 /// "Zero takes what is idle": a look at the socket takes no time.

@@ -6,7 +6,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
-use redigo::{Error, Pool, PooledConn, TimeoutKind};
+use redigo::{CloseReason, Error, Pool, PooledConn, TimeoutKind};
 
 #[path = "support/fake_conn.rs"]
 mod fake_conn;
@@ -54,7 +54,7 @@ fn r144_a_monitor_is_not_lent_again() {
     conn.send("MONITOR", ()).unwrap();
     conn.close().unwrap();
     dialer.check(&pool, (1, 0, 0));
-    assert_eq!(pool.stats().closed_broken, 1);
+    assert_eq!(pool.stats().closed.of(CloseReason::State), 1);
 }
 
 #[test]
@@ -122,7 +122,7 @@ fn a_reply_that_does_not_come_costs_the_connection_and_a_bounded_time() {
     let error = promptly("giving back", || conn.close()).unwrap_err();
     assert_eq!(error.timeout_kind(), Some(TimeoutKind::Read));
     dialer.check(&pool, (1, 0, 0));
-    assert_eq!(pool.stats().closed_broken, 1);
+    assert_eq!(pool.stats().closed.of(CloseReason::Io), 1);
 }
 
 #[test]
@@ -150,7 +150,7 @@ fn dropping_a_clean_connection_gives_it_back_without_a_word() {
     drop(pool.get());
     dialer.check(&pool, (1, 1, 0));
     assert!(dialer.commands().is_empty());
-    assert_eq!(pool.stats().discarded, 0);
+    assert_eq!(pool.stats().closed.of(CloseReason::Discarded), 0);
 }
 
 #[test]
@@ -170,8 +170,10 @@ fn dropping_a_connection_that_is_not_clean_closes_it_without_a_word() {
         let said = dialer.commands();
         drop(conn);
         dialer.check(&pool, (closed + 1, 0, 0));
-        assert_eq!((dialer.commands(), pool.stats().closed_broken), (said, closed as u64 + 1));
+        assert_eq!((dialer.commands(), pool.stats().closed.total()), (said, closed as u64 + 1));
     }
+    let closed = pool.stats().closed;
+    assert_eq!((closed.of(CloseReason::State), closed.of(CloseReason::Io)), (5, 1));
 }
 
 #[test]
@@ -183,7 +185,8 @@ fn a_thread_that_panics_loses_its_connection() {
     }));
     assert!(panicked.is_err());
     dialer.check(&pool, (1, 0, 0));
-    assert_eq!((pool.stats().discarded, pool.stats().closed_broken), (1, 0));
+    let closed = pool.stats().closed;
+    assert_eq!((closed.of(CloseReason::Panicked), closed.total()), (1, 1));
     // The thread has got over it, so what it borrows from now on comes back.
     drop(pool.get());
     dialer.check(&pool, (2, 1, 0));
@@ -194,7 +197,8 @@ fn discarding_closes_a_clean_connection() {
     let (dialer, pool) = setup();
     pool.get().discard();
     dialer.check(&pool, (1, 0, 0));
-    assert_eq!((pool.stats().discarded, pool.stats().closed_broken), (1, 0));
+    let closed = pool.stats().closed;
+    assert_eq!((closed.of(CloseReason::Discarded), closed.total()), (1, 1));
 }
 
 #[test]
@@ -202,7 +206,8 @@ fn a_detached_connection_is_the_callers_and_its_place_is_free() {
     let dialer = FakeDialer::new();
     let pool = dialer.pool().max_idle(1).max_active(1).build().unwrap();
     let mut conn = pool.get().detach();
-    assert_eq!((pool.active_count(), pool.stats().discarded, dialer.open()), (0, 1, 1));
+    let stats = pool.stats();
+    assert_eq!((stats.open, stats.detached, stats.closed.total(), dialer.open()), (0, 1, 0, 1));
     let mut other = pool.acquire().unwrap();
     assert_eq!((number(&mut conn), number(&mut other)), (1, 2));
     pool.close();

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use redigo::{Conn, Dialer, Pool, PooledConn, TimeoutKind};
+use redigo::{CloseReason, Conn, Dialer, Pool, PooledConn, TimeoutKind};
 
 #[path = "support/live.rs"]
 mod live;
@@ -47,7 +47,7 @@ fn leaves_no_trace(dialer: Dialer, use_it: impl FnOnce(&mut Conn)) {
     use_it(&mut conn);
     promptly("giving back", || conn.close()).unwrap();
     assert_eq!(state(&mut pool.acquire().unwrap()), before);
-    assert_eq!((pool.stats().dials, pool.stats().closed_broken), (1, 0));
+    assert_eq!((pool.stats().dialed.total(), pool.stats().closed.of(CloseReason::Io)), (1, 0));
 }
 
 /// Lends the connection, lets it be used, gives it back, and it is gone.
@@ -58,7 +58,7 @@ fn costs_the_connection(use_it: impl FnOnce(&mut Conn)) {
     let id = client_info(&mut conn)["id"].clone();
     use_it(&mut conn);
     promptly("giving back", || conn.close()).unwrap();
-    assert_eq!((pool.active_count(), pool.stats().closed_broken), (0, 1));
+    assert_eq!((pool.active_count(), pool.stats().closed.total()), (0, 1));
     let mut next = pool.acquire().unwrap();
     let clients = |conn: &mut Conn| conn.query::<String>("CLIENT", ("LIST", "ID", &id)).unwrap();
     wait_until("the server sees it close", || clients(&mut next).is_empty());
@@ -130,7 +130,7 @@ fn a_key_that_was_watched() {
     next.call("GET", "key").unwrap();
     // Nil, had the watch still been on.
     assert_eq!(next.query::<Option<(String,)>>("EXEC", ()).unwrap(), Some(("changed".to_owned(),)));
-    assert_eq!(pool.stats().dials, 1);
+    assert_eq!(pool.stats().dialed.total(), 1);
 }
 
 #[test]
@@ -178,7 +178,7 @@ fn home_is_where_the_dial_function_has_left_a_connection() {
         conn.call("CLIENT", ("SETNAME", "other")).unwrap();
         conn.close().unwrap();
     }
-    assert_eq!(pool.stats().dials, 1);
+    assert_eq!(pool.stats().dialed.total(), 1);
 }
 
 /// Publishes to these channels until it is dropped.
@@ -276,7 +276,7 @@ fn a_blocking_command_that_has_not_ended() {
     conn.flush().unwrap();
     let error = promptly("giving back", || conn.close()).unwrap_err();
     assert_eq!(error.timeout_kind(), Some(TimeoutKind::Read));
-    assert_eq!((hasty.active_count(), hasty.stats().closed_broken), (0, 1));
+    assert_eq!((hasty.active_count(), hasty.stats().closed.of(CloseReason::Io)), (0, 1));
 
     // One that ends in time is waited for.
     other.call("RPUSH", ("queue", "element")).unwrap();
@@ -295,7 +295,7 @@ fn dropping_says_nothing_to_the_server_and_closes_what_is_not_clean() {
     drop(conn);
     let mut conn = pool.acquire().unwrap();
     assert_ne!(state(&mut conn), before, "another connection");
-    assert_eq!((pool.stats().dials, pool.stats().closed_broken), (2, 1));
+    assert_eq!((pool.stats().dialed.total(), pool.stats().closed.of(CloseReason::State)), (2, 1));
 }
 
 #[test]

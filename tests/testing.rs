@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use redigo::testing::{Arg, ScriptedServer, message, pmessage, pong, subscription};
 use redigo::{
-    Args, CancelHandle, Conn, Context, Error, Mux, Pool, Result, Script, TimeoutKind, Value, check,
+    Args, CancelHandle, CloseReason, Conn, Context, Error, Mux, Pool, Result, Script, TimeoutKind,
+    Value, check,
 };
 
 /// For what must not take long, and would take for ever if it were broken.
@@ -379,7 +380,7 @@ fn a_pool_borrows_from_a_script() {
     server.disconnect();
     server.expect("PING", ()).reply("PONG");
     pool.acquire().unwrap().call("PING", ()).unwrap();
-    assert_eq!(pool.stats().closed_test, 1);
+    assert_eq!(pool.stats().closed.of(CloseReason::Health), 1);
     pool.close();
     assert_eq!(server.open_conns(), 0);
     server.verify();

@@ -9,7 +9,9 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use redigo::testing::{ManualClock, MemoryStream};
-use redigo::{Context, Dialer, Error, Pool, PoolReport, PooledConn, Result, Stream, TimeoutKind};
+use redigo::{
+    CloseReason, Context, Dialer, Error, Pool, PoolReport, PooledConn, Result, Stream, TimeoutKind,
+};
 
 #[path = "support/fake_conn.rs"]
 mod fake_conn;
@@ -282,7 +284,7 @@ fn one_whose_connection_fails_its_test_keeps_its_place() {
     join_all(callers);
     // Each found the one before it unfit, and dialled.
     assert_eq!(*order.lock().unwrap(), [(0, 2), (1, 3), (2, 4), (3, 5)]);
-    assert_eq!(pool.stats().closed_test, 4);
+    assert_eq!(pool.stats().closed.of(CloseReason::Health), 4);
 }
 
 /// The lifetime holds for what is handed from one to the next, too: on a busy pool nothing is
@@ -297,7 +299,7 @@ fn one_who_waits_is_not_lent_a_connection_that_is_too_old() {
     let next = start_waiting(&pool, |pool| number(&mut pool.get()));
     clock.advance(lifetime);
     conn.close().unwrap();
-    assert_eq!((join(next), pool.stats().closed_lifetime), (2, 1));
+    assert_eq!((join(next), pool.stats().closed.of(CloseReason::Lifetime)), (2, 1));
     dialer.check(&pool, (2, 1, 0));
 }
 
@@ -347,7 +349,10 @@ fn the_report_tells_of_others_and_of_the_last_failed_dial() {
     assert_eq!((told.in_use, told.dialing, told.waiting), (0, 1, 1));
     assert_eq!(told.last_dial_error.as_ref().unwrap().to_string(), "connection refused");
     assert_eq!(error.source().unwrap().to_string(), "connection refused");
-    assert!(error.to_string().ends_with("the last dial failed: connection refused"), "{error}");
+    assert!(told.last_dial_error_age.is_some_and(|age| age < PATIENCE));
+    let text = error.to_string();
+    assert!(text.contains("; 1 others waiting, 1 of them ahead; a dial failed "), "{text}");
+    assert!(text.ends_with(" ago: connection refused"), "{text}");
 
     dialer.decide(Verdict::Connect);
     join(other).unwrap();

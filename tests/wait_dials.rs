@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use redigo::{Context, Error, Pool, PoolBuilder, PooledConn, Result};
+use redigo::{CloseReason, Context, Error, Pool, PoolBuilder, PooledConn, Result};
 
 #[path = "support/fake_conn.rs"]
 mod fake_conn;
@@ -96,7 +96,7 @@ fn a_late_connection_is_tested_like_any_that_was_idle() {
     wait_until("the connection is there", || pool.idle_count() == 1);
     dialer.set(Verdict::Connect);
     assert_eq!(number(&mut pool.acquire().unwrap()), 2);
-    assert_eq!(pool.stats().closed_test, 1);
+    assert_eq!(pool.stats().closed.of(CloseReason::Health), 1);
 }
 
 #[test]
@@ -156,7 +156,7 @@ fn a_bad_end_is_one_callers(verdict: Verdict, told: &str) {
     dialer.decide(Verdict::Connect);
     let conns = join_all(others);
     assert!(conns.iter().all(Result::is_ok));
-    assert_eq!((dialer.dialed(), pool.stats().dial_errors, pool.stats().dials), (3, 1, 2));
+    assert_eq!((dialer.dialed(), pool.stats().dial_errors, pool.stats().dialed.total()), (3, 1, 2));
     dialer.check(&pool, (3, 2, 2));
 }
 

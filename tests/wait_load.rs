@@ -7,7 +7,7 @@ use std::sync::{Arc, Barrier, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use redigo::{CancelHandle, Context, Dialer, Error, Pool, PoolStats, Result, check};
+use redigo::{CancelHandle, CloseReason, Context, Dialer, Error, Pool, PoolStats, Result, check};
 
 #[path = "support/fake_conn.rs"]
 mod fake_conn;
@@ -152,10 +152,13 @@ fn check_at_rest(dialer: &FakeDialer, pool: &Pool) {
     wait_until("the last dials end", || pool.stats().dialing == 0);
     let stats = pool.stats();
     assert_eq!((stats.in_use, stats.waiting, stats.open), (0, 0, stats.idle), "{stats:?}");
-    let by_age = stats.closed_idle_timeout + stats.closed_lifetime;
-    let closed = stats.closed_max_idle + stats.closed_test + stats.closed_broken + stats.discarded;
-    assert_eq!(stats.dials - by_age - closed, stats.open as u64, "{stats:?}");
-    assert_eq!((dialer.open(), dialer.dialed() as u64), (stats.open, stats.dials), "{stats:?}");
+    let gone = stats.closed.total() + stats.detached;
+    assert_eq!(stats.dialed.total() - gone, stats.open as u64, "{stats:?}");
+    assert_eq!(
+        (dialer.open(), dialer.dialed() as u64),
+        (stats.open, stats.dialed.total()),
+        "{stats:?}"
+    );
 }
 
 #[test]
@@ -181,9 +184,9 @@ fn in_the_end_every_connection_is_accounted_for() {
         ("wait_timeouts", stats.wait_timeouts),
         ("wait_cancels", stats.wait_cancels),
         ("dial_errors", stats.dial_errors),
-        ("closed_test", stats.closed_test),
-        ("closed_broken", stats.closed_broken),
-        ("discarded", stats.discarded),
+        ("closed_test", stats.closed.of(CloseReason::Health)),
+        ("closed_broken", stats.closed.of(CloseReason::Io)),
+        ("discarded", stats.closed.of(CloseReason::Discarded)),
     ] {
         assert!(times > 0, "nothing was tried of {what}: {stats:?}");
     }
@@ -315,10 +318,10 @@ fn the_first_command_after_a_restart_succeeds() {
         server.kill();
         server.restart();
     }] {
-        let dials = pool.stats().dials;
+        let dials = pool.stats().dialed.total();
         let mut conns: [_; 4] = std::array::from_fn(|_| pool.acquire().unwrap());
         conns.iter_mut().for_each(|conn| drop(conn.call("PING", ()).unwrap()));
-        assert_eq!(pool.stats().dials, if dials == 0 { 4 } else { dials + 3 });
+        assert_eq!(pool.stats().dialed.total(), if dials == 0 { 4 } else { dials + 3 });
         drop(conns);
         // The server closes its connections in the order in which they came. When this one has
         // been told, so have those in the pool, however busy the machine is.
@@ -328,7 +331,7 @@ fn the_first_command_after_a_restart_succeeds() {
         promptly("the end of the last connection", || last.receive().unwrap_err());
         let mut conn = promptly("the first after a restart", || pool.acquire().unwrap());
         assert_eq!(conn.query::<String>("PING", ()).unwrap(), "PONG");
-        assert_eq!((pool.active_count(), pool.stats().closed_test % 4), (1, 0));
+        assert_eq!((pool.active_count(), pool.stats().closed.of(CloseReason::Health) % 4), (1, 0));
     }
 }
 

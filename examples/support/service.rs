@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use oxhttp::model::header::{ALLOW, CONTENT_TYPE, HeaderValue};
 use oxhttp::model::{Body, Method, Request, Response, StatusCode};
 use oxhttp::{ListeningServer, Server};
-use redigo::{Dialer, Pool, check};
+use redigo::{CloseReason, Dialer, Pool, check};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
@@ -137,14 +137,14 @@ fn stats(pool: &Pool) -> Response<Body> {
         "waiting": stats.waiting,
         "hits": stats.hits,
         "misses": stats.misses,
-        "dials": stats.dials,
+        "dials": stats.dialed.total(),
         "dial_errors": stats.dial_errors,
         "wait_count": stats.wait_count,
         "wait_ms": milliseconds(stats.wait_duration),
         "wait_timeouts": stats.wait_timeouts,
-        "closed_idle_timeout": stats.closed_idle_timeout,
-        "closed_test": stats.closed_test,
-        "closed_broken": stats.closed_broken,
+        "closed_idle_timeout": stats.closed.of(CloseReason::IdleTimeout),
+        "closed_test": stats.closed.of(CloseReason::Health),
+        "closed_broken": stats.closed.of(CloseReason::Io),
     });
     json_response(StatusCode::OK, body.to_string())
 }

@@ -1,6 +1,7 @@
 //! The connection that users hold.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::command::Session;
@@ -454,6 +455,7 @@ impl Conn {
         let received = self.raw.receive(limit.at);
         let reply = self.settle(received, limit)?;
         self.observer.received(&reply);
+        self.status.heed(&reply);
         Ok(reply)
     }
 
@@ -500,6 +502,15 @@ impl Conn {
         outcome
     }
 
+    /// As [`Conn::bounded_by`], at no cost for a context that never ends.
+    pub(crate) fn bounded_if<T>(
+        &mut self,
+        ctx: &Context,
+        calls: impl FnOnce(&mut Conn) -> Result<T>,
+    ) -> Result<T> {
+        if ctx.is_bounded() { self.bounded_by(ctx, calls) } else { calls(self) }
+    }
+
     /// Runs calls under one more limit.
     pub(crate) fn under<T>(&mut self, limit: Limit, calls: impl FnOnce(&mut Conn) -> T) -> T {
         /// Puts the limit of before back, when the calls panic too.
@@ -520,6 +531,16 @@ impl Conn {
 
     pub(crate) fn status(&mut self) -> &mut Status {
         &mut self.status
+    }
+
+    /// The codes of error replies after which a pool does not want it back.
+    pub(crate) fn retire_on(&mut self, codes: Arc<[String]>) {
+        self.status.retire_on(codes);
+    }
+
+    /// True after one of these.
+    pub(crate) fn is_retired(&self) -> bool {
+        self.status.is_retired()
     }
 
     pub(crate) fn session(&mut self) -> &mut Session {

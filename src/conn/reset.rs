@@ -14,11 +14,12 @@ use crate::value::Value;
 
 impl Conn {
     /// True when the next borrower would find nothing of the last one's: no error, no reply
-    /// owed or left over, no state to undo.
+    /// owed or left over, no state to undo, and no sign that the server is not the one wanted.
     pub(crate) fn is_clean(&mut self) -> bool {
         self.status().pending() == 0
             && self.session().dirt().is_empty()
             && self.err().is_none()
+            && !self.is_retired()
             && !self.has_unread()
     }
 

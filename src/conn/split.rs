@@ -145,6 +145,7 @@ impl<'a> ReceiveHalf<'a> {
         let received = self.receiver.receive(limit.at);
         let reply = self.settle(received, limit)?;
         self.observer.received(&reply);
+        self.status.heed(&reply);
         self.status.received(reply)
     }
 

@@ -1,7 +1,7 @@
 //! How a connection stands: what ended it, and how many replies are owed.
 
-use std::sync::OnceLock;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use super::limit::Limit;
 use crate::context::{Context, Registration};
@@ -17,11 +17,38 @@ pub(crate) struct Status {
     /// Commands sent whose replies have not been received.
     pending: AtomicUsize,
     shutdown: ShutdownHandle,
+    /// The codes of error replies after which a pool does not want it back.
+    retire_on: Arc<[String]>,
+    /// There was one.
+    retired: AtomicBool,
 }
 
 impl Status {
     pub(crate) fn new(shutdown: ShutdownHandle) -> Status {
-        Status { fault: OnceLock::new(), pending: AtomicUsize::new(0), shutdown }
+        Status {
+            fault: OnceLock::new(),
+            pending: AtomicUsize::new(0),
+            shutdown,
+            retire_on: Arc::default(),
+            retired: AtomicBool::new(false),
+        }
+    }
+
+    pub(crate) fn retire_on(&mut self, codes: Arc<[String]>) {
+        self.retire_on = codes;
+    }
+
+    pub(crate) fn is_retired(&self) -> bool {
+        self.retired.load(Ordering::Relaxed)
+    }
+
+    /// Looks at a reply that has come, for what it says of the server.
+    pub(crate) fn heed(&self, reply: &Value) {
+        if let Value::Error(error) = reply {
+            if self.retire_on.iter().any(|code| code == error.code()) {
+                self.retired.store(true, Ordering::Relaxed);
+            }
+        }
     }
 
     pub(crate) fn err(&self) -> Option<&Error> {

@@ -47,9 +47,12 @@ pub fn ping_if_idle(idle: Duration) -> impl Fn(&mut Conn, Instant) -> Result<()>
 pub fn peek() -> impl Fn(&mut Conn, Instant) -> Result<()> + Send + Sync {
     |conn, _| match conn.is_alive() {
         true => Ok(()),
-        false => {
-            let why = "the server closed the idle connection, or sent what nobody asked for";
-            Err(Error::from(io::Error::new(io::ErrorKind::ConnectionAborted, why)))
-        }
+        false => Err(dead()),
     }
+}
+
+/// What a look at the socket came to.
+pub(crate) fn dead() -> Error {
+    let why = "the server closed the idle connection, or sent what nobody asked for";
+    Error::from(io::Error::new(io::ErrorKind::ConnectionAborted, why))
 }

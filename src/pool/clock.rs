@@ -50,12 +50,13 @@ impl ManualClock {
         *self.0.lock()
     }
 
-    /// Moves it on.
+    /// Moves it on. What a pool has to do by then is done soon after, on threads of its own.
     ///
     /// # Panics
     /// When the time is beyond what an [`Instant`] can tell.
     pub fn advance(&self, time: std::time::Duration) {
         *self.0.lock() += time;
+        super::upkeep::clock_was_set();
     }
 }
 

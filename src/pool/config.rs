@@ -4,15 +4,20 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::backoff::Backoff;
 use super::clock::Clock;
-use super::core::Rules;
+use super::hooks::Hooks;
 use super::pool::Pool;
 use crate::conn::conn::Conn;
 use crate::context::Context;
-use crate::error::{Error, Result};
+use crate::error::Result;
 
-/// How many connections are kept when neither `max_idle` nor `max_active` is said.
-const DEFAULT_MAX_IDLE: usize = 32;
+mod check;
+mod dials;
+mod health;
+mod watching;
+
+pub(crate) use check::{Config, check_sizes};
 
 pub(crate) type Dial = Arc<dyn Fn(&Context) -> Result<Conn> + Send + Sync>;
 pub(crate) type Test = Arc<dyn Fn(&Context, &mut Conn, Instant) -> Result<()> + Send + Sync>;
@@ -23,25 +28,46 @@ pub(crate) type Test = Arc<dyn Fn(&Context, &mut Conn, Instant) -> Result<()> + 
 /// |---|---|---|
 /// | [`max_active`](PoolBuilder::max_active) | no limit | the most connections open at a time |
 /// | [`max_idle`](PoolBuilder::max_idle) | `max_active`, or 32 | the most kept while nobody uses them |
+/// | [`min_idle`](PoolBuilder::min_idle) | 0 | how many are kept ready ¹ |
+/// | [`fifo`](PoolBuilder::fifo) | off | lends what has been idle for longest first |
 /// | [`wait`](PoolBuilder::wait) | off | at the maximum, wait instead of failing |
 /// | [`wait_timeout`](PoolBuilder::wait_timeout) | off | how long a `get` may take |
+/// | [`max_waiters`](PoolBuilder::max_waiters) | no limit | how many may wait at the maximum |
 /// | [`idle_timeout`](PoolBuilder::idle_timeout) | off | idle connections older than this are closed |
 /// | [`max_conn_lifetime`](PoolBuilder::max_conn_lifetime) | off | connections older than this are closed |
+/// | [`max_conn_lifetime_jitter`](PoolBuilder::max_conn_lifetime_jitter) | 0 | by how much lifetimes differ |
+/// | [`background_prune`](PoolBuilder::background_prune) | off | closes old ones without anybody asking ¹ |
+/// | [`peek_after`](PoolBuilder::peek_after) | off | looks at the socket of one idle for this long before lending |
+/// | [`keepalive`](PoolBuilder::keepalive) | off | asks idle connections whether they live ¹ |
 /// | [`test_on_borrow`](PoolBuilder::test_on_borrow) | none | asks a connection that was idle before it is lent |
+/// | [`retire_on`](PoolBuilder::retire_on) | `READONLY` `LOADING` `MASTERDOWN` `NOAUTH` | error replies that end a connection's use |
 /// | [`cleanup_timeout`](PoolBuilder::cleanup_timeout) | 1 s | how long giving back may take |
 /// | [`max_concurrent_dials`](PoolBuilder::max_concurrent_dials) | 16 | dial threads for callers with a deadline |
+/// | [`dial_retries`](PoolBuilder::dial_retries) | 0 | further attempts of a dial that failed |
+/// | [`dial_backoff`](PoolBuilder::dial_backoff) | 100 ms to 10 s | the pauses between attempts |
+/// | [`dial_budget`](PoolBuilder::dial_budget) | off; 30 s with retries | the time for all attempts of one dial |
+/// | [`breaker`](PoolBuilder::breaker) | off | after so many failed dials, fail at once ¹ |
+/// | [`track_borrows`](PoolBuilder::track_borrows) | off | notes who has what |
+/// | [`leak_threshold`](PoolBuilder::leak_threshold) | off | reports what is out for this long ¹ |
+/// | [`reclaim_leaked`](PoolBuilder::reclaim_leaked) | off | and takes it back |
+/// | [`refuse_deadlock`](PoolBuilder::refuse_deadlock) | off | an error for a thread that would wait for itself |
+/// | [`on_dial`](PoolBuilder::on_dial), [`on_borrow`](PoolBuilder::on_borrow), [`on_return`](PoolBuilder::on_return), [`on_close`](PoolBuilder::on_close) | none | code of your own |
+///
+/// ¹ Needs the upkeep thread, one for all pools, which sleeps until something is due. Without these
+/// a pool whose callers have no deadline has no threads.
 ///
 /// A time or a number of zero is the same as off, as in redigo; `max_idle(0)` keeps nothing.
+/// Options that contradict each other are an error of [`build`](PoolBuilder::build).
 ///
 /// ```
 /// use std::time::Duration;
-/// use redigo::{Dialer, Pool, check};
+/// use redigo::{Dialer, Pool};
 ///
 /// let pool = Pool::builder(Dialer::url("redis://localhost:6379/0")?)
 ///     .max_active(16)
 ///     .wait_timeout(Duration::from_secs(2))
 ///     .idle_timeout(Duration::from_secs(240))
-///     .test_on_borrow(check::peek())
+///     .peek_after(Duration::from_secs(1))
 ///     .build()?;
 /// # drop(pool);
 /// # Ok::<(), redigo::Error>(())
@@ -51,44 +77,69 @@ pub struct PoolBuilder {
     dial: Dial,
     max_idle: Option<usize>,
     max_active: Option<usize>,
+    min_idle: usize,
+    fifo: bool,
     wait: Option<bool>,
     wait_timeout: Option<Duration>,
+    max_waiters: Option<usize>,
     idle_timeout: Option<Duration>,
     max_conn_lifetime: Option<Duration>,
+    max_conn_lifetime_jitter: Duration,
+    background_prune: bool,
+    peek_after: Option<Duration>,
+    keepalive: Option<Duration>,
     tests: Vec<Test>,
     tests_with_context: Vec<Test>,
+    retire_on: Arc<[String]>,
     cleanup_timeout: Duration,
     max_concurrent_dials: usize,
+    dial_retries: u32,
+    backoff: Backoff,
+    dial_budget: Option<Duration>,
+    breaker: Option<u32>,
+    track_borrows: bool,
+    leak_threshold: Option<Duration>,
+    reclaim_leaked: bool,
+    refuse_deadlock: bool,
+    hooks: Hooks,
     clock: Clock,
-}
-
-/// The options after they have been checked, as far as the core does not have them.
-pub(crate) struct Config {
-    pub(crate) dial: Dial,
-    pub(crate) max_active: Option<usize>,
-    pub(crate) wait_timeout: Option<Duration>,
-    pub(crate) tests: Vec<Test>,
-    pub(crate) cleanup_timeout: Duration,
-    pub(crate) clock: Clock,
-    /// Whether the rules need the time of a checkout, and of a return.
-    pub(crate) clock_on_get: bool,
-    pub(crate) clock_on_put: bool,
 }
 
 impl PoolBuilder {
     pub(crate) fn new(dial: Dial) -> PoolBuilder {
+        let retire_on = ["READONLY", "LOADING", "MASTERDOWN", "NOAUTH"];
         PoolBuilder {
             dial,
             max_idle: None,
             max_active: None,
+            min_idle: 0,
+            fifo: false,
             wait: None,
             wait_timeout: None,
+            max_waiters: None,
             idle_timeout: None,
             max_conn_lifetime: None,
+            max_conn_lifetime_jitter: Duration::ZERO,
+            background_prune: false,
+            peek_after: None,
+            keepalive: None,
             tests: Vec::new(),
             tests_with_context: Vec::new(),
+            retire_on: retire_on.into_iter().map(String::from).collect(),
             cleanup_timeout: Duration::from_secs(1),
             max_concurrent_dials: 16,
+            dial_retries: 0,
+            backoff: Backoff {
+                first: Duration::from_millis(100),
+                longest: Duration::from_secs(10),
+            },
+            dial_budget: None,
+            breaker: None,
+            track_borrows: false,
+            leak_threshold: None,
+            reclaim_leaked: false,
+            refuse_deadlock: false,
+            hooks: Hooks::default(),
             clock: Clock::default(),
         }
     }
@@ -111,94 +162,52 @@ impl PoolBuilder {
     }
 
     /// Whether a caller waits for a connection when `max_active` are open, instead of getting
-    /// [`Error::PoolExhausted`]. Those who wait are served in the order in which they came.
+    /// [`Error::PoolExhausted`](crate::Error::PoolExhausted). Those who wait are served in the order in which they came.
     #[doc(alias = "Wait")]
     pub fn wait(mut self, wait: bool) -> PoolBuilder {
         self.wait = Some(wait);
         self
     }
 
+    /// How many connections are kept ready while nobody uses them: dialled right after
+    /// [`build`](PoolBuilder::build), and again whenever fewer are idle, be it that some were lent,
+    /// became too old or died, with or without traffic. While dials fail, the next attempt is made
+    /// after a pause, see [`dial_backoff`](PoolBuilder::dial_backoff).
+    ///
+    /// It stays within `max_active` and [`max_concurrent_dials`](PoolBuilder::max_concurrent_dials).
+    /// To wait until they are there, use [`Pool::warm_up`]. Needs the upkeep thread.
+    #[doc(alias = "MinIdleConns")]
+    #[doc(alias = "minimumIdle")]
+    pub fn min_idle(mut self, connections: usize) -> PoolBuilder {
+        self.min_idle = connections;
+        self
+    }
+
+    /// Lends the connection that has been idle for longest instead of the one used last. It keeps
+    /// all of them in use, so that `idle_timeout` hardly ever finds any: good for spreading load over
+    /// servers behind one address.
+    #[doc(alias = "PoolFIFO")]
+    pub fn fifo(mut self, fifo: bool) -> PoolBuilder {
+        self.fifo = fifo;
+        self
+    }
+
     /// How long a plain [`get`](Pool::get) or [`acquire`](Pool::acquire) may take, waiting and
-    /// dialling together; [`Error::PoolTimeout`] after that. With `max_active` it implies
+    /// dialling together; [`Error::PoolTimeout`](crate::Error::PoolTimeout) after that. With `max_active` it implies
     /// [`wait`](PoolBuilder::wait).
     ///
     /// Connections are then dialled on dial threads; see
     /// [`max_concurrent_dials`](PoolBuilder::max_concurrent_dials).
     pub fn wait_timeout(mut self, timeout: impl Into<Option<Duration>>) -> PoolBuilder {
-        self.wait_timeout = unless_zero(timeout);
+        self.wait_timeout = unless_never(timeout);
         self
     }
 
-    /// Closes connections that have been idle for longer than this. Looked at whenever a
-    /// connection is asked for, and by [`prune`](Pool::prune). Keep it below the server's own
-    /// `timeout`.
-    #[doc(alias = "IdleTimeout")]
-    pub fn idle_timeout(mut self, timeout: impl Into<Option<Duration>>) -> PoolBuilder {
-        self.idle_timeout = unless_zero(timeout);
-        self
-    }
-
-    /// Closes connections that were dialled this long ago, when they are about to be lent and when
-    /// they are given back. One in use is left alone.
-    #[doc(alias = "MaxConnLifetime")]
-    pub fn max_conn_lifetime(mut self, lifetime: impl Into<Option<Duration>>) -> PoolBuilder {
-        self.max_conn_lifetime = unless_zero(lifetime);
-        self
-    }
-
-    /// Asks a connection that has been idle before it is lent. The instant is when it was given
-    /// back. One that fails is closed, and the next is tried. A new connection is not asked.
-    ///
-    /// See [`check`](crate::check) for ready-made ones. The time limit of the caller covers the
-    /// test.
-    ///
-    /// ```
-    /// use redigo::{Dialer, Pool};
-    ///
-    /// let pool = Pool::builder(Dialer::tcp(":6379"))
-    ///     .test_on_borrow(|conn, last_used| {
-    ///         if last_used.elapsed().as_secs() < 60 {
-    ///             return Ok(());
-    ///         }
-    ///         conn.call("PING", ()).map(drop)
-    ///     })
-    ///     .build()?;
-    /// # drop(pool);
-    /// # Ok::<(), redigo::Error>(())
-    /// ```
-    #[doc(alias = "TestOnBorrow")]
-    pub fn test_on_borrow(
-        mut self,
-        test: impl Fn(&mut Conn, Instant) -> Result<()> + Send + Sync + 'static,
-    ) -> PoolBuilder {
-        self.tests = vec![Arc::new(move |_, conn, last_used| test(conn, last_used))];
-        self
-    }
-
-    /// As [`test_on_borrow`](PoolBuilder::test_on_borrow), with the context of the caller. With
-    /// both, both are asked, this one last.
-    #[doc(alias = "TestOnBorrowContext")]
-    pub fn test_on_borrow_context(
-        mut self,
-        test: impl Fn(&Context, &mut Conn, Instant) -> Result<()> + Send + Sync + 'static,
-    ) -> PoolBuilder {
-        self.tests_with_context = vec![Arc::new(test)];
-        self
-    }
-
-    /// How long it may take to clean a connection that is given back in a transaction, subscribed
-    /// or with replies pending. One that is not clean by then is closed. A clean connection costs
-    /// nothing.
-    pub fn cleanup_timeout(mut self, timeout: Duration) -> PoolBuilder {
-        self.cleanup_timeout = timeout;
-        self
-    }
-
-    /// How many dials may run at a time on dial threads, for callers that have a deadline. The
-    /// threads are started when they are needed and end after some seconds without work. A pool
-    /// whose callers have no deadline has no thread at all: they dial themselves.
-    pub fn max_concurrent_dials(mut self, dials: usize) -> PoolBuilder {
-        self.max_concurrent_dials = dials;
+    /// How many callers may wait at `max_active`; the next gets [`Error::PoolExhausted`](crate::Error::PoolExhausted) at once.
+    /// Under more load than a pool can bear, a queue without end makes everybody late. Those for whom
+    /// a dial runs, or may, do not count.
+    pub fn max_waiters(mut self, callers: usize) -> PoolBuilder {
+        self.max_waiters = Some(callers);
         self
     }
 
@@ -212,7 +221,7 @@ impl PoolBuilder {
     /// Checks the options and makes the pool. It dials nothing yet.
     ///
     /// # Errors
-    /// [`Error::InvalidConfig`] for options that contradict each other; it names them.
+    /// [`Error::InvalidConfig`](crate::Error::InvalidConfig) for options that contradict each other; it names them.
     ///
     /// ```
     /// use redigo::{Dialer, Error, Pool};
@@ -222,47 +231,16 @@ impl PoolBuilder {
     /// assert!(error.to_string().contains("max_active"));
     /// ```
     pub fn build(self) -> Result<Pool> {
-        let invalid = |why: &'static str| Err(Error::InvalidConfig(why.into()));
-        if self.wait == Some(true) && self.max_active.is_none() {
-            return invalid("wait(true) without max_active: nobody would ever wait");
-        }
-        if self.wait == Some(false) && self.wait_timeout.is_some() {
-            return invalid("wait_timeout contradicts wait(false)");
-        }
-        if self.cleanup_timeout.is_zero() {
-            return invalid("cleanup_timeout is zero: no connection could be cleaned");
-        }
-        if self.max_concurrent_dials == 0 {
-            return invalid("max_concurrent_dials is zero: nobody could dial");
-        }
-        let rules = Rules {
-            max_idle: self.max_idle.or(self.max_active).unwrap_or(DEFAULT_MAX_IDLE),
-            max_active: self.max_active.unwrap_or(usize::MAX),
-            wait: self.wait.unwrap_or(self.wait_timeout.is_some()),
-            idle_timeout: self.idle_timeout,
-            max_lifetime: self.max_conn_lifetime,
-            max_jobs: self.max_concurrent_dials,
-        };
-        let mut tests = self.tests;
-        tests.extend(self.tests_with_context);
-        let config = Config {
-            dial: self.dial,
-            max_active: self.max_active,
-            wait_timeout: self.wait_timeout,
-            clock_on_get: rules.idle_timeout.is_some() || rules.max_lifetime.is_some(),
-            clock_on_put: rules.idle_timeout.is_some()
-                || rules.max_lifetime.is_some()
-                || !tests.is_empty(),
-            tests,
-            cleanup_timeout: self.cleanup_timeout,
-            clock: self.clock,
-        };
-        Ok(Pool::new(rules, config))
+        let dial = Arc::clone(&self.dial);
+        let (rules, config) = self.checked()?;
+        Ok(Pool::new(rules, config, dial))
     }
 }
 
-fn unless_zero(time: impl Into<Option<Duration>>) -> Option<Duration> {
-    time.into().filter(|time| !time.is_zero())
+/// Zero is off, and so is what lies centuries ahead.
+fn unless_never(time: impl Into<Option<Duration>>) -> Option<Duration> {
+    const CENTURY: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
+    time.into().filter(|time| !time.is_zero() && *time < CENTURY)
 }
 
 impl fmt::Debug for PoolBuilder {
@@ -270,6 +248,7 @@ impl fmt::Debug for PoolBuilder {
         f.debug_struct("PoolBuilder")
             .field("max_idle", &self.max_idle)
             .field("max_active", &self.max_active)
+            .field("min_idle", &self.min_idle)
             .field("wait", &self.wait)
             .field("wait_timeout", &self.wait_timeout)
             .field("idle_timeout", &self.idle_timeout)

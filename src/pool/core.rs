@@ -3,13 +3,28 @@
 //! Every method is an event. What has to be done outside comes back as [`Actions`], to be
 //! carried out after the lock has been given up. So the counts are exact at every instant:
 //! `idle + in_use + dialing == open <= max_active`.
+//!
+//! This file has the events of borrowing; `dials.rs` those of dialling, `control.rs` what is said to
+//! the pool as a whole, `upkeep.rs` the passing of time.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
+use super::backoff::{Backoff, Dice};
+use super::reason::CloseReason;
 use super::stats::Counters;
 use super::waiter::{Ticket, WaitQueue, Waiter};
 use crate::error::Error;
+
+mod actions;
+mod control;
+mod dials;
+pub(crate) mod roster;
+mod upkeep;
+
+pub(crate) use actions::{Actions, More, Overdue};
+pub(crate) use dials::{Fresh, JobCause};
+use roster::{Borrower, Loan, Place, Roster};
 
 /// What the core has to know of the pool's options.
 #[derive(Debug, Clone)]
@@ -17,12 +32,31 @@ pub(crate) struct Rules {
     pub(crate) max_idle: usize,
     /// `usize::MAX`: no limit.
     pub(crate) max_active: usize,
+    pub(crate) min_idle: usize,
     /// Whether to wait at `max_active`.
     pub(crate) wait: bool,
+    /// How many may wait for what others hold.
+    pub(crate) max_waiters: usize,
+    /// Lends what has been idle for longest first.
+    pub(crate) fifo: bool,
     pub(crate) idle_timeout: Option<Duration>,
-    pub(crate) max_lifetime: Option<Duration>,
+    pub(crate) keepalive: Option<Duration>,
+    pub(crate) leak_threshold: Option<Duration>,
+    /// Whether a connection out for that long is given up.
+    pub(crate) reclaims: bool,
+    /// Whether a thread that would wait for itself is told so.
+    pub(crate) refuses_deadlock: bool,
     /// How many dials may run that are nobody's own.
     pub(crate) max_jobs: usize,
+    /// How many dials in a row may fail before there are no more.
+    pub(crate) breaker: Option<u32>,
+    pub(crate) backoff: Backoff,
+    /// Whether loans are noted.
+    pub(crate) tracks: bool,
+    /// Whether a connection in doubt is looked at before it is lent.
+    pub(crate) peeks: bool,
+    /// Whether somebody comes by when the upkeep is due.
+    pub(crate) upkeep: bool,
 }
 
 /// A connection with what the pool knows of it. The instants are there when a rule needs them.
@@ -30,9 +64,19 @@ pub(crate) struct Rules {
 #[derive(Debug)]
 pub(crate) struct Member<C> {
     pub(crate) conn: C,
-    pub(crate) created: Option<Instant>,
+    /// Where the roster has it, from when it has become a member.
+    pub(crate) place: Place,
+    /// The generation of the pool when its dial began.
+    pub(crate) generation: u64,
+    pub(crate) expires: Option<Instant>,
     /// When it came back last; `None` for one that was never lent.
     pub(crate) returned: Option<Instant>,
+    /// When it was last asked whether it lives.
+    pub(crate) asked: Option<Instant>,
+    /// Another has turned out to be dead since it was used.
+    pub(crate) doubtful: bool,
+    /// Nobody waited for it when it was dialled for somebody.
+    pub(crate) late: bool,
 }
 
 /// The state of a pool over connections `C`, with `W` to wake a waiter up.
@@ -44,17 +88,41 @@ pub(crate) struct Core<C, W> {
     queue: WaitQueue<W>,
     /// What waiters that were taken out of the queue will find.
     ready: HashMap<Ticket, Outcome<C>>,
+    roster: Roster,
+    /// Lent, or being asked whether they live.
     in_use: usize,
+    /// Those of them that are asked.
+    asking: usize,
     /// Dials that callers run themselves.
     own_dials: usize,
     /// Dials for the oldest in the queue, whoever that is when they end.
     jobs: usize,
+    retry: dials::Retry,
+    /// Told of every end of a dial, and when the last connection is back in a closed pool.
+    watchers: Vec<W>,
+    /// How many idle connections those want who warm the pool up.
+    warm: Vec<usize>,
+    /// When the upkeep is due, as far as it was told.
+    alarm: Option<Instant>,
     next_ticket: u64,
+    generation: u64,
+    suspended: bool,
     closed: bool,
+    /// More than `max_active` may be open after that was made smaller, but never more than before.
+    overhang: usize,
+    dice: Dice,
     pub(crate) counters: Counters,
 }
 
-/// Who asks for a connection.
+/// Who asks for a connection, and when if a rule of time is set.
+#[derive(Debug, Clone)]
+pub(crate) struct Asker {
+    pub(crate) caller: Caller,
+    pub(crate) now: Option<Instant>,
+    /// Where loans are to be noted.
+    pub(crate) borrower: Option<Borrower>,
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Caller {
     /// Will dial on its own thread when there is nothing to lend.
@@ -71,8 +139,19 @@ pub(crate) enum Answer<C> {
     Dial(Ticket),
     /// Sleep until woken, then [`Core::collect`].
     Wait(Ticket, Cause),
-    Exhausted,
+    Refused(Refusal),
     Closed,
+}
+
+/// Why one gets nothing, at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    /// All that may be open is, or enough wait for it already.
+    Exhausted,
+    /// Dials fail, and no more are made for now.
+    BreakerOpen,
+    /// Every connection is held by a thread that waits for another.
+    Deadlock,
 }
 
 /// Why one has to wait.
@@ -82,6 +161,8 @@ pub(crate) enum Cause {
     AtLimit,
     /// For a dial.
     Dialing,
+    /// The pool is suspended.
+    Suspended,
 }
 
 /// What a waiter gets.
@@ -91,141 +172,158 @@ pub(crate) enum Outcome<C> {
     /// There is room now: dial.
     Dial,
     Failed(Error),
+    BreakerOpen,
     Closed,
-}
-
-/// Why a connection does not come back.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Removal {
-    /// An error, or a state that could not be undone.
-    Broken,
-    /// It failed its test, and its caller has no time for another.
-    FailedTest,
-    /// The borrower wanted it so, or panicked.
-    Discarded,
-}
-
-/// What to do after unlocking. The common cases, nothing and one to wake, are two words.
-#[derive(Debug)]
-#[must_use]
-pub(crate) struct Actions<C, W> {
-    pub(crate) wake: Option<W>,
-    pub(crate) more: Option<Box<More<C, W>>>,
-}
-
-/// What is seldom to be done.
-#[derive(Debug)]
-pub(crate) struct More<C, W> {
-    pub(crate) wake: Vec<W>,
-    /// Dials to start.
-    pub(crate) jobs: usize,
-    pub(crate) close: Vec<Box<Member<C>>>,
-}
-
-impl<C, W> Actions<C, W> {
-    fn none() -> Actions<C, W> {
-        Actions { wake: None, more: None }
-    }
-
-    fn more(&mut self) -> &mut More<C, W> {
-        self.more
-            .get_or_insert_with(|| Box::new(More { wake: Vec::new(), jobs: 0, close: Vec::new() }))
-    }
-
-    fn wake(&mut self, waker: W) {
-        match self.wake {
-            None => self.wake = Some(waker),
-            Some(_) => self.more().wake.push(waker),
-        }
-    }
-
-    fn close(&mut self, member: Box<Member<C>>) {
-        self.more().close.push(member);
-    }
 }
 
 /// A connection or a place to wait was asked for: the answer, and what it entails.
 pub(crate) type Reply<C, W> = (Answer<C>, Actions<C, W>);
 
 impl<C, W> Core<C, W> {
-    pub(crate) fn new(rules: Rules) -> Core<C, W> {
+    pub(crate) fn new(rules: Rules, dice: Dice) -> Core<C, W> {
         Core {
             rules,
             idle: VecDeque::new(),
             queue: WaitQueue::new(),
             ready: HashMap::new(),
+            roster: Roster::default(),
             in_use: 0,
+            asking: 0,
             own_dials: 0,
             jobs: 0,
+            retry: dials::Retry::default(),
+            watchers: Vec::new(),
+            warm: Vec::new(),
+            alarm: None,
             next_ticket: 0,
+            generation: 0,
+            suspended: false,
             closed: false,
+            overhang: 0,
+            dice,
             counters: Counters::default(),
         }
     }
 
-    /// Somebody wants a connection. `now` is needed only where a rule of age is set; `waker` is
-    /// made only for one who has to wait.
-    pub(crate) fn checkout(
-        &mut self,
-        caller: Caller,
-        now: Option<Instant>,
-        waker: impl FnOnce() -> W,
-    ) -> Reply<C, W> {
+    /// Somebody wants a connection. `waker` is made only for one who has to wait.
+    pub(crate) fn checkout(&mut self, asker: Asker, waker: impl FnOnce() -> W) -> Reply<C, W> {
         let ticket = Ticket(self.next_ticket);
         self.next_ticket += 1;
-        let (answer, actions) = self.find(ticket, caller, now, waker);
+        let (answer, actions) = self.find(ticket, asker, waker, Actions::none());
         match answer {
             Answer::Take(..) => self.counters.hits += 1,
             Answer::Dial(_) | Answer::Wait(..) => self.counters.misses += 1,
-            Answer::Exhausted | Answer::Closed => {}
+            Answer::Refused(_) | Answer::Closed => {}
         }
         (answer, actions)
     }
 
-    /// The connection that this caller was lent did not pass its test: it gets another, in its
-    /// old place in the order.
+    /// The connection at this place, that the caller was lent, is of no use: it gets another, in
+    /// its old place in the order.
     pub(crate) fn retry(
         &mut self,
         ticket: Ticket,
-        caller: Caller,
-        now: Option<Instant>,
+        asker: Asker,
+        place: Place,
+        reason: CloseReason,
         waker: impl FnOnce() -> W,
     ) -> Reply<C, W> {
-        self.in_use -= 1;
-        self.counters.closed_test += 1;
-        self.find(ticket, caller, now, waker)
+        let mut actions = Actions::none();
+        self.let_go(place, Some(reason), &mut actions);
+        self.find(ticket, asker, waker, actions)
     }
 
     fn find(
         &mut self,
         ticket: Ticket,
-        caller: Caller,
-        now: Option<Instant>,
+        asker: Asker,
         waker: impl FnOnce() -> W,
+        mut actions: Actions<C, W>,
     ) -> Reply<C, W> {
-        let mut actions = Actions::none();
         if self.closed {
             return (Answer::Closed, actions);
         }
-        if let Some(now) = now {
+        if let Some(now) = asker.now {
             self.expire_idle(now, &mut actions);
         }
-        if let Some(member) = self.take_idle(now, &mut actions) {
+        if let Some(member) = self.take_idle(asker.now, &mut actions) {
+            self.note_loan(member.place, &asker.borrower, asker.now);
+            if self.rules.upkeep {
+                self.rebalance(&mut actions);
+                self.expect_return(asker.now, &mut actions);
+            }
             return (Answer::Take(ticket, member), actions);
         }
-        let at_limit = self.open() >= self.rules.max_active;
-        let answer = if at_limit && !self.rules.wait {
-            self.counters.exhausted += 1;
-            Answer::Exhausted
-        } else if !at_limit && caller == Caller::Dials {
+        let answer = if let Some(refusal) = self.refusal(&asker) {
+            self.counters.count_refusal(refusal);
+            Answer::Refused(refusal)
+        } else if asker.caller == Caller::Dials && self.has_room() && !self.suspended {
             self.own_dials += 1;
             Answer::Dial(ticket)
         } else {
-            self.enqueue(ticket, caller, waker, &mut actions);
-            Answer::Wait(ticket, if at_limit { Cause::AtLimit } else { Cause::Dialing })
+            let cause = match self.has_room() {
+                _ if self.suspended => Cause::Suspended,
+                true => Cause::Dialing,
+                false => Cause::AtLimit,
+            };
+            self.enqueue(ticket, asker, waker, &mut actions);
+            Answer::Wait(ticket, cause)
         };
         self.check();
         (answer, actions)
+    }
+
+    /// Why one who finds nothing idle can neither dial nor wait.
+    fn refusal(&self, asker: &Asker) -> Option<Refusal> {
+        if self.suspended {
+            let too_many = self.queue.len() >= self.rules.max_waiters;
+            return too_many.then_some(Refusal::Exhausted);
+        }
+        if self.has_room() {
+            if self.retry.broken {
+                return Some(Refusal::BreakerOpen);
+            }
+            if asker.caller == Caller::Dials {
+                return None;
+            }
+        } else if !self.rules.wait {
+            // One that is being asked whether it lives is back in no time, for whoever is next.
+            let none_to_come =
+                self.asking == 0 || self.queue.len() >= self.asking.saturating_add(self.jobs);
+            return none_to_come.then_some(Refusal::Exhausted);
+        }
+        if self.queue.len() >= self.rules.max_waiters.saturating_add(self.hopes()) {
+            return Some(Refusal::Exhausted);
+        }
+        let stuck = self.rules.refuses_deadlock && !self.has_room() && self.is_deadlocked(asker);
+        stuck.then_some(Refusal::Deadlock)
+    }
+
+    /// How many of those who wait can be served by dials that run, or may.
+    fn hopes(&self) -> usize {
+        self.rules.max_active.saturating_sub(self.open()).saturating_add(self.jobs)
+    }
+
+    /// True when every connection is held by a thread that waits for another, this one included.
+    fn is_deadlocked(&self, asker: &Asker) -> bool {
+        let Some(own) = &asker.borrower else { return false };
+        let waits = |thread: u64| {
+            let others = || self.queue.iter().filter_map(|waiter| waiter.borrower.as_ref());
+            thread == own.thread.number || others().any(|other| other.thread.number == thread)
+        };
+        let mut holders = 0;
+        let all_wait = self.roster.loans().all(|loan| {
+            holders += 1;
+            waits(loan.borrower.thread.number)
+        });
+        // Anything else than a loan, a dial for one, may still come free.
+        let held_by_own = self.oldest_loan_of(own.thread.number).is_some();
+        all_wait && held_by_own && holders == self.open()
+    }
+
+    pub(crate) fn oldest_loan_of(&self, thread: u64) -> Option<&Loan> {
+        let own = self.roster.loans().filter(|loan| loan.borrower.thread.number == thread);
+        own.min_by_key(|loan| loan.since)
     }
 
     /// A waiter woke up: what it gets, if anything yet.
@@ -240,90 +338,16 @@ impl<C, W> Core<C, W> {
         }
     }
 
-    /// A waiter leaves without a connection. Only for one that found nothing to collect.
-    pub(crate) fn give_up(&mut self, ticket: Ticket) -> Option<W> {
-        self.queue.remove(ticket)
-    }
-
-    /// A caller's own dial succeeded: the connection is the caller's, unless somebody has been
-    /// waiting for longer.
-    pub(crate) fn dialed(
-        &mut self,
-        ticket: Ticket,
-        member: Box<Member<C>>,
-        waker: impl FnOnce() -> W,
-    ) -> Reply<C, W> {
+    /// A waiter leaves without a connection: how many were ahead of it. Only for one that found
+    /// nothing to collect.
+    pub(crate) fn give_up(&mut self, ticket: Ticket) -> (usize, Actions<C, W>) {
         let mut actions = Actions::none();
-        self.counters.dials += 1;
-        self.own_dials -= 1;
-        let answer = if self.closed {
-            actions.close(member);
-            Answer::Closed
-        } else if self.queue.first().is_some_and(|(oldest, _)| oldest < ticket) {
-            self.hand_over(member, &mut actions);
-            let room = self.rules.max_active - self.open();
-            if !self.rules.wait && self.queue.len() >= room.saturating_add(self.jobs) {
-                // Every dial that runs, or may, is for somebody else: no more to wait for.
-                self.counters.exhausted += 1;
-                Answer::Exhausted
-            } else {
-                self.enqueue(ticket, Caller::Dials, waker, &mut actions);
-                Answer::Wait(ticket, Cause::Dialing)
-            }
-        } else {
-            self.in_use += 1;
-            Answer::Take(ticket, member)
-        };
-        self.check();
-        (answer, actions)
-    }
-
-    /// A caller's own dial failed, which is that caller's affair; its place is free.
-    pub(crate) fn dial_failed(&mut self) -> Actions<C, W> {
-        let mut actions = Actions::none();
-        self.counters.dial_errors += 1;
-        self.own_dials -= 1;
+        let ahead = self.queue.ahead_of(ticket);
+        drop(self.queue.remove(ticket));
+        // The next may be one who dials, where this one waited for a dial thread.
         self.rebalance(&mut actions);
         self.check();
-        actions
-    }
-
-    /// A dial for the queue succeeded: the oldest waiter gets the connection.
-    pub(crate) fn job_done(
-        &mut self,
-        member: Box<Member<C>>,
-        now: Option<Instant>,
-    ) -> Actions<C, W> {
-        let mut actions = Actions::none();
-        self.counters.dials += 1;
-        self.jobs -= 1;
-        if self.closed {
-            actions.close(member);
-        } else if let Some(mut member) = self.hand_over(member, &mut actions) {
-            // Everyone has left. It is kept, even beyond `max_idle`: when dials take longer than
-            // callers wait, closing it would leave the pool empty for good.
-            self.counters.late_dials += 1;
-            member.returned = now;
-            self.idle.push_front(member);
-        }
-        // One dial less is running: there may be room for the next.
-        self.rebalance(&mut actions);
-        self.check();
-        actions
-    }
-
-    /// A dial for the queue failed: so does the oldest waiter, at once.
-    pub(crate) fn job_failed(&mut self, error: &Error) -> Actions<C, W> {
-        let mut actions = Actions::none();
-        self.counters.dial_errors += 1;
-        self.jobs -= 1;
-        if let Some((ticket, waker)) = self.queue.pop() {
-            self.ready.insert(ticket, Outcome::Failed(error.clone()));
-            actions.wake(waker);
-        }
-        self.rebalance(&mut actions);
-        self.check();
-        actions
+        (ahead, actions)
     }
 
     /// A connection comes back, fit to be lent again.
@@ -333,67 +357,109 @@ impl<C, W> Core<C, W> {
         now: Option<Instant>,
     ) -> Actions<C, W> {
         let mut actions = Actions::none();
+        if self.rules.reclaims && self.forget_reclaimed(member.place, &mut actions) {
+            actions.more().close.push((member, CloseReason::Leak));
+            return actions;
+        }
         self.in_use -= 1;
+        self.note_return(member.place, now, &mut actions);
         member.returned = now;
+        member.asked = None;
+        self.take_in(member, now, &mut actions);
+        self.check();
+        actions
+    }
+
+    /// A connection that is nobody's: for the oldest waiter, or to be idle, or closed.
+    fn take_in(
+        &mut self,
+        member: Box<Member<C>>,
+        now: Option<Instant>,
+        actions: &mut Actions<C, W>,
+    ) {
+        if let Some(reason) = self.unfit(&member, now) {
+            self.close_member(member, reason, actions);
+            self.rebalance(actions);
+            self.tell_watchers_if_drained(actions);
+            return;
+        }
+        let Some(member) = self.hand_over(member, now, actions) else {
+            // The next may be one who dials, where this one waited for a dial thread.
+            self.rebalance(actions);
+            return;
+        };
+        if self.rules.upkeep {
+            self.expect_idle(&member, now, actions);
+        }
+        self.push_idle(member);
+        self.trim_idle(self.rules.max_idle, actions);
+    }
+
+    /// Why it may not be lent again.
+    fn unfit(&self, member: &Member<C>, now: Option<Instant>) -> Option<CloseReason> {
         if self.closed {
-            actions.close(member);
-        } else if now.is_some_and(|now| self.has_outlived(&member, now)) {
-            self.close_outlived(member, &mut actions);
-            self.rebalance(&mut actions);
-        } else if let Some(member) = self.hand_over(member, &mut actions) {
-            self.idle.push_front(member);
-            while self.idle.len() > self.rules.max_idle {
-                let Some(oldest) = self.idle.pop_back() else { break };
-                self.counters.closed_max_idle += 1;
-                actions.close(oldest);
-            }
+            Some(CloseReason::PoolClosed)
+        } else if member.generation != self.generation {
+            Some(CloseReason::Generation)
+        } else if has_outlived(member, now) {
+            Some(CloseReason::Lifetime)
+        } else if self.open() >= self.rules.max_active {
+            Some(CloseReason::Overflow)
+        } else {
+            None
         }
-        self.check();
-        actions
     }
 
-    /// A connection that was lent does not come back.
-    pub(crate) fn remove(&mut self, cause: Removal) -> Actions<C, W> {
+    /// The connection that was lent from this place does not come back: why it is closed, if it is.
+    pub(crate) fn remove(&mut self, place: Place, reason: Option<CloseReason>) -> Actions<C, W> {
         let mut actions = Actions::none();
-        self.in_use -= 1;
-        match cause {
-            Removal::Broken => self.counters.closed_broken += 1,
-            Removal::FailedTest => self.counters.closed_test += 1,
-            Removal::Discarded => self.counters.discarded += 1,
-        }
+        self.let_go(place, reason, &mut actions);
         self.rebalance(&mut actions);
+        self.tell_watchers_if_drained(&mut actions);
         self.check();
         actions
     }
 
-    /// Takes out the idle connections that are too old by any rule.
-    pub(crate) fn prune(&mut self, now: Instant) -> Actions<C, W> {
-        let mut actions = Actions::none();
-        self.expire_idle(now, &mut actions);
-        let mut kept = VecDeque::with_capacity(self.idle.len());
-        while let Some(member) = self.idle.pop_front() {
-            match self.has_outlived(&member, now) {
-                true => self.close_outlived(member, &mut actions),
-                false => kept.push_back(member),
-            }
+    fn let_go(&mut self, place: Place, reason: Option<CloseReason>, actions: &mut Actions<C, W>) {
+        if self.rules.reclaims && self.forget_reclaimed(place, actions) {
+            return;
         }
-        self.idle = kept;
-        self.check();
-        actions
+        self.note_return(place, None, actions);
+        self.note_end(place, reason);
     }
 
-    /// Nothing is lent any more. Everyone who waits is woken up and will find out.
-    pub(crate) fn close(&mut self) -> Actions<C, W> {
-        let mut actions = Actions::none();
-        self.closed = true;
-        actions.more().close.extend(self.idle.drain(..));
-        actions.more().wake.extend(self.queue.take_all());
-        self.check();
-        actions
+    /// What was lent from this place is out of the pool.
+    fn note_end(&mut self, place: Place, reason: Option<CloseReason>) {
+        self.in_use -= 1;
+        self.roster.leave(place);
+        match reason {
+            Some(reason) => self.counters.closed.add(reason),
+            None => self.counters.detached += 1,
+        }
+        // Where one has died, the others may have too.
+        if self.rules.peeks && matches!(reason, Some(CloseReason::Io | CloseReason::Health)) {
+            self.idle.iter_mut().for_each(|member| member.doubtful = true);
+        }
     }
 
     pub(crate) fn is_closed(&self) -> bool {
         self.closed
+    }
+
+    pub(crate) fn is_suspended(&self) -> bool {
+        self.suspended
+    }
+
+    pub(crate) fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    pub(crate) fn rules(&self) -> &Rules {
+        &self.rules
+    }
+
+    pub(crate) fn roster(&self) -> &Roster {
+        &self.roster
     }
 
     pub(crate) fn idle(&self) -> usize {
@@ -416,22 +482,53 @@ impl<C, W> Core<C, W> {
         self.idle() + self.in_use() + self.dialing()
     }
 
-    /// The newest idle connection. While somebody waits there is none: what comes back goes to
-    /// those who wait, so a newcomer cannot push in.
+    /// The most that may be open; `None`: no limit.
+    pub(crate) fn max_active(&self) -> Option<usize> {
+        Some(self.rules.max_active).filter(|&max| max < usize::MAX)
+    }
+
+    fn has_room(&self) -> bool {
+        self.open() < self.rules.max_active
+    }
+
+    /// The next idle connection to lend. While somebody waits there is none: what comes back goes
+    /// to those who wait, so a newcomer cannot push in.
     fn take_idle(
         &mut self,
         now: Option<Instant>,
         actions: &mut Actions<C, W>,
     ) -> Option<Box<Member<C>>> {
-        while let Some(member) = self.idle.pop_front() {
-            if now.is_some_and(|now| self.has_outlived(&member, now)) {
-                self.close_outlived(member, actions);
+        if self.suspended {
+            return None;
+        }
+        loop {
+            let next = if self.rules.fifo { self.idle.pop_back() } else { self.idle.pop_front() };
+            let mut member = next?;
+            if has_outlived(&member, now) {
+                self.close_member(member, CloseReason::Lifetime, actions);
                 continue;
+            }
+            if member.late {
+                member.late = false;
+                self.counters.late_reused += 1;
             }
             self.in_use += 1;
             return Some(member);
         }
-        None
+    }
+
+    /// Makes it the newest of the idle ones. One that was out for a check has its old place.
+    fn push_idle(&mut self, member: Box<Member<C>>) {
+        let newer = self.idle.iter().take_while(|idle| idle.returned > member.returned).count();
+        self.idle.insert(newer, member);
+    }
+
+    /// Closes the oldest of those that are too many.
+    fn trim_idle(&mut self, most: usize, actions: &mut Actions<C, W>) {
+        while self.idle.len() > most {
+            let Some(oldest) = self.idle.pop_back() else { break };
+            self.close_member(oldest, CloseReason::Overflow, actions);
+        }
     }
 
     /// Takes out what has been idle for too long. The oldest are at the back.
@@ -440,31 +537,31 @@ impl<C, W> Core<C, W> {
         let too_old = |returned| now.saturating_duration_since(returned) > timeout;
         while self.idle.back().is_some_and(|oldest| oldest.returned.is_some_and(too_old)) {
             let Some(oldest) = self.idle.pop_back() else { break };
-            self.counters.closed_idle_timeout += 1;
-            actions.close(oldest);
+            self.close_member(oldest, CloseReason::IdleTimeout, actions);
         }
     }
 
-    fn has_outlived(&self, member: &Member<C>, now: Instant) -> bool {
-        match (self.rules.max_lifetime, member.created) {
-            (Some(lifetime), Some(created)) => now.saturating_duration_since(created) >= lifetime,
-            _ => false,
-        }
-    }
-
-    fn close_outlived(&mut self, member: Box<Member<C>>, actions: &mut Actions<C, W>) {
-        self.counters.closed_lifetime += 1;
-        actions.close(member);
+    fn close_member(
+        &mut self,
+        member: Box<Member<C>>,
+        reason: CloseReason,
+        actions: &mut Actions<C, W>,
+    ) {
+        self.roster.leave(member.place);
+        self.counters.closed.add(reason);
+        actions.more().close.push((member, reason));
     }
 
     fn enqueue(
         &mut self,
         ticket: Ticket,
-        caller: Caller,
+        asker: Asker,
         waker: impl FnOnce() -> W,
         actions: &mut Actions<C, W>,
     ) {
-        self.queue.push(ticket, Waiter { waker: waker(), dials: caller == Caller::Dials });
+        let Asker { caller, borrower, .. } = asker;
+        let dials = caller == Caller::Dials;
+        self.queue.push(ticket, Waiter { waker: waker(), dials, borrower });
         self.rebalance(actions);
     }
 
@@ -472,39 +569,71 @@ impl<C, W> Core<C, W> {
     fn hand_over(
         &mut self,
         member: Box<Member<C>>,
+        now: Option<Instant>,
         actions: &mut Actions<C, W>,
     ) -> Option<Box<Member<C>>> {
-        let Some((ticket, waker)) = self.queue.pop() else { return Some(member) };
+        if self.suspended {
+            return Some(member);
+        }
+        let Some((ticket, waiter)) = self.queue.pop() else { return Some(member) };
         self.in_use += 1;
+        self.note_loan(member.place, &waiter.borrower, now);
+        if self.rules.upkeep {
+            self.expect_return(now, actions);
+        }
         self.ready.insert(ticket, Outcome::Take(member));
-        actions.wake(waker);
+        actions.wake(waiter.waker);
         None
     }
 
-    /// Starts a dial for each waiter that no dial is running for, as far as there is room.
-    fn rebalance(&mut self, actions: &mut Actions<C, W>) {
-        while self.queue.len() > self.jobs && self.open() < self.rules.max_active {
-            let oldest_dials = self.queue.first().is_some_and(|(_, waiter)| waiter.dials);
-            if oldest_dials {
-                let Some((ticket, waker)) = self.queue.pop() else { return };
-                self.own_dials += 1;
-                self.ready.insert(ticket, Outcome::Dial);
-                actions.wake(waker);
-            } else if self.jobs < self.rules.max_jobs {
-                self.jobs += 1;
-                actions.more().jobs += 1;
-            } else {
-                return;
-            }
+    fn note_loan(&mut self, place: Place, borrower: &Option<Borrower>, now: Option<Instant>) {
+        if let (Some(borrower), Some(now)) = (borrower, now) {
+            self.roster.lend(place, borrower.clone(), now);
         }
     }
 
+    fn note_return(&mut self, place: Place, now: Option<Instant>, actions: &mut Actions<C, W>) {
+        if !self.rules.tracks {
+            return;
+        }
+        let Some(loan) = self.roster.take_back(place) else { return };
+        if let Some(now) = now {
+            self.counters.use_time.record(now.saturating_duration_since(loan.since));
+        }
+        if loan.overdue {
+            actions.more().came_back = Some(loan);
+        }
+    }
+
+    /// True when the connection was given up before it came back now.
+    fn forget_reclaimed(&mut self, place: Place, actions: &mut Actions<C, W>) -> bool {
+        let loan = self.roster.forget_reclaimed(place);
+        let reclaimed = loan.is_some();
+        if reclaimed {
+            actions.more().came_back = loan;
+        }
+        reclaimed
+    }
+
     /// What holds after every event.
-    fn check(&self) {
-        debug_assert!(self.open() <= self.rules.max_active, "too many open");
-        debug_assert!(self.queue.is_empty() || self.idle.is_empty(), "idle while somebody waits");
+    fn check(&mut self) {
+        self.overhang = self.overhang.min(self.open());
+        debug_assert!(self.open() <= self.rules.max_active.max(self.overhang), "too many open");
+        debug_assert!(
+            self.suspended || self.queue.is_empty() || self.idle.is_empty(),
+            "idle while somebody waits"
+        );
         debug_assert!(self.jobs <= self.rules.max_jobs, "too many dials");
+        debug_assert!(self.asking <= self.in_use, "asked and not in use");
+        debug_assert_eq!(self.roster.len(), self.idle() + self.in_use(), "roster");
         debug_assert!(!self.closed || self.idle.is_empty() && self.queue.is_empty(), "closed");
+    }
+}
+
+fn has_outlived<C>(member: &Member<C>, now: Option<Instant>) -> bool {
+    match (member.expires, now) {
+        (Some(expires), Some(now)) => now >= expires,
+        _ => false,
     }
 }
 

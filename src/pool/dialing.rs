@@ -1,127 +1,34 @@
-//! Dialling for a pool: on the caller's thread, or on a few threads that come and go.
+//! Dialling for a pool: attempts, pauses between them, and one budget for all.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Weak};
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::Instant;
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, unbounded};
+use crossbeam_channel::RecvTimeoutError;
 
-use super::core::Member;
-use super::lending::Shared;
+use super::config::Dial;
+use super::core::{Fresh, JobCause, Member};
+use super::hooks;
+use super::reason::CloseReason;
+use super::shared::Shared;
 use crate::conn::conn::Conn;
 use crate::context::Context;
-use crate::error::{Error, Result};
-use crate::sync::Mutex;
-
-/// How long a dial thread stays without work.
-const LINGER: Duration = Duration::from_secs(5);
-
-/// The dial threads of a pool. There is one for each dial that runs, and none when nobody has
-/// asked for a while. The pool's core bounds how many dials are asked for.
-#[derive(Debug)]
-pub(crate) struct DialThreads {
-    jobs: Sender<()>,
-    queue: Receiver<()>,
-    roster: Arc<Mutex<Roster>>,
-}
-
-#[derive(Debug, Default)]
-struct Roster {
-    /// Jobs sent that no thread has taken yet.
-    waiting_jobs: usize,
-    /// Threads that wait for a job.
-    idle: usize,
-}
-
-impl DialThreads {
-    pub(crate) fn new() -> DialThreads {
-        let (jobs, queue) = unbounded();
-        DialThreads { jobs, queue, roster: Arc::default() }
-    }
-
-    /// Has a thread dial for the pool, starting one if none is free.
-    ///
-    /// # Errors
-    /// When a thread is needed and the system has none.
-    pub(crate) fn start_job(&self, pool: &Arc<Shared>) -> Result<()> {
-        let mut roster = self.roster.lock();
-        if roster.waiting_jobs >= roster.idle {
-            let worker = Worker {
-                pool: Arc::downgrade(pool),
-                queue: self.queue.clone(),
-                roster: Arc::clone(&self.roster),
-            };
-            let thread = std::thread::Builder::new().name("redigo-dial".into());
-            let started = thread.spawn(move || worker.run());
-            started
-                .map_err(|error| Error::io_context("starting a thread to dial", Arc::new(error)))?;
-            // Counted for it, so that it is not missed before it gets going.
-            roster.idle += 1;
-        }
-        roster.waiting_jobs += 1;
-        drop(roster);
-        // The receiver is a field of this very value, so it is there.
-        let _ = self.jobs.send(());
-        Ok(())
-    }
-}
-
-/// One dial thread. It keeps no pool alive: when the last handle goes, so do the channel and it.
-struct Worker {
-    pool: Weak<Shared>,
-    queue: Receiver<()>,
-    roster: Arc<Mutex<Roster>>,
-}
-
-impl Worker {
-    fn run(self) {
-        loop {
-            match self.queue.recv_timeout(LINGER) {
-                Ok(()) => {}
-                Err(RecvTimeoutError::Disconnected) => return,
-                Err(RecvTimeoutError::Timeout) => {
-                    let mut roster = self.roster.lock();
-                    // A job may have been sent at this very moment, counting on this thread.
-                    if roster.waiting_jobs == 0 {
-                        roster.idle -= 1;
-                        return;
-                    }
-                    continue;
-                }
-            }
-            {
-                let mut roster = self.roster.lock();
-                roster.waiting_jobs -= 1;
-                roster.idle -= 1;
-            }
-            let Some(pool) = self.pool.upgrade() else { return };
-            pool.run_job();
-            // A job ends before its thread is free, or the last user of the pool would end here.
-            drop(pool);
-            self.roster.lock().idle += 1;
-        }
-    }
-}
+use crate::error::{DialStep, Error, Result, TimeoutKind};
 
 impl Shared {
-    /// Dials, with a panic of the dial function as an error.
-    pub(crate) fn dial(&self) -> Result<Box<Member<Conn>>> {
-        let context: &Context = self.lifetime();
-        let dialed = catch_unwind(AssertUnwindSafe(|| (self.config().dial)(context)))
-            .unwrap_or_else(|panic| Err(Error::panicked("the dial function", &*panic)))
-            // A connection that failed before it is lent is a failed dial.
-            .and_then(|conn| match conn.err() {
-                None => Ok(conn),
-                Some(error) => Err(error.clone()),
-            });
-        match dialed {
-            Ok(mut conn) => {
+    /// Dials, as often as the pool was told to, with a panic of the dial function as an error.
+    pub(crate) fn dial(&self) -> Result<Fresh<Conn>> {
+        // The generation first: what is dialled in a new way must not count as old the other way
+        // round.
+        let generation = self.core().generation();
+        let dial = self.dial_function();
+        let began = Instant::now();
+        match self.attempts(&dial) {
+            Ok(conn) => {
                 log::debug!(target: "redigo::pool", "dialled a connection");
-                // Whatever the dial function has said to the server is to stay so.
-                conn.session().settle();
                 self.note_dial_error(None);
-                let created = self.now_on_get();
-                Ok(Box::new(Member { conn, created, returned: None }))
+                self.core().counters.dial_time.record(began.elapsed());
+                Ok(self.fresh(conn, generation))
             }
             Err(error) if self.is_closed() => {
                 log::debug!(target: "redigo::pool", "dialling ended with the pool: {error}");
@@ -135,15 +42,95 @@ impl Shared {
         }
     }
 
-    /// One dial for whoever waits longest when it ends.
-    fn run_job(self: &Arc<Self>) {
-        let actions = match self.dial() {
-            Ok(member) => {
-                let now = self.now_on_put();
-                self.core().job_done(member, now)
+    fn attempts(&self, dial: &Dial) -> Result<Conn> {
+        let context = match self.config().dial_budget {
+            Some(budget) => self.lifetime().with_timeout(budget),
+            None => self.lifetime().clone(),
+        };
+        let mut last = None;
+        for attempt in 0.. {
+            let error = match self.attempt(dial, &context) {
+                Ok(conn) => return Ok(conn),
+                Err(error) => error,
+            };
+            // That the budget is used up says less than why the attempt before has failed.
+            let error = match error {
+                Error::Timeout(TimeoutKind::Context) => {
+                    last.take().unwrap_or(Error::Timeout(TimeoutKind::Connect))
+                }
+                error => error,
+            };
+            if attempt >= self.config().dial_retries || !may_pass(&error) {
+                return Err(error);
             }
-            Err(error) => self.core().job_failed(&error),
+            let pause = self.pause_after(attempt);
+            if context.remaining().is_some_and(|left| left <= pause) {
+                return Err(error);
+            }
+            log::debug!(target: "redigo::pool", "dialling again in {pause:.1?}: {error}");
+            // It disconnects, and so ends the pause, when the pool is closed.
+            if context.done().recv_timeout(pause) != Err(RecvTimeoutError::Timeout) {
+                return Err(error);
+            }
+            last = Some(error);
+        }
+        unreachable!("attempts end with a connection or an error")
+    }
+
+    fn attempt(&self, dial: &Dial, context: &Context) -> Result<Conn> {
+        let mut conn = catch_unwind(AssertUnwindSafe(|| dial(context)))
+            .unwrap_or_else(|panic| Err(Error::panicked("the dial function", &*panic)))?;
+        // A connection that failed before it is lent is a failed dial.
+        if let Some(error) = conn.err() {
+            return Err(error.clone());
+        }
+        if let Err(error) = hooks::run(&self.config().hooks.dial, "on_dial", &mut conn) {
+            self.config().hooks.closed(CloseReason::Hook);
+            return Err(error);
+        }
+        Ok(conn)
+    }
+
+    fn fresh(&self, mut conn: Conn, generation: u64) -> Fresh<Conn> {
+        // Whatever the dial function has said to the server is to stay so.
+        conn.session().settle();
+        if !self.config().retire_on.is_empty() {
+            conn.retire_on(Arc::clone(&self.config().retire_on));
+        }
+        let expires = self.config().max_conn_lifetime.map(|lifetime| {
+            self.now() + lifetime - self.part_of(self.config().max_conn_lifetime_jitter)
+        });
+        let handle = conn.shutdown_handle();
+        let member = Member {
+            conn,
+            place: 0,
+            generation,
+            expires,
+            returned: None,
+            asked: None,
+            doubtful: false,
+            late: false,
+        };
+        Fresh { member: Box::new(member), handle }
+    }
+
+    /// One dial for whoever waits longest when it ends.
+    pub(crate) fn run_dial(self: &Arc<Self>, cause: JobCause) {
+        let dialed = self.dial();
+        let now = self.now();
+        let actions = match dialed {
+            Ok(fresh) => self.core().job_done(cause, fresh, now),
+            Err(error) => self.core().job_failed(cause, &error, now),
         };
         self.carry_out(actions);
+    }
+}
+
+/// True for what another attempt may get over.
+fn may_pass(error: &Error) -> bool {
+    match error {
+        Error::Server(error) => error.step() != Some(DialStep::Auth),
+        Error::Io(_) | Error::Timeout(_) | Error::Protocol(_) | Error::Other(_) => true,
+        _ => false,
     }
 }

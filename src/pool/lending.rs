@@ -1,53 +1,44 @@
-//! The shell around the core: one mutex, and everything that must not happen under it.
+//! The way of one checkout: ask the core, and follow its answers until there is a connection.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::config::Config;
-use super::core::{Actions, Answer, Caller, Cause, Core, Member, More, Outcome, Removal, Rules};
-use super::dialing::DialThreads;
+use super::core::roster::Borrower;
+use super::core::{Answer, Asker, Caller, Cause, Member, Outcome, Refusal};
+use super::hooks;
+use super::reason::CloseReason;
+use super::shared::{PoolCore, Shared};
 use super::waiter::{Parker, Ticket};
 use crate::conn::conn::Conn;
-use crate::context::{CancelHandle, Context};
+use crate::context::Context;
 use crate::error::{Error, PoolReport, Result, TimeoutKind};
-use crate::sync::{Mutex, MutexGuard};
 
-type PoolCore = Core<Conn, Parker>;
-type PoolActions = Actions<Conn, Parker>;
-
-/// What the handles, the lent connections and the dial threads of a pool share.
-pub(crate) struct Shared {
-    core: Mutex<PoolCore>,
-    config: Config,
-    dial_threads: DialThreads,
-    /// Every dial runs under a context that ends when the pool is closed.
-    lifetime: Context,
-    end_lifetime: CancelHandle,
-    last_dial_error: Mutex<Option<Error>>,
-}
-
-/// How long one caller is willing to wait, by what name the end of it goes.
+/// How long one caller is willing to wait, by what name the end of it goes, and where it calls from.
 pub(crate) struct Patience {
     ctx: Context,
     limit: TimeoutKind,
     began: Option<Instant>,
+    location: &'static Location<'static>,
 }
 
 impl Patience {
-    pub(crate) fn timeout(timeout: Option<Duration>) -> Patience {
+    pub(crate) fn timeout(
+        timeout: Option<Duration>,
+        location: &'static Location<'static>,
+    ) -> Patience {
         let background = Context::background();
         let ctx = timeout.map_or(background.clone(), |timeout| background.with_timeout(timeout));
-        Patience::new(ctx, TimeoutKind::PoolWait)
+        Patience::new(ctx, TimeoutKind::PoolWait, location)
     }
 
-    pub(crate) fn context(ctx: Context) -> Patience {
-        Patience::new(ctx, TimeoutKind::Context)
+    pub(crate) fn context(ctx: Context, location: &'static Location<'static>) -> Patience {
+        Patience::new(ctx, TimeoutKind::Context, location)
     }
 
-    fn new(ctx: Context, limit: TimeoutKind) -> Patience {
+    fn new(ctx: Context, limit: TimeoutKind, location: &'static Location<'static>) -> Patience {
         let began = ctx.is_bounded().then(Instant::now);
-        Patience { ctx, limit, began }
+        Patience { ctx, limit, began, location }
     }
 
     fn caller(&self) -> Caller {
@@ -55,143 +46,155 @@ impl Patience {
     }
 }
 
+/// A connection that cannot be lent, and why.
+struct Unfit {
+    member: Box<Member<Conn>>,
+    reason: CloseReason,
+    error: Error,
+}
+
 impl Shared {
-    pub(crate) fn new(rules: Rules, config: Config) -> Shared {
-        let (lifetime, end_lifetime) = Context::background().with_cancel();
-        Shared {
-            core: Mutex::new(Core::new(rules)),
-            config,
-            dial_threads: DialThreads::new(),
-            lifetime,
-            end_lifetime,
-            last_dial_error: Mutex::new(None),
-        }
-    }
-
-    pub(crate) fn core(&self) -> MutexGuard<'_, PoolCore> {
-        self.core.lock()
-    }
-
-    pub(crate) fn config(&self) -> &Config {
-        &self.config
-    }
-
-    pub(crate) fn lifetime(&self) -> &Context {
-        &self.lifetime
-    }
-
-    pub(crate) fn is_closed(&self) -> bool {
-        self.core().is_closed()
-    }
-
-    pub(crate) fn now_on_put(&self) -> Option<Instant> {
-        self.config.clock_on_put.then(|| self.config.clock.now())
-    }
-
-    pub(crate) fn now_on_get(&self) -> Option<Instant> {
-        self.config.clock_on_get.then(|| self.config.clock.now())
-    }
-
-    /// Remembers why the last dial failed, or that it did not.
-    pub(crate) fn note_dial_error(&self, error: Option<Error>) {
-        let before = std::mem::replace(&mut *self.last_dial_error.lock(), error);
-        // Its destructor may be a user's, and runs here without the lock.
-        drop(before);
-    }
-
-    /// The way of one checkout: ask, and follow the answers until there is a connection.
     pub(crate) fn lend(self: &Arc<Self>, patience: &Patience) -> Result<Box<Member<Conn>>> {
         // A zero timeout still takes what is there; a context that has ended gets nothing.
         if patience.limit == TimeoutKind::Context {
             if let Some(error) = patience.ctx.err() {
-                return Err(self.refuse(error, patience));
+                return Err(self.refuse(error, 0, patience));
             }
         }
-        let now = self.now_on_get();
-        let (mut answer, actions) =
-            self.core().checkout(patience.caller(), now, Parker::of_this_thread);
+        let asker = self.asker(patience);
+        let now = asker.now;
+        let (mut answer, actions) = self.core().checkout(asker, Parker::of_this_thread);
         self.carry_out(actions);
         loop {
             answer = match answer {
-                Answer::Take(ticket, member) => match self.test(member, patience) {
+                Answer::Take(ticket, member) => match self.vet(member, now, patience) {
                     Ok(member) => return Ok(member),
-                    Err(failed) => self.replace(ticket, failed, patience)?,
+                    Err(unfit) => self.replace(ticket, unfit, patience)?,
                 },
-                Answer::Dial(ticket) => self.dial_for(ticket)?,
+                Answer::Dial(ticket) => self.dial_for(ticket, patience)?,
                 Answer::Wait(ticket, cause) => self.wait(ticket, cause, patience)?,
-                Answer::Exhausted => {
-                    return Err(Error::PoolExhausted(Arc::new(self.report(patience))));
-                }
+                Answer::Refused(refusal) => return Err(self.refused(refusal, patience)),
                 Answer::Closed => return Err(Error::PoolClosed),
             };
         }
     }
 
-    /// Runs the borrow tests on a connection that was idle; gives it back if it fails.
-    fn test(
-        &self,
-        mut member: Box<Member<Conn>>,
-        patience: &Patience,
-    ) -> Result<Box<Member<Conn>>, Box<Member<Conn>>> {
-        let tests = &self.config.tests;
-        // One that comes straight from a dial is not tested.
-        let (false, Some(returned)) = (tests.is_empty(), member.returned) else {
-            return Ok(member);
-        };
-        let conn = &mut member.conn;
-        let ask =
-            |conn: &mut Conn| tests.iter().try_for_each(|test| test(&patience.ctx, conn, returned));
-        // The connection may be of the user's making too, so it is looked at in here as well.
-        let asked = catch_unwind(AssertUnwindSafe(|| {
-            match patience.ctx.is_bounded() {
-                true => conn.bounded_by(&patience.ctx, ask)?,
-                false => ask(conn)?,
-            }
-            Ok(conn.is_clean())
-        }));
-        let asked = asked.unwrap_or_else(|panic| Err(Error::panicked("the borrow test", &*panic)));
-        match asked {
-            Ok(true) => return Ok(member),
-            Ok(false) => {
-                log::debug!(target: "redigo::pool", "the borrow test left a connection unclean")
-            }
-            Err(error) => {
-                log::debug!(target: "redigo::pool", "a connection failed its test: {error}")
-            }
-        }
-        Err(member)
+    fn asker(&self, patience: &Patience) -> Asker {
+        let borrower = self.config().tracks.then(|| Borrower::here(patience.location));
+        Asker { caller: patience.caller(), now: self.now_on_get(), borrower }
     }
 
-    /// Another connection for a caller whose first failed its test.
+    /// Looks at a connection before it is lent: whether it lives, the borrow tests, the hook.
+    fn vet(
+        &self,
+        mut member: Box<Member<Conn>>,
+        now: Option<Instant>,
+        patience: &Patience,
+    ) -> Result<Box<Member<Conn>>, Unfit> {
+        if self.config().vets {
+            if let Err((reason, error)) = self.examine(&mut member, now, patience) {
+                return Err(Unfit { member, reason, error });
+            }
+        }
+        Ok(member)
+    }
+
+    fn examine(
+        &self,
+        member: &mut Member<Conn>,
+        now: Option<Instant>,
+        patience: &Patience,
+    ) -> Result<(), (CloseReason, Error)> {
+        // One that comes straight from a dial is not tested.
+        if let Some(returned) = member.returned {
+            self.test(member, returned, now, patience)
+                .map_err(|error| (CloseReason::Health, error))?;
+        }
+        let hook = &self.config().hooks.borrow;
+        if hook.is_none() {
+            return Ok(());
+        }
+        let conn = &mut member.conn;
+        conn.bounded_if(&patience.ctx, |conn| hooks::run(hook, "on_borrow", conn))
+            .map_err(|error| (CloseReason::Hook, error))
+    }
+
+    fn test(
+        &self,
+        member: &mut Member<Conn>,
+        returned: Instant,
+        now: Option<Instant>,
+        patience: &Patience,
+    ) -> Result<()> {
+        let tests = &self.config().tests;
+        let idle_for = now.map(|now| now.saturating_duration_since(returned));
+        let peeks = match (self.config().peek_after, idle_for) {
+            (Some(limit), Some(idle_for)) => member.doubtful || idle_for >= limit,
+            _ => false,
+        };
+        member.doubtful = false;
+        if !peeks && tests.is_empty() {
+            return Ok(());
+        }
+        let conn = &mut member.conn;
+        // The connection may be of the user's making, so it is only ever looked at in here.
+        let asked = catch_unwind(AssertUnwindSafe(|| {
+            if peeks && !conn.is_alive() {
+                return Err(super::check::dead());
+            }
+            if tests.is_empty() {
+                return Ok(());
+            }
+            conn.bounded_if(&patience.ctx, |conn| {
+                tests.iter().try_for_each(|test| test(&patience.ctx, conn, returned))
+            })?;
+            match conn.is_clean() {
+                true => Ok(()),
+                false => Err(Error::other("the borrow test left a connection unclean")),
+            }
+        }));
+        asked.unwrap_or_else(|panic| Err(Error::panicked("the borrow test", &*panic)))
+    }
+
+    /// Another connection for a caller whose first was of no use.
     fn replace(
         self: &Arc<Self>,
         ticket: Ticket,
-        failed: Box<Member<Conn>>,
+        unfit: Unfit,
         patience: &Patience,
     ) -> Result<Answer<Conn>> {
+        let Unfit { member, reason, error } = unfit;
+        log::debug!(target: "redigo::pool", "a connection is not fit to be lent: {error}");
         if let Some(error) = patience.ctx.err() {
-            let actions = self.core().remove(Removal::FailedTest);
-            self.carry_out(actions);
-            return Err(self.refuse(error, patience));
+            self.close_lent(member, reason);
+            return Err(self.refuse(error, 0, patience));
         }
-        let now = self.now_on_get();
+        // Where a new one is refused by the hook, the next would be too.
+        if member.returned.is_none() {
+            self.close_lent(member, reason);
+            return Err(error);
+        }
+        let asker = self.asker(patience);
         let (answer, actions) =
-            self.core().retry(ticket, patience.caller(), now, Parker::of_this_thread);
+            self.core().retry(ticket, asker, member.place, reason, Parker::of_this_thread);
         self.carry_out(actions);
-        drop(failed);
+        self.close_conn(member, reason);
         Ok(answer)
     }
 
     /// Dials on the caller's thread.
-    fn dial_for(self: &Arc<Self>, ticket: Ticket) -> Result<Answer<Conn>> {
+    fn dial_for(self: &Arc<Self>, ticket: Ticket, patience: &Patience) -> Result<Answer<Conn>> {
         match self.dial() {
-            Ok(member) => {
-                let (answer, actions) = self.core().dialed(ticket, member, Parker::of_this_thread);
+            Ok(fresh) => {
+                let asker = self.asker(patience);
+                let (answer, actions) =
+                    self.core().dialed(ticket, asker, fresh, Parker::of_this_thread);
                 self.carry_out(actions);
                 Ok(answer)
             }
             Err(error) => {
-                let actions = self.core().dial_failed();
+                let now = self.now();
+                let actions = self.core().dial_failed(now);
                 self.carry_out(actions);
                 Err(error)
             }
@@ -209,116 +212,95 @@ impl Shared {
         let parker = Parker::of_this_thread();
         let (pool, canceled) = (Arc::clone(self), parker.clone());
         // When it is cancelled already, the loop will see.
-        let watch = patience.ctx.on_cancel(move || canceled.unpark_through(&pool.core));
+        let watch = patience.ctx.on_cancel(move || canceled.unpark_through(pool.core_mutex()));
         let mut core = self.core();
         let outcome = loop {
             if let Some(outcome) = core.collect(ticket) {
                 break Ok(outcome);
             }
             if let Some(error) = patience.ctx.err() {
-                drop(core.give_up(ticket));
-                break Err(error);
+                break Err((error, core.give_up(ticket)));
             }
             parker.park(&mut core, patience.ctx.deadline());
         };
-        if cause == Cause::AtLimit && outcome.is_ok() {
+        let waited = since.elapsed();
+        core.counters.wait_time.record(waited);
+        if cause != Cause::Dialing && outcome.is_ok() {
             core.counters.wait_count += 1;
-            core.counters.wait_duration += since.elapsed();
+            core.counters.wait_duration += waited;
         }
         drop(core);
         drop(watch);
-        match outcome.map_err(|error| self.refuse(error, patience))? {
+        let outcome = outcome.map_err(|(error, (ahead, actions))| {
+            self.carry_out(actions);
+            self.refuse(error, ahead, patience)
+        });
+        match outcome? {
             // Who has cancelled wants no connection, even when one came at the same moment.
             Outcome::Take(member) if patience.ctx.is_canceled() => {
                 self.put(member);
-                Err(self.refuse(Error::Canceled, patience))
+                Err(self.refuse(Error::Canceled, 0, patience))
             }
             Outcome::Take(member) => Ok(Answer::Take(ticket, member)),
             Outcome::Dial => Ok(Answer::Dial(ticket)),
             Outcome::Failed(error) => Err(error),
+            Outcome::BreakerOpen => Ok(Answer::Refused(Refusal::BreakerOpen)),
             Outcome::Closed => Ok(Answer::Closed),
         }
     }
 
     /// The error of a caller whose patience has ended.
-    fn refuse(&self, error: Error, patience: &Patience) -> Error {
+    fn refuse(&self, error: Error, ahead: usize, patience: &Patience) -> Error {
         if error.is_canceled() {
             self.core().counters.wait_cancels += 1;
             return error;
         }
-        self.core().counters.wait_timeouts += 1;
-        Error::PoolTimeout(Arc::new(self.report(patience)))
+        let report = self.report(ahead, patience, |core| core.counters.wait_timeouts += 1);
+        Error::PoolTimeout(Arc::new(report))
     }
 
-    fn report(&self, patience: &Patience) -> PoolReport {
-        let last_dial_error = self.last_dial_error.lock().clone();
-        let core = self.core();
+    /// The error of a caller that could not even wait.
+    fn refused(&self, refusal: Refusal, patience: &Patience) -> Error {
+        let mut report = self.report(usize::MAX, patience, |_| {});
+        if refusal == Refusal::Deadlock {
+            let own = Borrower::here(patience.location).thread.number;
+            report.own_borrow = self.core().oldest_loan_of(own).map(|loan| loan.told(self.now()));
+        }
+        let report = Arc::new(report);
+        match refusal {
+            Refusal::Exhausted => Error::PoolExhausted(report),
+            Refusal::BreakerOpen => Error::BreakerOpen(report),
+            Refusal::Deadlock => Error::PoolDeadlock(report),
+        }
+    }
+
+    /// What the pool looks like, while something is counted; `ahead` is at most all who wait.
+    pub(super) fn report(
+        &self,
+        ahead: usize,
+        patience: &Patience,
+        count: impl FnOnce(&mut PoolCore),
+    ) -> PoolReport {
+        let last_dial_error = self.last_dial_error();
+        let now = self.now();
+        let mut core = self.core();
+        count(&mut core);
         PoolReport {
             waited: patience.began.map_or(Duration::ZERO, |began| began.elapsed()),
             limit: patience.limit,
-            max_active: self.config.max_active,
+            max_active: core.max_active(),
             idle: core.idle(),
             in_use: core.in_use(),
             dialing: core.dialing(),
             waiting: core.waiting(),
-            last_dial_error,
+            waiters_ahead: ahead.min(core.waiting()),
+            suspended: core.is_suspended(),
+            oldest_borrow: core.roster().oldest_loan().map(|loan| loan.told(now)),
+            own_borrow: None,
+            last_dial_error_age: last_dial_error
+                .as_ref()
+                .map(|(_, at)| now.saturating_duration_since(*at)),
+            last_dial_error: last_dial_error.map(|(error, _)| error),
         }
-    }
-
-    /// Takes a clean connection back.
-    pub(crate) fn put(self: &Arc<Self>, member: Box<Member<Conn>>) {
-        let now = self.now_on_put();
-        let actions = self.core().put(member, now);
-        self.carry_out(actions);
-    }
-
-    /// Lets a connection go that does not come back.
-    pub(crate) fn remove(self: &Arc<Self>, cause: Removal) {
-        let actions = self.core().remove(cause);
-        self.carry_out(actions);
-    }
-
-    pub(crate) fn prune(self: &Arc<Self>) -> usize {
-        let now = self.config.clock.now();
-        let actions = self.core().prune(now);
-        let pruned = actions.more.as_ref().map_or(0, |more| more.close.len());
-        self.carry_out(actions);
-        pruned
-    }
-
-    pub(crate) fn close(self: &Arc<Self>) {
-        let actions = self.core().close();
-        self.end_lifetime.cancel();
-        log::debug!(target: "redigo::pool", "pool closed");
-        self.carry_out(actions);
-    }
-
-    /// Does what the core has decided. Waking comes before closing, for nobody is to wait until
-    /// a socket is closed.
-    pub(crate) fn carry_out(self: &Arc<Self>, actions: PoolActions) {
-        if let Some(parker) = &actions.wake {
-            parker.unpark();
-        }
-        if let Some(more) = actions.more {
-            self.carry_out_more(*more);
-        }
-    }
-
-    fn carry_out_more(self: &Arc<Self>, mut more: More<Conn, Parker>) {
-        more.wake.iter().for_each(Parker::unpark);
-        while more.jobs > 0 {
-            more.jobs -= 1;
-            if let Err(error) = self.dial_threads.start_job(self) {
-                // No thread to be had is a failed dial, which may ask for another.
-                let actions = self.core().job_failed(&error);
-                self.note_dial_error(Some(error));
-                actions.wake.iter().for_each(Parker::unpark);
-                if let Some(again) = actions.more {
-                    more.jobs += again.jobs;
-                    again.wake.iter().for_each(Parker::unpark);
-                }
-            }
-        }
-        drop(more.close);
     }
 }

@@ -1,18 +1,21 @@
 //! The handle that users clone into their threads.
 
 use std::fmt;
+use std::panic::Location;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::config::{Config, PoolBuilder};
+use super::closing::CloseReport;
+use super::config::{Config, Dial, PoolBuilder};
 use super::core::Rules;
-use super::lending::{Patience, Shared};
+use super::lending::Patience;
 use super::pooled::PooledConn;
+use super::shared::Shared;
 use super::stats::PoolStats;
 use crate::conn::conn::Conn;
 use crate::context::Context;
 use crate::dial::dialer::Dialer;
-use crate::error::Result;
+use crate::error::{Borrow, Result};
 
 /// Connections that threads share, one at a time each.
 ///
@@ -81,8 +84,10 @@ impl Pool {
         PoolBuilder::new(Arc::new(dial))
     }
 
-    pub(crate) fn new(rules: Rules, config: Config) -> Pool {
-        Pool { handle: Arc::new(Handle(Arc::new(Shared::new(rules, config)))) }
+    pub(crate) fn new(rules: Rules, config: Config, dial: Dial) -> Pool {
+        let shared = Arc::new(Shared::new(rules, config, dial));
+        shared.begin();
+        Pool { handle: Arc::new(Handle(shared)) }
     }
 
     /// Lends a connection. This never fails: where there is none to be had, the error is in
@@ -92,6 +97,7 @@ impl Pool {
     /// if the pool was told to. It may take as long as that takes, unless the pool has a
     /// [`wait_timeout`](PoolBuilder::wait_timeout).
     #[doc(alias = "Get")]
+    #[track_caller]
     pub fn get(&self) -> PooledConn {
         self.acquire().unwrap_or_else(PooledConn::failed)
     }
@@ -99,13 +105,18 @@ impl Pool {
     /// As [`get`](Pool::get), with the error at once.
     ///
     /// # Errors
-    /// - [`Error::PoolExhausted`](crate::Error::PoolExhausted): at the maximum, and not told to wait.
+    /// - [`Error::PoolExhausted`](crate::Error::PoolExhausted): at the maximum, and not told to wait,
+    ///   or `max_waiters` wait already.
     /// - [`Error::PoolTimeout`](crate::Error::PoolTimeout): the pool's `wait_timeout` has passed.
     /// - [`Error::PoolClosed`](crate::Error::PoolClosed).
+    /// - [`Error::BreakerOpen`](crate::Error::BreakerOpen) and
+    ///   [`Error::PoolDeadlock`](crate::Error::PoolDeadlock), where the pool has these options.
     /// - The error of a dial that failed, which is one caller's only.
     #[doc(alias = "Get")]
+    #[track_caller]
     pub fn acquire(&self) -> Result<PooledConn> {
-        self.lend(&Patience::timeout(self.shared().config().wait_timeout))
+        let timeout = self.shared().config().wait_timeout;
+        self.lend(&Patience::timeout(timeout, Location::caller()))
     }
 
     /// As [`acquire`](Pool::acquire), within this time, waiting and dialling together. Zero takes
@@ -115,8 +126,9 @@ impl Pool {
     ///
     /// # Errors
     /// Those of [`acquire`](Pool::acquire); [`Error::PoolTimeout`](crate::Error::PoolTimeout) when the time is over.
+    #[track_caller]
     pub fn get_timeout(&self, timeout: Duration) -> Result<PooledConn> {
-        self.lend(&Patience::timeout(Some(timeout)))
+        self.lend(&Patience::timeout(Some(timeout), Location::caller()))
     }
 
     /// As [`acquire`](Pool::acquire), no longer than the context lasts. The context has no say
@@ -126,8 +138,9 @@ impl Pool {
     /// Those of [`acquire`](Pool::acquire); [`Error::Canceled`](crate::Error::Canceled), or [`Error::PoolTimeout`](crate::Error::PoolTimeout) of kind
     /// [`TimeoutKind::Context`](crate::TimeoutKind::Context), when the context ends first, even when a connection is there.
     #[doc(alias = "GetContext")]
+    #[track_caller]
     pub fn get_context(&self, ctx: &Context) -> Result<PooledConn> {
-        self.lend(&Patience::context(ctx.clone()))
+        self.lend(&Patience::context(ctx.clone(), Location::caller()))
     }
 
     /// A consistent look at the pool.
@@ -152,6 +165,124 @@ impl Pool {
     /// says how many. For pools that nobody uses for long: any use does the same on its way.
     pub fn prune(&self) -> usize {
         self.shared().prune()
+    }
+
+    /// The connections that are out, the longest first: who has them, and where they were borrowed.
+    /// Only in a pool that [tracks its borrows](PoolBuilder::track_borrows).
+    pub fn outstanding(&self) -> Vec<Borrow> {
+        self.shared().outstanding()
+    }
+
+    /// Dials until so many connections are open and not being dialled any more, for those who want to
+    /// wait for it before they begin. Dials that fail are tried again after the pauses of
+    /// [`dial_backoff`](PoolBuilder::dial_backoff).
+    ///
+    /// # Errors
+    /// [`Error::PoolTimeout`](crate::Error::PoolTimeout), with the last dial's error, when they are
+    /// not there in time; [`Error::InvalidConfig`](crate::Error::InvalidConfig) for more than
+    /// `max_idle` or `max_active`; [`Error::PoolClosed`](crate::Error::PoolClosed).
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use redigo::{Dialer, Pool, testing::MemoryStream};
+    ///
+    /// let pool = Pool::builder_with(|_| Ok(Dialer::tcp(":6379").wrap(MemoryStream::silent())))
+    ///     .build()?;
+    /// pool.warm_up(4, Duration::from_secs(10))?;
+    /// assert_eq!(pool.idle_count(), 4);
+    /// # Ok::<(), redigo::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn warm_up(&self, connections: usize, timeout: Duration) -> Result<()> {
+        self.shared().warm_up(connections, timeout, Location::caller())
+    }
+
+    /// Sets other limits for a pool that is in use. Idle connections beyond them are closed at once,
+    /// others when they come back; until then there may be more than `max_active`, but no more than
+    /// before. Callers that wait are served at once where there is room now. A `max_active` of zero
+    /// is no limit.
+    ///
+    /// # Errors
+    /// [`Error::InvalidConfig`](crate::Error::InvalidConfig) for limits below `min_idle`; nothing is
+    /// changed then.
+    #[doc(alias = "SetMaxOpenConns")]
+    #[doc(alias = "SetMaxIdleConns")]
+    pub fn resize(&self, max_active: usize, max_idle: usize) -> Result<()> {
+        self.shared().resize(if max_active == 0 { usize::MAX } else { max_active }, max_idle)
+    }
+
+    /// Lends nothing and dials nothing until [`resume`](Pool::resume): for the time of a switch to
+    /// another server, say. Callers wait, as long as they are willing to, whatever
+    /// [`wait`](PoolBuilder::wait) says; connections in use stay usable and come back.
+    #[doc(alias = "suspendPool")]
+    pub fn suspend(&self) {
+        self.shared().core().suspend();
+    }
+
+    /// Lends again after [`suspend`](Pool::suspend): first to those who have waited longest.
+    #[doc(alias = "resumePool")]
+    pub fn resume(&self) {
+        self.shared().resume();
+    }
+
+    /// Closes all connections there are, idle ones now and those in use when they come back: after a
+    /// failover, or when a name points to another server. What is dialled from now on is not
+    /// affected. An open breaker is closed.
+    #[doc(alias = "softEvictConnections")]
+    pub fn evict_all(&self) {
+        self.shared().evict_all();
+    }
+
+    /// Dials in another way from now on, with new credentials or to another server, and
+    /// [evicts](Pool::evict_all) what was dialled before.
+    ///
+    /// ```
+    /// use redigo::{Dialer, Pool};
+    ///
+    /// let dialer = Dialer::tcp("redis:6379").username("web");
+    /// let pool = Pool::builder(dialer.clone().password("summer")).build()?;
+    /// // later, when the password is changed
+    /// pool.replace_dialer(dialer.password("winter"));
+    /// # Ok::<(), redigo::Error>(())
+    /// ```
+    pub fn replace_dialer(&self, dialer: Dialer) {
+        self.replace_dial_function(move |ctx| dialer.dial_context(ctx));
+    }
+
+    /// As [`replace_dialer`](Pool::replace_dialer), with a function as for
+    /// [`builder_with`](Pool::builder_with).
+    pub fn replace_dial_function(
+        &self,
+        dial: impl Fn(&Context) -> Result<Conn> + Send + Sync + 'static,
+    ) {
+        self.shared().replace_dial(Arc::new(dial));
+    }
+
+    /// [Closes](Pool::close) the pool and waits until the connections in use have come back. Those
+    /// that have not in this time are shut down: whatever their borrowers do with them fails with
+    /// [`Error::Canceled`](crate::Error::Canceled). The report says how many finished, how many were
+    /// cut, and where these had been borrowed if the pool
+    /// [tracks its borrows](PoolBuilder::track_borrows).
+    ///
+    /// A thread that holds a connection itself waits for itself, and loses it.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use redigo::{Dialer, Pool, testing::MemoryStream};
+    ///
+    /// let pool = Pool::builder_with(|_| Ok(Dialer::tcp(":6379").wrap(MemoryStream::silent())))
+    ///     .track_borrows(true)
+    ///     .build()?;
+    /// let mut conn = pool.acquire()?;
+    /// let worker = std::thread::spawn(move || conn.call("BLPOP", ("queue", 0)));
+    /// let report = pool.close_and_wait(Duration::from_millis(20));
+    /// assert_eq!((report.finished, report.cut), (0, 1));
+    /// assert!(worker.join().unwrap().unwrap_err().is_canceled());
+    /// println!("{report}"); // … 1 cut; borrowed 0.0 s ago by thread "main" at src/main.rs:8:21
+    /// # Ok::<(), redigo::Error>(())
+    /// ```
+    pub fn close_and_wait(&self, timeout: Duration) -> CloseReport {
+        self.shared().close_and_wait(timeout)
     }
 
     /// Closes the pool: whoever waits gets [`Error::PoolClosed`](crate::Error::PoolClosed) at once, dials under way are

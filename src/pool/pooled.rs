@@ -5,8 +5,10 @@ use std::ops::{Deref, DerefMut};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use super::core::{Member, Removal};
-use super::lending::Shared;
+use super::core::Member;
+use super::hooks;
+use super::reason::CloseReason;
+use super::shared::Shared;
 use crate::conn::conn::Conn;
 use crate::error::{Error, Result};
 
@@ -70,33 +72,29 @@ impl PooledConn {
             cleaned = member.conn.reset(pool.config().cleanup_timeout);
             member.conn.is_clean()
         };
-        let Loan::Out { pool, member } = self.take() else { return Ok(()) };
+        let Loan::Out { pool, mut member } = self.take() else { return Ok(()) };
         if clean {
-            pool.put(member);
+            give_back(&pool, member);
             return Ok(());
         }
         let error = member.conn.err().cloned();
-        log_discard(error.as_ref().or(cleaned.as_ref().err()));
-        pool.remove(Removal::Broken);
-        drop(member);
+        let reason = why_unclean(&mut member.conn);
+        log_discard(reason, error.as_ref().or(cleaned.as_ref().err()));
+        pool.close_lent(member, reason);
         error.map_or(Ok(()), Err)
     }
 
     /// Closes the connection instead of giving it back: for a server that is going away, say.
     pub fn discard(mut self) {
         if let Loan::Out { pool, member } = self.take() {
-            pool.remove(Removal::Discarded);
-            drop(member);
+            pool.close_lent(member, CloseReason::Discarded);
         }
     }
 
     /// Takes the connection out of the pool for good. The pool may dial another in its place.
     pub fn detach(mut self) -> Conn {
         match self.take() {
-            Loan::Out { pool, member } => {
-                pool.remove(Removal::Discarded);
-                member.conn
-            }
+            Loan::Out { pool, member } => pool.detach(member),
             Loan::None(conn) => *conn,
             Loan::Over => Conn::failed(Error::ConnClosed),
         }
@@ -146,18 +144,49 @@ impl Drop for PooledConn {
     fn drop(&mut self) {
         let Loan::Out { pool, mut member } = self.take() else { return };
         if std::thread::panicking() {
-            log::debug!(target: "redigo::pool", "a connection is closed: its thread panicked");
-            pool.remove(Removal::Discarded);
+            log_discard(CloseReason::Panicked, None);
+            pool.close_lent(member, CloseReason::Panicked);
             return;
         }
         // The connection may be of the user's making, and its place must not be lost.
-        let is_clean = AssertUnwindSafe(|| member.conn.is_clean());
-        if catch_unwind(is_clean).unwrap_or(false) {
-            pool.put(member);
-        } else {
-            log_discard(member.conn.err());
-            pool.remove(Removal::Broken);
+        let conn = &mut member.conn;
+        let unclean = catch_unwind(AssertUnwindSafe(|| {
+            if conn.is_clean() { None } else { Some(why_unclean(conn)) }
+        }));
+        match unclean.unwrap_or(Some(CloseReason::State)) {
+            None => give_back(&pool, member),
+            Some(reason) => {
+                log_discard(reason, member.conn.err());
+                pool.close_lent(member, reason);
+            }
         }
+    }
+}
+
+/// A clean connection goes back, if the user's hook has nothing against it.
+fn give_back(pool: &Arc<Shared>, mut member: Box<Member<Conn>>) {
+    if pool.config().hooks.give_back.is_some() {
+        let ran = hooks::run(&pool.config().hooks.give_back, "on_return", &mut member.conn);
+        // It may have left something behind.
+        let ran = ran.and_then(|()| match member.conn.is_clean() {
+            true => Ok(()),
+            false => Err(Error::other("on_return left a connection unclean")),
+        });
+        if let Err(error) = ran {
+            log_discard(CloseReason::Hook, Some(&error));
+            pool.close_lent(member, CloseReason::Hook);
+            return;
+        }
+    }
+    pool.put(member);
+}
+
+fn why_unclean(conn: &mut Conn) -> CloseReason {
+    match conn.err() {
+        Some(Error::Protocol(_)) => CloseReason::Protocol,
+        Some(_) => CloseReason::Io,
+        None if conn.is_retired() => CloseReason::Retired,
+        None => CloseReason::State,
     }
 }
 
@@ -171,9 +200,11 @@ impl fmt::Debug for PooledConn {
     }
 }
 
-fn log_discard(error: Option<&Error>) {
+fn log_discard(reason: CloseReason, error: Option<&Error>) {
     match error {
-        Some(error) => log::debug!(target: "redigo::pool", "a connection is closed: {error}"),
-        None => log::debug!(target: "redigo::pool", "a connection is closed: it came back unclean"),
+        Some(error) => {
+            log::debug!(target: "redigo::pool", "a connection is closed, {reason}: {error}")
+        }
+        None => log::debug!(target: "redigo::pool", "a connection is closed: {reason}"),
     }
 }

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::core::roster::Borrower;
 use crate::sync::{Condvar, Mutex, MutexGuard};
 
 /// A place in the order of arrival. Kept through everything that a caller goes through.
@@ -28,6 +29,8 @@ pub(crate) struct Waiter<W> {
     pub(crate) waker: W,
     /// True when it may be woken up to dial on its own thread.
     pub(crate) dials: bool,
+    /// Where loans are to be noted.
+    pub(crate) borrower: Option<Borrower>,
 }
 
 impl<W> WaitQueue<W> {
@@ -59,11 +62,22 @@ impl<W> WaitQueue<W> {
         Some((*ticket, waiter.as_ref()?))
     }
 
-    pub(crate) fn pop(&mut self) -> Option<(Ticket, W)> {
+    pub(crate) fn pop(&mut self) -> Option<(Ticket, Waiter<W>)> {
         let (ticket, waiter) = self.places.pop_front()?;
         self.taken -= 1;
         self.clear_away();
-        waiter.map(|waiter| (ticket, waiter.waker))
+        waiter.map(|waiter| (ticket, waiter))
+    }
+
+    /// Those who wait, oldest first.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Waiter<W>> {
+        self.places.iter().filter_map(|(_, waiter)| waiter.as_ref())
+    }
+
+    /// How many are older than this one.
+    pub(crate) fn ahead_of(&self, ticket: Ticket) -> usize {
+        let older = self.places.iter().take_while(|(older, _)| *older < ticket);
+        older.filter(|(_, waiter)| waiter.is_some()).count()
     }
 
     /// Takes one out, if it is still there.
@@ -145,13 +159,15 @@ mod tests {
     fn the_oldest_comes_first_whenever_it_was_put_in() {
         let mut queue = WaitQueue::new();
         for ticket in [3, 1, 4, 2] {
-            queue.push(Ticket(ticket), Waiter { waker: ticket, dials: false });
+            queue.push(Ticket(ticket), Waiter { waker: ticket, dials: false, borrower: None });
         }
+        assert_eq!(queue.ahead_of(Ticket(3)), 2);
         assert_eq!(queue.remove(Ticket(2)), Some(2));
         assert_eq!(queue.remove(Ticket(2)), None);
         assert_eq!(queue.first().map(|(ticket, _)| ticket), Some(Ticket(1)));
-        assert_eq!(queue.len(), 3);
-        let order: Vec<_> = std::iter::from_fn(|| queue.pop()).map(|(_, waker)| waker).collect();
+        assert_eq!((queue.len(), queue.ahead_of(Ticket(3)), queue.ahead_of(Ticket(1))), (3, 1, 0));
+        let order: Vec<_> =
+            std::iter::from_fn(|| queue.pop()).map(|(_, waiter)| waiter.waker).collect();
         assert_eq!(order, [1, 3, 4]);
         assert!(queue.is_empty());
     }
@@ -159,7 +175,7 @@ mod tests {
     #[test]
     fn those_who_gave_up_leave_no_places_behind() {
         let mut queue = WaitQueue::new();
-        let waiter = || Waiter { waker: (), dials: false };
+        let waiter = || Waiter { waker: (), dials: false, borrower: None };
         (0..10_000).for_each(|ticket| queue.push(Ticket(ticket), waiter()));
         // The oldest stays, so none of the places behind it gets to the front.
         for ticket in 1..10_000 {

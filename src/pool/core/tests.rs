@@ -27,7 +27,7 @@ fn beyond_max_idle_the_one_idle_for_longest_is_closed() {
     }
     assert_eq!((lab.put(2), lab.put(3)), (Step::default(), Step::default()));
     assert_eq!(lab.put(1), Step::default().closes([2]));
-    assert_eq!((lab.core.counters.closed_max_idle, lab.counts()), (1, (2, 0, 0)));
+    assert_eq!((lab.core.counters.closed.of(CloseReason::Overflow), lab.counts()), (1, (2, 0, 0)));
 }
 
 #[test]
@@ -77,7 +77,7 @@ fn a_waiter_takes_what_comes_back_while_its_dial_hangs() {
 fn a_late_connection_is_kept_beyond_max_idle_until_one_comes_back() {
     let mut lab = Lab::new(Rules { max_idle: 0, ..rules() });
     assert_eq!(lab.get_within(), DIALING.dials(1));
-    assert_eq!(lab.core.give_up(Ticket(0)), Some(0));
+    assert_eq!(lab.give_up(0), (0, Step::default()));
     assert_eq!(lab.job_done(1), Step::default());
     assert_eq!(lab.counts(), (1, 0, 0));
     assert_eq!(lab.get(), Step::says(Said::Take(1)));
@@ -116,7 +116,7 @@ fn a_caller_who_dialed_is_served_after_those_who_came_before() {
     let mut lab = Lab::of(2).idle([1]);
     assert_eq!(lab.get(), Step::says(Said::Take(1)));
     assert_eq!(lab.get_within(), DIALING.dials(1));
-    assert_eq!(lab.remove(1, Removal::Broken), Step::default());
+    assert_eq!(lab.remove(1, CloseReason::Io), Step::default());
     assert_eq!(lab.get(), Step::says(Said::Dial));
     // 3 dialled faster than the thread that dials for 2, gives its connection to 2 and takes
     // over that dial.
@@ -153,7 +153,7 @@ fn a_failed_dial_is_its_own_callers_and_its_place_is_free() {
 #[test]
 fn a_removed_connection_makes_room_for_the_oldest_waiter() {
     let mut lab = Lab::of(1).idle([1]);
-    for cause in [Removal::Broken, Removal::FailedTest, Removal::Discarded] {
+    for cause in [CloseReason::Io, CloseReason::Health, CloseReason::Discarded] {
         let oldest = lab.core.next_ticket + 1;
         assert_eq!(lab.get(), Step::says(Said::Take(1)));
         assert_eq!(lab.get(), AT_LIMIT);
@@ -162,8 +162,9 @@ fn a_removed_connection_makes_room_for_the_oldest_waiter() {
         assert_eq!(lab.dialed(oldest, 1), Step::says(Said::Take(1)));
         assert_eq!(lab.put(1), Step::default());
     }
-    let counters = &lab.core.counters;
-    assert_eq!((counters.closed_broken, counters.closed_test, counters.discarded), (1, 1, 1));
+    for reason in [CloseReason::Io, CloseReason::Health, CloseReason::Discarded] {
+        assert_eq!(lab.core.counters.closed.of(reason), 1, "{reason}");
+    }
 }
 
 #[test]
@@ -174,7 +175,7 @@ fn whoever_gets_a_bad_connection_is_not_sent_to_the_end_of_the_queue() {
     assert_eq!(lab.retry(1, 1, Caller::Waits), DIALING.dials(1));
     assert_eq!(lab.job_done(2), Step::default().wakes(1));
     assert_eq!(lab.collect(1), Some(Said::Take(2)));
-    assert_eq!(lab.core.counters.closed_test, 1);
+    assert_eq!(lab.core.counters.closed.of(CloseReason::Health), 1);
 }
 
 #[test]
@@ -182,10 +183,9 @@ fn one_who_gives_up_leaves_the_others_in_order() {
     let mut lab = Lab::of(1).idle([1]);
     assert_eq!(lab.get(), Step::says(Said::Take(1)));
     assert_eq!((lab.get_within(), lab.get_within()), (AT_LIMIT, AT_LIMIT));
-    assert_eq!((lab.collect(2), lab.core.give_up(Ticket(2))), (None, Some(2)));
-    assert_eq!(lab.core.give_up(Ticket(2)), None);
+    assert_eq!((lab.collect(2), lab.give_up(2)), (None, (0, Step::default())));
+    assert_eq!(lab.core.waiting(), 1);
     assert_eq!(lab.put(1), Step::default().wakes(3));
-    assert_eq!(lab.core.give_up(Ticket(3)), None, "there is something to collect");
     assert_eq!(lab.collect(3), Some(Said::Take(1)));
 }
 
@@ -198,27 +198,29 @@ fn idle_for_longer_than_the_timeout_is_too_long() {
     assert_eq!(lab.put(2), Step::default());
     lab.now += Duration::from_nanos(1);
     assert_eq!(lab.get(), Step::says(Said::Take(2)).closes([1]));
-    assert_eq!((lab.core.counters.closed_idle_timeout, lab.counts()), (1, (0, 1, 0)));
+    assert_eq!(
+        (lab.core.counters.closed.of(CloseReason::IdleTimeout), lab.counts()),
+        (1, (0, 1, 0))
+    );
 }
 
 #[test]
 fn as_old_as_the_lifetime_is_too_old() {
     let lifetime = Duration::from_secs(300);
-    let rules = Rules { max_lifetime: Some(lifetime), ..rules() };
-    let mut lab = Lab::new(rules).idle([1, 2]);
+    let mut lab = Lab { lifetime: Some(lifetime), ..Lab::new(rules()) }.idle([1, 2]);
     lab.now += lifetime - Duration::from_nanos(1);
     assert_eq!(lab.get(), Step::says(Said::Take(2)));
     assert_eq!(lab.put(2), Step::default());
     lab.now += Duration::from_nanos(1);
     assert_eq!(lab.get(), Step::says(Said::Dial).closes([2, 1]));
-    assert_eq!((lab.core.counters.closed_lifetime, lab.counts()), (2, (0, 0, 1)));
+    assert_eq!((lab.core.counters.closed.of(CloseReason::Lifetime), lab.counts()), (2, (0, 0, 1)));
 }
 
 #[test]
 fn pruning_takes_what_is_too_old_by_either_rule() {
     let (timeout, lifetime) = (Duration::from_secs(10), Duration::from_secs(60));
-    let rules = Rules { idle_timeout: Some(timeout), max_lifetime: Some(lifetime), ..rules() };
-    let mut lab = Lab::new(rules).idle([1, 2, 3]);
+    let rules = Rules { idle_timeout: Some(timeout), ..rules() };
+    let mut lab = Lab { lifetime: Some(lifetime), ..Lab::new(rules) }.idle([1, 2, 3]);
     lab.now += lifetime - timeout;
     // 4 is younger than the others, and 3 and 4 have come back later than 1 and 2.
     assert_eq!(lab.get(), Step::says(Said::Dial).closes([1, 2, 3]));
@@ -232,7 +234,10 @@ fn pruning_takes_what_is_too_old_by_either_rule() {
     assert_eq!(Step::of(lab.core.prune(lab.now)), Step::default().closes([4]));
     lab.now += lifetime;
     assert_eq!(Step::of(lab.core.prune(lab.now)), Step::default().closes([5]));
-    assert_eq!((lab.core.counters.closed_idle_timeout, lab.counts()), (5, (0, 0, 0)));
+    assert_eq!(
+        (lab.core.counters.closed.of(CloseReason::IdleTimeout), lab.counts()),
+        (5, (0, 0, 0))
+    );
 }
 
 #[test]
@@ -253,7 +258,7 @@ fn closing_wakes_everyone_and_dials_under_way_come_to_nothing() {
     assert_eq!(lab.get(), Step::says(Said::Dial));
     assert_eq!(lab.get_within(), DIALING.dials(1));
     assert_eq!((lab.get(), lab.get_within()), (AT_LIMIT, AT_LIMIT));
-    assert_eq!(lab.remove(1, Removal::Discarded), Step::default().dials(1));
+    assert_eq!(lab.remove(1, CloseReason::Discarded), Step::default().dials(1));
     assert_eq!(Step::of(lab.core.close()), Step::default().wakes(3).wakes(4).wakes(5));
     for ticket in [3, 4, 5] {
         assert_eq!(lab.collect(ticket), Some(Said::Closed));
@@ -269,7 +274,7 @@ fn who_was_to_dial_when_the_pool_was_closed_does_not() {
     let mut lab = Lab::of(1).idle([1]);
     assert_eq!(lab.get(), Step::says(Said::Take(1)));
     assert_eq!(lab.get(), AT_LIMIT);
-    assert_eq!(lab.remove(1, Removal::Broken), Step::default().wakes(2));
+    assert_eq!(lab.remove(1, CloseReason::Io), Step::default().wakes(2));
     assert_eq!(Step::of(lab.core.close()), Step::default());
     assert_eq!(lab.collect(2), Some(Said::Closed));
     assert_eq!(lab.counts(), (0, 0, 0));

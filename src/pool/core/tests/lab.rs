@@ -1,6 +1,7 @@
 //! A core on plain integers, and its answers in a form to compare.
 
 use super::*;
+use crate::net::stream::ShutdownHandle;
 
 /// What an event came to, in a form to compare.
 #[derive(Debug, Default, PartialEq)]
@@ -9,6 +10,7 @@ pub(super) struct Step {
     pub(super) wakes: Vec<u64>,
     pub(super) dials: usize,
     pub(super) closes: Vec<u32>,
+    pub(super) asks: Option<u32>,
 }
 
 /// The answer to a caller, or what one who waited has got.
@@ -18,6 +20,8 @@ pub(super) enum Said {
     Dial,
     Wait(Cause),
     Exhausted,
+    BreakerOpen,
+    Deadlock,
     Failed,
     Closed,
 }
@@ -28,8 +32,9 @@ impl Step {
         step.wakes.extend(actions.wake.map(Into::into));
         if let Some(more) = actions.more {
             step.wakes.extend(more.wake.into_iter().map(Into::into));
-            step.dials = more.jobs;
-            step.closes.extend(more.close.into_iter().map(|member| member.conn));
+            step.dials = more.jobs.len();
+            step.closes.extend(more.close.into_iter().map(|(member, _)| member.conn));
+            step.asks = more.ask.map(|member| member.conn);
         }
         step
     }
@@ -59,11 +64,17 @@ pub(super) struct Lab {
     pub(super) core: Core<u32, u64>,
     pub(super) lent: HashMap<u32, Box<Member<u32>>>,
     pub(super) now: Instant,
+    pub(super) lifetime: Option<Duration>,
 }
 
 impl Lab {
     pub(super) fn new(rules: Rules) -> Lab {
-        Lab { core: Core::new(rules), lent: HashMap::new(), now: Instant::now() }
+        Lab {
+            core: Core::new(rules, Dice::seeded(1)),
+            lent: HashMap::new(),
+            now: Instant::now(),
+            lifetime: None,
+        }
     }
 
     /// A pool of so many connections that makes its callers wait.
@@ -84,8 +95,22 @@ impl Lab {
         self
     }
 
-    pub(super) fn new_member(&self, conn: u32) -> Box<Member<u32>> {
-        Box::new(Member { conn, created: Some(self.now), returned: None })
+    pub(super) fn fresh(&self, conn: u32) -> Fresh<u32> {
+        let member = Member {
+            conn,
+            place: 0,
+            generation: self.core.generation(),
+            expires: self.lifetime.map(|lifetime| self.now + lifetime),
+            returned: None,
+            asked: None,
+            doubtful: false,
+            late: false,
+        };
+        Fresh { member: Box::new(member), handle: ShutdownHandle::new(|| {}) }
+    }
+
+    pub(super) fn asker(&self, caller: Caller) -> Asker {
+        Asker { caller, now: Some(self.now), borrower: None }
     }
 
     pub(super) fn step(&mut self, (answer, actions): Reply<u32, u64>) -> Step {
@@ -93,7 +118,9 @@ impl Lab {
             Answer::Take(_, member) => self.hold(member),
             Answer::Dial(_) => Said::Dial,
             Answer::Wait(_, cause) => Said::Wait(cause),
-            Answer::Exhausted => Said::Exhausted,
+            Answer::Refused(Refusal::Exhausted) => Said::Exhausted,
+            Answer::Refused(Refusal::BreakerOpen) => Said::BreakerOpen,
+            Answer::Refused(Refusal::Deadlock) => Said::Deadlock,
             Answer::Closed => Said::Closed,
         };
         Step { said: Some(said), ..Step::of(actions) }
@@ -107,7 +134,7 @@ impl Lab {
 
     pub(super) fn ask(&mut self, caller: Caller) -> Step {
         let ticket = self.core.next_ticket;
-        let reply = self.core.checkout(caller, Some(self.now), || ticket);
+        let reply = self.core.checkout(self.asker(caller), || ticket);
         self.step(reply)
     }
 
@@ -122,28 +149,29 @@ impl Lab {
     }
 
     pub(super) fn retry(&mut self, ticket: u64, failed: u32, caller: Caller) -> Step {
-        self.lent.remove(&failed).expect("it was lent");
-        let reply = self.core.retry(Ticket(ticket), caller, Some(self.now), || ticket);
+        let place = self.lent.remove(&failed).expect("it was lent").place;
+        let (asker, reason) = (self.asker(caller), CloseReason::Health);
+        let reply = self.core.retry(Ticket(ticket), asker, place, reason, || ticket);
         self.step(reply)
     }
 
     pub(super) fn dialed(&mut self, ticket: u64, conn: u32) -> Step {
-        let member = self.new_member(conn);
-        let reply = self.core.dialed(Ticket(ticket), member, || ticket);
+        let (asker, fresh) = (self.asker(Caller::Dials), self.fresh(conn));
+        let reply = self.core.dialed(Ticket(ticket), asker, fresh, || ticket);
         self.step(reply)
     }
 
     pub(super) fn dial_failed(&mut self) -> Step {
-        Step::of(self.core.dial_failed())
+        Step::of(self.core.dial_failed(self.now))
     }
 
     pub(super) fn job_done(&mut self, conn: u32) -> Step {
-        let member = self.new_member(conn);
-        Step::of(self.core.job_done(member, Some(self.now)))
+        let fresh = self.fresh(conn);
+        Step::of(self.core.job_done(JobCause::Demand, fresh, self.now))
     }
 
     pub(super) fn job_failed(&mut self) -> Step {
-        Step::of(self.core.job_failed(&Error::other("refused")))
+        Step::of(self.core.job_failed(JobCause::Demand, &Error::other("refused"), self.now))
     }
 
     pub(super) fn put(&mut self, conn: u32) -> Step {
@@ -151,9 +179,9 @@ impl Lab {
         Step::of(self.core.put(member, Some(self.now)))
     }
 
-    pub(super) fn remove(&mut self, conn: u32, cause: Removal) -> Step {
-        self.lent.remove(&conn).expect("it was lent");
-        Step::of(self.core.remove(cause))
+    pub(super) fn remove(&mut self, conn: u32, reason: CloseReason) -> Step {
+        let place = self.lent.remove(&conn).expect("it was lent").place;
+        Step::of(self.core.remove(place, Some(reason)))
     }
 
     pub(super) fn collect(&mut self, ticket: u64) -> Option<Said> {
@@ -161,8 +189,14 @@ impl Lab {
             Outcome::Take(member) => self.hold(member),
             Outcome::Dial => Said::Dial,
             Outcome::Failed(_) => Said::Failed,
+            Outcome::BreakerOpen => Said::BreakerOpen,
             Outcome::Closed => Said::Closed,
         })
+    }
+
+    pub(super) fn give_up(&mut self, ticket: u64) -> (usize, Step) {
+        let (ahead, actions) = self.core.give_up(Ticket(ticket));
+        (ahead, Step::of(actions))
     }
 
     /// Idle, in use, being dialled.
@@ -177,10 +211,21 @@ pub(super) fn rules() -> Rules {
     Rules {
         max_idle: usize::MAX,
         max_active: usize::MAX,
+        min_idle: 0,
         wait: true,
+        max_waiters: usize::MAX,
+        fifo: false,
         idle_timeout: None,
-        max_lifetime: None,
+        keepalive: None,
+        leak_threshold: None,
+        reclaims: false,
+        refuses_deadlock: false,
         max_jobs: 4,
+        breaker: None,
+        backoff: Backoff { first: Duration::from_secs(1), longest: Duration::from_secs(8) },
+        tracks: false,
+        peeks: false,
+        upkeep: false,
     }
 }
 
@@ -188,5 +233,11 @@ pub(super) const AT_LIMIT: Step = waits(Cause::AtLimit);
 pub(super) const DIALING: Step = waits(Cause::Dialing);
 
 pub(super) const fn waits(cause: Cause) -> Step {
-    Step { said: Some(Said::Wait(cause)), wakes: Vec::new(), dials: 0, closes: Vec::new() }
+    Step {
+        said: Some(Said::Wait(cause)),
+        wakes: Vec::new(),
+        dials: 0,
+        closes: Vec::new(),
+        asks: None,
+    }
 }

@@ -6,6 +6,7 @@ use super::*;
 #[derive(Debug)]
 pub(super) struct Model {
     rules: Rules,
+    lifetime: Option<Duration>,
     pub(super) closed: bool,
     pub(super) idle: Vec<Conn>,
     pub(super) queue: Vec<(u64, Caller)>,
@@ -35,9 +36,10 @@ pub(super) enum Given {
 }
 
 impl Model {
-    pub(super) fn new(rules: Rules) -> Model {
+    pub(super) fn new(rules: Rules, lifetime: Option<Duration>) -> Model {
         Model {
             rules,
+            lifetime,
             closed: false,
             idle: Vec::new(),
             queue: Vec::new(),
@@ -111,8 +113,9 @@ impl Model {
         }
     }
 
-    pub(super) fn give_up(&mut self, ticket: u64) {
+    pub(super) fn give_up(&mut self, ticket: u64) -> Step {
         self.queue.retain(|(waiter, _)| *waiter != ticket);
+        self.settle(Step::default())
     }
 
     /// A caller's own dial has ended.
@@ -129,7 +132,7 @@ impl Model {
             let dials_to_come = (self.rules.max_active - self.open()).saturating_add(self.jobs);
             if !self.rules.wait && self.queue.len() >= dials_to_come {
                 step.said = Some(Said::Exhausted);
-                return step;
+                return self.settle(step);
             }
             step.said = Some(Said::Wait(Cause::Dialing));
             self.enqueue(ticket, Caller::Dials);
@@ -173,7 +176,8 @@ impl Model {
             return self.settle(Step { closes: vec![id], ..Step::default() });
         }
         if !self.queue.is_empty() {
-            return self.give_to_oldest(Given::Conn(conn), Step::default());
+            let step = self.give_to_oldest(Given::Conn(conn), Step::default());
+            return self.settle(step);
         }
         self.idle.push(conn);
         let surplus = self.idle.len().saturating_sub(self.rules.max_idle);
@@ -218,7 +222,7 @@ impl Model {
     }
 
     fn is_outlived(&self, conn: Conn, now: Duration) -> bool {
-        now - conn.created >= self.rules.max_lifetime.unwrap_or(Duration::MAX)
+        now - conn.created >= self.lifetime.unwrap_or(Duration::MAX)
     }
 
     fn enqueue(&mut self, ticket: u64, caller: Caller) {

@@ -18,7 +18,7 @@ enum Event {
     JobDone,
     JobFailed,
     Put(Index),
-    Remove(Index, Removal),
+    Remove(Index, CloseReason),
     Retry(Index),
     Collect(Index),
     GiveUp(Index),
@@ -30,7 +30,7 @@ enum Event {
 fn event() -> impl Strategy<Value = Event> {
     let which = any::<Index>;
     let cause =
-        prop::sample::select(vec![Removal::Broken, Removal::FailedTest, Removal::Discarded]);
+        prop::sample::select(vec![CloseReason::Io, CloseReason::Health, CloseReason::Discarded]);
     prop_oneof![
         20 => Just(Event::Get),
         20 => Just(Event::GetWithin),
@@ -49,17 +49,13 @@ fn event() -> impl Strategy<Value = Event> {
     ]
 }
 
-fn any_rules() -> impl Strategy<Value = Rules> {
+fn any_rules() -> impl Strategy<Value = (Rules, Option<Duration>)> {
     let max_active = prop_oneof![4 => 1..5_usize, 1 => Just(usize::MAX)];
     let time = || proptest::option::of((1..6_u64).prop_map(Duration::from_secs));
     (0..4_usize, max_active, any::<bool>(), time(), time(), 1..4_usize).prop_map(
-        |(max_idle, max_active, wait, idle_timeout, max_lifetime, max_jobs)| Rules {
-            max_idle,
-            max_active,
-            wait,
-            idle_timeout,
-            max_lifetime,
-            max_jobs,
+        |(max_idle, max_active, wait, idle_timeout, lifetime, max_jobs)| {
+            let rules = Rules { max_idle, max_active, wait, idle_timeout, max_jobs, ..rules() };
+            (rules, lifetime)
         },
     )
 }
@@ -77,12 +73,12 @@ struct Run {
 }
 
 impl Run {
-    fn new(rules: Rules) -> Run {
-        let lab = Lab::new(rules.clone());
+    fn new(rules: Rules, lifetime: Option<Duration>) -> Run {
+        let lab = Lab { lifetime, ..Lab::new(rules.clone()) };
         Run {
             began: lab.now,
             lab,
-            model: Model::new(rules.clone()),
+            model: Model::new(rules.clone(), lifetime),
             rules,
             waiting: Vec::new(),
             next_conn: 0,
@@ -129,9 +125,13 @@ impl Run {
             Event::GiveUp(which) => {
                 let Some((ticket, _)) = pick(&self.waiting, which) else { return };
                 if !self.collects(ticket) {
-                    assert_eq!(self.lab.core.give_up(Ticket(ticket)), Some(ticket));
-                    self.model.give_up(ticket);
                     self.waiting.retain(|(waiter, _)| *waiter != ticket);
+                    let older = self.model.queue.iter().filter(|(older, _)| *older < ticket);
+                    let ahead = older.count();
+                    let expected = self.model.give_up(ticket);
+                    let (told, step) = self.lab.give_up(ticket);
+                    assert_eq!(told, ahead);
+                    self.agree(step, expected);
                 }
             }
             Event::TimePasses(seconds) => self.lab.now += Duration::from_secs(*seconds),
@@ -273,14 +273,10 @@ impl Run {
         assert_eq!((self.lab.core.open(), self.lab.core.ready.len()), (0, 0));
         assert_eq!(self.gone.len(), self.next_conn as usize);
         let counters = &self.lab.core.counters;
-        assert_eq!(counters.dials, u64::from(self.next_conn));
-        let closed = counters.closed_idle_timeout
-            + counters.closed_lifetime
-            + counters.closed_max_idle
-            + counters.closed_test
-            + counters.closed_broken
-            + counters.discarded;
-        assert_eq!(closed as usize + self.model.closed_with_pool, self.gone.len());
+        assert_eq!(counters.dialed.total(), u64::from(self.next_conn));
+        assert_eq!(counters.closed.total(), u64::from(self.next_conn));
+        let with_pool = counters.closed.of(CloseReason::PoolClosed);
+        assert_eq!(with_pool as usize, self.model.closed_with_pool);
     }
 }
 
@@ -293,11 +289,11 @@ proptest! {
 
     #[test]
     fn the_core_does_what_the_model_does(
-        rules in any_rules(),
+        (rules, lifetime) in any_rules(),
         events in prop::collection::vec(event(), 1..120),
         order in any::<Index>(),
     ) {
-        let mut run = Run::new(rules);
+        let mut run = Run::new(rules, lifetime);
         for event in &events {
             run.happens(event);
             run.check();

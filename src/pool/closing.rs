@@ -1,0 +1,62 @@
+//! Closing a pool in good order: those who hold connections may finish, for a time.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::shared::{Shared, cut};
+use super::waiter::Parker;
+use crate::error::Borrow;
+
+/// How the closing of a pool went; see [`Pool::close_and_wait`](crate::Pool::close_and_wait).
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct CloseReport {
+    /// Connections that were in use and came back in time.
+    pub finished: usize,
+    /// Connections that did not, and were shut down.
+    pub cut: usize,
+    /// Where these had been borrowed, in a pool that tracks its borrows.
+    pub cut_borrows: Vec<Borrow>,
+    /// How long it took.
+    pub took: Duration,
+}
+
+impl fmt::Display for CloseReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let CloseReport { finished, cut, took, .. } = self;
+        write!(f, "closed in {took:.1?}: {finished} finished, {cut} cut")?;
+        self.cut_borrows.iter().try_for_each(|borrow| write!(f, "; {borrow}"))
+    }
+}
+
+impl Shared {
+    pub(crate) fn close_and_wait(self: &Arc<Self>, timeout: Duration) -> CloseReport {
+        let began = Instant::now();
+        let deadline = began.checked_add(timeout);
+        let now = self.now();
+        let parker = Parker::of_this_thread();
+        let in_use = self.core().in_use();
+        self.close();
+        let mut core = self.core();
+        while !core.is_drained() && deadline.is_none_or(|deadline| Instant::now() < deadline) {
+            core.watch(parker.clone());
+            parker.park(&mut core, deadline);
+        }
+        let left: Vec<_> = core
+            .roster()
+            .handles()
+            .map(|(handle, loan)| (handle.clone(), loan.map(|loan| loan.told(now))))
+            .collect();
+        drop(core);
+        left.iter().for_each(|(handle, _)| cut(handle));
+        let report = CloseReport {
+            finished: in_use.saturating_sub(left.len()),
+            cut: left.len(),
+            cut_borrows: left.into_iter().filter_map(|(_, borrow)| borrow).collect(),
+            took: began.elapsed(),
+        };
+        log::debug!(target: "redigo::pool", "pool {report}");
+        report
+    }
+}
