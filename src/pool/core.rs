@@ -108,19 +108,19 @@ pub(crate) struct Core<C, W> {
     generation: u64,
     suspended: bool,
     closed: bool,
-    /// More than `max_active` may be open after that was made smaller, but never more than before.
+    /// How many were open when `max_active` was last made smaller than that; zero when it was not.
     overhang: usize,
     dice: Dice,
     pub(crate) counters: Counters,
 }
 
 /// Who asks for a connection, and when if a rule of time is set.
-#[derive(Debug, Clone)]
-pub(crate) struct Asker {
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Asker<'a> {
     pub(crate) caller: Caller,
     pub(crate) now: Option<Instant>,
     /// Where loans are to be noted.
-    pub(crate) borrower: Option<Borrower>,
+    pub(crate) borrower: Option<&'a Borrower>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -206,7 +206,7 @@ impl<C, W> Core<C, W> {
     }
 
     /// Somebody wants a connection. `waker` is made only for one who has to wait.
-    pub(crate) fn checkout(&mut self, asker: Asker, waker: impl FnOnce() -> W) -> Reply<C, W> {
+    pub(crate) fn checkout(&mut self, asker: Asker<'_>, waker: impl FnOnce() -> W) -> Reply<C, W> {
         let ticket = Ticket(self.next_ticket);
         self.next_ticket += 1;
         let (answer, actions) = self.find(ticket, asker, waker, Actions::none());
@@ -223,7 +223,7 @@ impl<C, W> Core<C, W> {
     pub(crate) fn retry(
         &mut self,
         ticket: Ticket,
-        asker: Asker,
+        asker: Asker<'_>,
         place: Place,
         reason: CloseReason,
         waker: impl FnOnce() -> W,
@@ -233,10 +233,11 @@ impl<C, W> Core<C, W> {
         self.find(ticket, asker, waker, actions)
     }
 
+    #[inline]
     fn find(
         &mut self,
         ticket: Ticket,
-        asker: Asker,
+        asker: Asker<'_>,
         waker: impl FnOnce() -> W,
         mut actions: Actions<C, W>,
     ) -> Reply<C, W> {
@@ -247,14 +248,16 @@ impl<C, W> Core<C, W> {
             self.expire_idle(now, &mut actions);
         }
         if let Some(member) = self.take_idle(asker.now, &mut actions) {
-            self.note_loan(member.place, &asker.borrower, asker.now);
+            if self.rules.tracks {
+                self.note_loan(member.place, asker.borrower, asker.now);
+            }
             if self.rules.upkeep {
                 self.rebalance(&mut actions);
                 self.expect_return(asker.now, &mut actions);
             }
             return (Answer::Take(ticket, member), actions);
         }
-        let answer = if let Some(refusal) = self.refusal(&asker) {
+        let answer = if let Some(refusal) = self.refusal(asker) {
             self.counters.count_refusal(refusal);
             Answer::Refused(refusal)
         } else if asker.caller == Caller::Dials && self.has_room() && !self.suspended {
@@ -274,7 +277,7 @@ impl<C, W> Core<C, W> {
     }
 
     /// Why one who finds nothing idle can neither dial nor wait.
-    fn refusal(&self, asker: &Asker) -> Option<Refusal> {
+    fn refusal(&self, asker: Asker<'_>) -> Option<Refusal> {
         if self.suspended {
             let too_many = self.queue.len() >= self.rules.max_waiters;
             return too_many.then_some(Refusal::Exhausted);
@@ -305,8 +308,8 @@ impl<C, W> Core<C, W> {
     }
 
     /// True when every connection is held by a thread that waits for another, this one included.
-    fn is_deadlocked(&self, asker: &Asker) -> bool {
-        let Some(own) = &asker.borrower else { return false };
+    fn is_deadlocked(&self, asker: Asker<'_>) -> bool {
+        let Some(own) = asker.borrower else { return false };
         let waits = |thread: u64| {
             let others = || self.queue.iter().filter_map(|waiter| waiter.borrower.as_ref());
             thread == own.thread.number || others().any(|other| other.thread.number == thread)
@@ -362,7 +365,9 @@ impl<C, W> Core<C, W> {
             return actions;
         }
         self.in_use -= 1;
-        self.note_return(member.place, now, &mut actions);
+        if self.rules.tracks {
+            self.note_return(member.place, now, &mut actions);
+        }
         member.returned = now;
         member.asked = None;
         self.take_in(member, now, &mut actions);
@@ -371,6 +376,7 @@ impl<C, W> Core<C, W> {
     }
 
     /// A connection that is nobody's: for the oldest waiter, or to be idle, or closed.
+    #[inline(always)]
     fn take_in(
         &mut self,
         member: Box<Member<C>>,
@@ -381,21 +387,20 @@ impl<C, W> Core<C, W> {
             self.close_member(member, reason, actions);
             self.rebalance(actions);
             self.tell_watchers_if_drained(actions);
-            return;
-        }
-        let Some(member) = self.hand_over(member, now, actions) else {
+        } else if let Some(member) = self.hand_over(member, now, actions) {
+            if self.rules.upkeep {
+                self.expect_idle(&member, now, actions);
+            }
+            self.push_idle(member);
+            self.trim_idle(self.rules.max_idle, actions);
+        } else {
             // The next may be one who dials, where this one waited for a dial thread.
             self.rebalance(actions);
-            return;
-        };
-        if self.rules.upkeep {
-            self.expect_idle(&member, now, actions);
         }
-        self.push_idle(member);
-        self.trim_idle(self.rules.max_idle, actions);
     }
 
     /// Why it may not be lent again.
+    #[inline]
     fn unfit(&self, member: &Member<C>, now: Option<Instant>) -> Option<CloseReason> {
         if self.closed {
             Some(CloseReason::PoolClosed)
@@ -403,7 +408,7 @@ impl<C, W> Core<C, W> {
             Some(CloseReason::Generation)
         } else if has_outlived(member, now) {
             Some(CloseReason::Lifetime)
-        } else if self.open() >= self.rules.max_active {
+        } else if self.overhang > 0 && self.open() >= self.rules.max_active {
             Some(CloseReason::Overflow)
         } else {
             None
@@ -493,6 +498,7 @@ impl<C, W> Core<C, W> {
 
     /// The next idle connection to lend. While somebody waits there is none: what comes back goes
     /// to those who wait, so a newcomer cannot push in.
+    #[inline]
     fn take_idle(
         &mut self,
         now: Option<Instant>,
@@ -518,12 +524,18 @@ impl<C, W> Core<C, W> {
     }
 
     /// Makes it the newest of the idle ones. One that was out for a check has its old place.
+    #[inline]
     fn push_idle(&mut self, member: Box<Member<C>>) {
+        if self.idle.front().is_none_or(|front| front.returned <= member.returned) {
+            self.idle.push_front(member);
+            return;
+        }
         let newer = self.idle.iter().take_while(|idle| idle.returned > member.returned).count();
         self.idle.insert(newer, member);
     }
 
     /// Closes the oldest of those that are too many.
+    #[inline]
     fn trim_idle(&mut self, most: usize, actions: &mut Actions<C, W>) {
         while self.idle.len() > most {
             let Some(oldest) = self.idle.pop_back() else { break };
@@ -532,6 +544,7 @@ impl<C, W> Core<C, W> {
     }
 
     /// Takes out what has been idle for too long. The oldest are at the back.
+    #[inline]
     fn expire_idle(&mut self, now: Instant, actions: &mut Actions<C, W>) {
         let Some(timeout) = self.rules.idle_timeout else { return };
         let too_old = |returned| now.saturating_duration_since(returned) > timeout;
@@ -541,6 +554,7 @@ impl<C, W> Core<C, W> {
         }
     }
 
+    #[cold]
     fn close_member(
         &mut self,
         member: Box<Member<C>>,
@@ -555,29 +569,30 @@ impl<C, W> Core<C, W> {
     fn enqueue(
         &mut self,
         ticket: Ticket,
-        asker: Asker,
+        asker: Asker<'_>,
         waker: impl FnOnce() -> W,
         actions: &mut Actions<C, W>,
     ) {
-        let Asker { caller, borrower, .. } = asker;
-        let dials = caller == Caller::Dials;
+        let dials = asker.caller == Caller::Dials;
+        let borrower = asker.borrower.cloned();
         self.queue.push(ticket, Waiter { waker: waker(), dials, borrower });
         self.rebalance(actions);
     }
 
     /// Lends the connection to the oldest waiter, or gives it back.
+    #[inline]
     fn hand_over(
         &mut self,
         member: Box<Member<C>>,
         now: Option<Instant>,
         actions: &mut Actions<C, W>,
     ) -> Option<Box<Member<C>>> {
-        if self.suspended {
+        if self.queue.is_empty() || self.suspended {
             return Some(member);
         }
         let Some((ticket, waiter)) = self.queue.pop() else { return Some(member) };
         self.in_use += 1;
-        self.note_loan(member.place, &waiter.borrower, now);
+        self.note_loan(member.place, waiter.borrower.as_ref(), now);
         if self.rules.upkeep {
             self.expect_return(now, actions);
         }
@@ -586,16 +601,13 @@ impl<C, W> Core<C, W> {
         None
     }
 
-    fn note_loan(&mut self, place: Place, borrower: &Option<Borrower>, now: Option<Instant>) {
+    fn note_loan(&mut self, place: Place, borrower: Option<&Borrower>, now: Option<Instant>) {
         if let (Some(borrower), Some(now)) = (borrower, now) {
             self.roster.lend(place, borrower.clone(), now);
         }
     }
 
     fn note_return(&mut self, place: Place, now: Option<Instant>, actions: &mut Actions<C, W>) {
-        if !self.rules.tracks {
-            return;
-        }
         let Some(loan) = self.roster.take_back(place) else { return };
         if let Some(now) = now {
             self.counters.use_time.record(now.saturating_duration_since(loan.since));
@@ -616,8 +628,7 @@ impl<C, W> Core<C, W> {
     }
 
     /// What holds after every event.
-    fn check(&mut self) {
-        self.overhang = self.overhang.min(self.open());
+    fn check(&self) {
         debug_assert!(self.open() <= self.rules.max_active.max(self.overhang), "too many open");
         debug_assert!(
             self.suspended || self.queue.is_empty() || self.idle.is_empty(),

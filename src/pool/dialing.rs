@@ -84,9 +84,9 @@ impl Shared {
         if let Some(error) = conn.err() {
             return Err(error.clone());
         }
-        if let Err(error) = hooks::run(&self.config().hooks.dial, "on_dial", &mut conn) {
-            self.config().hooks.closed(CloseReason::Hook);
-            return Err(error);
+        if let Some(hook) = &self.config().hooks.dial {
+            hooks::run(hook, "on_dial", &mut conn)
+                .inspect_err(|_| self.config().hooks.closed(CloseReason::Hook))?;
         }
         Ok(conn)
     }

@@ -19,13 +19,11 @@ pub(crate) struct Hooks {
     pub(crate) close: Option<CloseHook>,
 }
 
-/// Runs a hook, if there is one, with a panic as an error. One that leaves the connection in
-/// disorder has failed too.
+/// Runs a hook, with a panic as an error. One that ends the connection has failed too.
 ///
 /// # Errors
 /// What the hook says.
-pub(crate) fn run(hook: &Option<Hook>, name: &str, conn: &mut Conn) -> Result<()> {
-    let Some(hook) = hook else { return Ok(()) };
+pub(crate) fn run(hook: &Hook, name: &str, conn: &mut Conn) -> Result<()> {
     let ran = catch_unwind(AssertUnwindSafe(|| {
         hook(conn)?;
         match conn.err() {

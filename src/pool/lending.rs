@@ -1,6 +1,6 @@
 //! The way of one checkout: ask the core, and follow its answers until there is a connection.
 
-use std::panic::{AssertUnwindSafe, Location, catch_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -14,31 +14,33 @@ use crate::conn::conn::Conn;
 use crate::context::Context;
 use crate::error::{Error, PoolReport, Result, TimeoutKind};
 
-/// How long one caller is willing to wait, by what name the end of it goes, and where it calls from.
+/// How long one caller is willing to wait, by what name the end of it goes, and who it is.
 pub(crate) struct Patience {
     ctx: Context,
     limit: TimeoutKind,
     began: Option<Instant>,
-    location: &'static Location<'static>,
+    /// Where loans are noted.
+    borrower: Option<Borrower>,
 }
 
 impl Patience {
-    pub(crate) fn timeout(
-        timeout: Option<Duration>,
-        location: &'static Location<'static>,
-    ) -> Patience {
-        let background = Context::background();
-        let ctx = timeout.map_or(background.clone(), |timeout| background.with_timeout(timeout));
-        Patience::new(ctx, TimeoutKind::PoolWait, location)
+    #[inline]
+    pub(crate) fn timeout(timeout: Option<Duration>, borrower: Option<Borrower>) -> Patience {
+        let mut ctx = Context::background();
+        if let Some(timeout) = timeout {
+            ctx = ctx.with_timeout(timeout);
+        }
+        Patience::new(ctx, TimeoutKind::PoolWait, borrower)
     }
 
-    pub(crate) fn context(ctx: Context, location: &'static Location<'static>) -> Patience {
-        Patience::new(ctx, TimeoutKind::Context, location)
+    pub(crate) fn context(ctx: Context, borrower: Option<Borrower>) -> Patience {
+        Patience::new(ctx, TimeoutKind::Context, borrower)
     }
 
-    fn new(ctx: Context, limit: TimeoutKind, location: &'static Location<'static>) -> Patience {
+    #[inline]
+    fn new(ctx: Context, limit: TimeoutKind, borrower: Option<Borrower>) -> Patience {
         let began = ctx.is_bounded().then(Instant::now);
-        Patience { ctx, limit, began, location }
+        Patience { ctx, limit, began, borrower }
     }
 
     fn caller(&self) -> Caller {
@@ -79,12 +81,13 @@ impl Shared {
         }
     }
 
-    fn asker(&self, patience: &Patience) -> Asker {
-        let borrower = self.config().tracks.then(|| Borrower::here(patience.location));
+    fn asker<'a>(&self, patience: &'a Patience) -> Asker<'a> {
+        let borrower = patience.borrower.as_ref();
         Asker { caller: patience.caller(), now: self.now_on_get(), borrower }
     }
 
     /// Looks at a connection before it is lent: whether it lives, the borrow tests, the hook.
+    #[inline]
     fn vet(
         &self,
         mut member: Box<Member<Conn>>,
@@ -110,10 +113,7 @@ impl Shared {
             self.test(member, returned, now, patience)
                 .map_err(|error| (CloseReason::Health, error))?;
         }
-        let hook = &self.config().hooks.borrow;
-        if hook.is_none() {
-            return Ok(());
-        }
+        let Some(hook) = &self.config().hooks.borrow else { return Ok(()) };
         let conn = &mut member.conn;
         conn.bounded_if(&patience.ctx, |conn| hooks::run(hook, "on_borrow", conn))
             .map_err(|error| (CloseReason::Hook, error))
@@ -262,9 +262,10 @@ impl Shared {
     /// The error of a caller that could not even wait.
     fn refused(&self, refusal: Refusal, patience: &Patience) -> Error {
         let mut report = self.report(usize::MAX, patience, |_| {});
-        if refusal == Refusal::Deadlock {
-            let own = Borrower::here(patience.location).thread.number;
-            report.own_borrow = self.core().oldest_loan_of(own).map(|loan| loan.told(self.now()));
+        if let (Refusal::Deadlock, Some(own)) = (refusal, &patience.borrower) {
+            let now = self.now();
+            let core = self.core();
+            report.own_borrow = core.oldest_loan_of(own.thread.number).map(|loan| loan.told(now));
         }
         let report = Arc::new(report);
         match refusal {

@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::closing::CloseReport;
 use super::config::{Config, Dial, PoolBuilder};
 use super::core::Rules;
+use super::core::roster::Borrower;
 use super::lending::Patience;
 use super::pooled::PooledConn;
 use super::shared::Shared;
@@ -116,7 +117,7 @@ impl Pool {
     #[track_caller]
     pub fn acquire(&self) -> Result<PooledConn> {
         let timeout = self.shared().config().wait_timeout;
-        self.lend(&Patience::timeout(timeout, Location::caller()))
+        self.lend(&Patience::timeout(timeout, self.borrower(Location::caller())))
     }
 
     /// As [`acquire`](Pool::acquire), within this time, waiting and dialling together. Zero takes
@@ -128,7 +129,7 @@ impl Pool {
     /// Those of [`acquire`](Pool::acquire); [`Error::PoolTimeout`](crate::Error::PoolTimeout) when the time is over.
     #[track_caller]
     pub fn get_timeout(&self, timeout: Duration) -> Result<PooledConn> {
-        self.lend(&Patience::timeout(Some(timeout), Location::caller()))
+        self.lend(&Patience::timeout(Some(timeout), self.borrower(Location::caller())))
     }
 
     /// As [`acquire`](Pool::acquire), no longer than the context lasts. The context has no say
@@ -140,7 +141,7 @@ impl Pool {
     #[doc(alias = "GetContext")]
     #[track_caller]
     pub fn get_context(&self, ctx: &Context) -> Result<PooledConn> {
-        self.lend(&Patience::context(ctx.clone(), Location::caller()))
+        self.lend(&Patience::context(ctx.clone(), self.borrower(Location::caller())))
     }
 
     /// A consistent look at the pool.
@@ -192,9 +193,8 @@ impl Pool {
     /// assert_eq!(pool.idle_count(), 4);
     /// # Ok::<(), redigo::Error>(())
     /// ```
-    #[track_caller]
     pub fn warm_up(&self, connections: usize, timeout: Duration) -> Result<()> {
-        self.shared().warm_up(connections, timeout, Location::caller())
+        self.shared().warm_up(connections, timeout)
     }
 
     /// Sets other limits for a pool that is in use. Idle connections beyond them are closed at once,
@@ -300,6 +300,11 @@ impl Pool {
 
     fn shared(&self) -> &Arc<Shared> {
         &self.handle.0
+    }
+
+    /// Who asks, where that is noted.
+    fn borrower(&self, location: &'static Location<'static>) -> Option<Borrower> {
+        self.shared().config().tracks.then(|| Borrower::here(location))
     }
 
     fn lend(&self, patience: &Patience) -> Result<PooledConn> {

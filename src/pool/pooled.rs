@@ -6,7 +6,6 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use super::core::Member;
-use super::hooks;
 use super::reason::CloseReason;
 use super::shared::Shared;
 use crate::conn::conn::Conn;
@@ -74,7 +73,7 @@ impl PooledConn {
         };
         let Loan::Out { pool, mut member } = self.take() else { return Ok(()) };
         if clean {
-            give_back(&pool, member);
+            pool.give_back(member);
             return Ok(());
         }
         let error = member.conn.err().cloned();
@@ -97,6 +96,28 @@ impl PooledConn {
             Loan::Out { pool, member } => pool.detach(member),
             Loan::None(conn) => *conn,
             Loan::Over => Conn::failed(Error::ConnClosed),
+        }
+    }
+
+    /// Gives it back if that takes no I/O, and closes it otherwise.
+    fn end_without_a_word(&mut self) {
+        let Loan::Out { pool, mut member } = self.take() else { return };
+        if std::thread::panicking() {
+            log_discard(CloseReason::Panicked, None);
+            return pool.close_lent(member, CloseReason::Panicked);
+        }
+        // The connection may be of the user's making, and its place must not be lost.
+        let conn = &mut member.conn;
+        let unclean = catch_unwind(AssertUnwindSafe(|| match conn.is_clean() {
+            true => None,
+            false => Some(why_unclean(conn)),
+        }));
+        match unclean.unwrap_or(Some(CloseReason::State)) {
+            None => pool.give_back(member),
+            Some(reason) => {
+                log_discard(reason, member.conn.err());
+                pool.close_lent(member, reason);
+            }
         }
     }
 
@@ -141,44 +162,12 @@ impl AsMut<Conn> for PooledConn {
 }
 
 impl Drop for PooledConn {
+    #[inline]
     fn drop(&mut self) {
-        let Loan::Out { pool, mut member } = self.take() else { return };
-        if std::thread::panicking() {
-            log_discard(CloseReason::Panicked, None);
-            pool.close_lent(member, CloseReason::Panicked);
-            return;
-        }
-        // The connection may be of the user's making, and its place must not be lost.
-        let conn = &mut member.conn;
-        let unclean = catch_unwind(AssertUnwindSafe(|| {
-            if conn.is_clean() { None } else { Some(why_unclean(conn)) }
-        }));
-        match unclean.unwrap_or(Some(CloseReason::State)) {
-            None => give_back(&pool, member),
-            Some(reason) => {
-                log_discard(reason, member.conn.err());
-                pool.close_lent(member, reason);
-            }
+        if let Loan::Out { .. } = self.loan {
+            self.end_without_a_word();
         }
     }
-}
-
-/// A clean connection goes back, if the user's hook has nothing against it.
-fn give_back(pool: &Arc<Shared>, mut member: Box<Member<Conn>>) {
-    if pool.config().hooks.give_back.is_some() {
-        let ran = hooks::run(&pool.config().hooks.give_back, "on_return", &mut member.conn);
-        // It may have left something behind.
-        let ran = ran.and_then(|()| match member.conn.is_clean() {
-            true => Ok(()),
-            false => Err(Error::other("on_return left a connection unclean")),
-        });
-        if let Err(error) = ran {
-            log_discard(CloseReason::Hook, Some(&error));
-            pool.close_lent(member, CloseReason::Hook);
-            return;
-        }
-    }
-    pool.put(member);
 }
 
 fn why_unclean(conn: &mut Conn) -> CloseReason {

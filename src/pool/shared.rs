@@ -8,6 +8,7 @@ use super::backoff::Dice;
 use super::churn::Churn;
 use super::config::{Config, Dial};
 use super::core::{Actions, Core, Member, More, Overdue, Rules};
+use super::hooks::{self, Hook};
 use super::reason::CloseReason;
 use super::upkeep;
 use super::waiter::Parker;
@@ -125,7 +126,20 @@ impl Shared {
         self.last_dial_error.lock().clone()
     }
 
+    /// Takes a clean connection back from its borrower, if the user's hook has nothing against it.
+    #[inline]
+    pub(crate) fn give_back(self: &Arc<Self>, mut member: Box<Member<Conn>>) {
+        if let Some(hook) = &self.config.hooks.give_back {
+            if let Err(error) = run_return_hook(hook, &mut member.conn) {
+                log::debug!(target: "redigo::pool", "a connection is closed, hook: {error}");
+                return self.close_lent(member, CloseReason::Hook);
+            }
+        }
+        self.put(member);
+    }
+
     /// Takes a clean connection back.
+    #[inline]
     pub(crate) fn put(self: &Arc<Self>, member: Box<Member<Conn>>) {
         let now = self.now_on_put();
         let actions = self.core().put(member, now);
@@ -198,16 +212,19 @@ impl Shared {
 
     /// Does what the core has decided. Waking comes before closing, for nobody is to wait until
     /// a socket is closed.
+    #[inline]
     pub(crate) fn carry_out(self: &Arc<Self>, actions: PoolActions) {
-        if let Some(parker) = &actions.wake {
+        let Actions { wake, more } = actions;
+        if let Some(parker) = wake {
             parker.unpark();
         }
-        if let Some(more) = actions.more {
-            self.carry_out_more(*more);
+        if let Some(more) = more {
+            self.carry_out_more(more);
         }
     }
 
-    fn carry_out_more(self: &Arc<Self>, mut more: More<Conn, Parker>) {
+    #[cold]
+    fn carry_out_more(self: &Arc<Self>, mut more: Box<More<Conn, Parker>>) {
         more.wake.iter().for_each(Parker::unpark);
         if let Some(due) = more.alarm {
             upkeep::alarm(self, due);
@@ -230,7 +247,7 @@ impl Shared {
             let borrow = loan.told(self.now());
             log::warn!(target: "redigo::pool", "a connection that was out for long came back: {borrow}");
         }
-        self.close_all(more.close);
+        self.close_all(std::mem::take(&mut more.close));
     }
 
     fn close_all(&self, close: Vec<(Box<Member<Conn>>, CloseReason)>) {
@@ -285,6 +302,14 @@ impl Shared {
             let actions = self.core().put_off(later);
             self.carry_out(actions);
         }
+    }
+}
+
+fn run_return_hook(hook: &Hook, conn: &mut Conn) -> Result<()> {
+    hooks::run(hook, "on_return", conn)?;
+    match conn.is_clean() {
+        true => Ok(()),
+        false => Err(Error::other("on_return left a connection unclean")),
     }
 }
 

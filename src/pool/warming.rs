@@ -1,6 +1,5 @@
 //! Dialling before anybody asks, for those who want to wait for it.
 
-use std::panic::Location;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -11,12 +10,7 @@ use crate::error::{Error, Result};
 
 impl Shared {
     /// Waits until so many connections are open and ready.
-    pub(crate) fn warm_up(
-        self: &Arc<Self>,
-        connections: usize,
-        timeout: Duration,
-        location: &'static Location<'static>,
-    ) -> Result<()> {
+    pub(crate) fn warm_up(self: &Arc<Self>, connections: usize, timeout: Duration) -> Result<()> {
         let (max_active, max_idle) = {
             let core = self.core();
             (core.rules().max_active, core.rules().max_idle)
@@ -32,7 +26,7 @@ impl Shared {
             );
             return Err(Error::InvalidConfig(why.into()));
         }
-        let patience = Patience::timeout(Some(timeout), location);
+        let patience = Patience::timeout(Some(timeout), None);
         let actions = self.core().warm_up(connections);
         self.carry_out(actions);
         let warmed = self.wait_for(connections, Instant::now().checked_add(timeout));

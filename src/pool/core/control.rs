@@ -28,7 +28,7 @@ impl<C, W> Core<C, W> {
     /// come back.
     pub(crate) fn resize(&mut self, max_active: usize, max_idle: usize) -> Actions<C, W> {
         let mut actions = Actions::none();
-        self.overhang = self.open();
+        self.overhang = if self.open() > max_active { self.open() } else { 0 };
         self.rules.max_active = max_active;
         self.rules.max_idle = max_idle;
         let surplus = self.open().saturating_sub(max_active);

@@ -46,7 +46,7 @@ impl<C, W> Core<C, W> {
     pub(crate) fn dialed(
         &mut self,
         ticket: Ticket,
-        asker: Asker,
+        asker: Asker<'_>,
         fresh: Fresh<C>,
         waker: impl FnOnce() -> W,
     ) -> Reply<C, W> {
@@ -80,7 +80,7 @@ impl<C, W> Core<C, W> {
             }
         } else {
             self.in_use += 1;
-            self.note_loan(member.place, &asker.borrower, now);
+            self.note_loan(member.place, asker.borrower, now);
             if self.rules.upkeep {
                 self.expect_return(now, &mut actions);
             }

@@ -109,7 +109,7 @@ impl Lab {
         Fresh { member: Box::new(member), handle: ShutdownHandle::new(|| {}) }
     }
 
-    pub(super) fn asker(&self, caller: Caller) -> Asker {
+    pub(super) fn asker(&self, caller: Caller) -> Asker<'static> {
         Asker { caller, now: Some(self.now), borrower: None }
     }
 
