@@ -5,39 +5,44 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-use super::core::roster::{Borrower, Loan, ThreadTag};
+use super::core::roster::{Borrower, Lent, ThreadTag};
 use crate::error::Borrow;
 
 static NEXT: AtomicU64 = AtomicU64::new(0);
 
 thread_local! {
+    static NUMBER: u64 = NEXT.fetch_add(1, Ordering::Relaxed);
     static TAG: Arc<ThreadTag> = ThreadTag::new();
 }
 
+/// A thread that is at its end may still borrow, and is nobody then.
+const NOBODY: u64 = u64::MAX;
+
 impl ThreadTag {
     fn new() -> Arc<ThreadTag> {
-        let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let thread = std::thread::current();
         let name = thread.name().map_or_else(|| format!("{:?}", thread.id()).into(), Arc::from);
-        Arc::new(ThreadTag { number, name })
+        Arc::new(ThreadTag { number: NUMBER.try_with(|number| *number).unwrap_or(NOBODY), name })
     }
 
-    pub(crate) fn of_this_thread() -> Arc<ThreadTag> {
+    fn of_this_thread() -> Arc<ThreadTag> {
         TAG.try_with(Arc::clone).unwrap_or_else(|_| ThreadTag::new())
     }
 }
 
 impl Borrower {
+    #[inline]
     pub(crate) fn here(location: &'static Location<'static>) -> Borrower {
-        Borrower { location, thread: ThreadTag::of_this_thread() }
+        let thread = NUMBER.try_with(|number| *number).unwrap_or(NOBODY);
+        Borrower { location, thread, tag: ThreadTag::of_this_thread }
     }
 }
 
-impl Loan {
+impl Lent {
     pub(crate) fn told(&self, now: Instant) -> Borrow {
         Borrow {
-            location: self.borrower.location,
-            thread: Arc::clone(&self.borrower.thread.name),
+            location: self.location,
+            thread: Arc::clone(&self.thread.name),
             age: now.saturating_duration_since(self.since),
             overdue: self.overdue,
         }

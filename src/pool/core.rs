@@ -24,7 +24,7 @@ mod upkeep;
 
 pub(crate) use actions::{Actions, More, Overdue};
 pub(crate) use dials::{Fresh, JobCause};
-use roster::{Borrower, Loan, Place, Roster};
+use roster::{Borrower, Place, Roster};
 
 /// What the core has to know of the pool's options.
 #[derive(Debug, Clone)]
@@ -248,11 +248,11 @@ impl<C, W> Core<C, W> {
             self.expire_idle(now, &mut actions);
         }
         if let Some(member) = self.take_idle(asker.now, &mut actions) {
-            if self.rules.tracks {
-                self.note_loan(member.place, asker.borrower, asker.now);
+            self.note_loan(member.place, asker);
+            if self.lacks_idle() {
+                self.rebalance(&mut actions);
             }
             if self.rules.upkeep {
-                self.rebalance(&mut actions);
                 self.expect_return(asker.now, &mut actions);
             }
             return (Answer::Take(ticket, member), actions);
@@ -310,23 +310,15 @@ impl<C, W> Core<C, W> {
     /// True when every connection is held by a thread that waits for another, this one included.
     fn is_deadlocked(&self, asker: Asker<'_>) -> bool {
         let Some(own) = asker.borrower else { return false };
+        if self.roster.oldest_loan_of(own.thread).is_none() {
+            return false;
+        }
         let waits = |thread: u64| {
-            let others = || self.queue.iter().filter_map(|waiter| waiter.borrower.as_ref());
-            thread == own.thread.number || others().any(|other| other.thread.number == thread)
+            let mut waiting = self.queue.iter().filter_map(|waiter| waiter.borrower.as_ref());
+            thread == own.thread || waiting.any(|other| other.thread.number == thread)
         };
-        let mut holders = 0;
-        let all_wait = self.roster.loans().all(|loan| {
-            holders += 1;
-            waits(loan.borrower.thread.number)
-        });
-        // Anything else than a loan, a dial for one, may still come free.
-        let held_by_own = self.oldest_loan_of(own.thread.number).is_some();
-        all_wait && held_by_own && holders == self.open()
-    }
-
-    pub(crate) fn oldest_loan_of(&self, thread: u64) -> Option<&Loan> {
-        let own = self.roster.loans().filter(|loan| loan.borrower.thread.number == thread);
-        own.min_by_key(|loan| loan.since)
+        // Anything that is no loan, a dial for one, may still come free.
+        self.roster.len() == self.open() && self.roster.all_are_lent_to(waits)
     }
 
     /// A waiter woke up: what it gets, if anything yet.
@@ -429,7 +421,9 @@ impl<C, W> Core<C, W> {
         if self.rules.reclaims && self.forget_reclaimed(place, actions) {
             return;
         }
-        self.note_return(place, None, actions);
+        if self.rules.tracks {
+            self.note_return(place, None, actions);
+        }
         self.note_end(place, reason);
     }
 
@@ -574,7 +568,7 @@ impl<C, W> Core<C, W> {
         actions: &mut Actions<C, W>,
     ) {
         let dials = asker.caller == Caller::Dials;
-        let borrower = asker.borrower.cloned();
+        let borrower = asker.borrower.map(Borrower::absent);
         self.queue.push(ticket, Waiter { waker: waker(), dials, borrower });
         self.rebalance(actions);
     }
@@ -592,7 +586,9 @@ impl<C, W> Core<C, W> {
         }
         let Some((ticket, waiter)) = self.queue.pop() else { return Some(member) };
         self.in_use += 1;
-        self.note_loan(member.place, waiter.borrower.as_ref(), now);
+        if let (Some(borrower), Some(now)) = (waiter.borrower, now) {
+            self.roster.lend_to(member.place, borrower, now);
+        }
         if self.rules.upkeep {
             self.expect_return(now, actions);
         }
@@ -601,19 +597,20 @@ impl<C, W> Core<C, W> {
         None
     }
 
-    fn note_loan(&mut self, place: Place, borrower: Option<&Borrower>, now: Option<Instant>) {
-        if let (Some(borrower), Some(now)) = (borrower, now) {
-            self.roster.lend(place, borrower.clone(), now);
+    #[inline]
+    fn note_loan(&mut self, place: Place, asker: Asker<'_>) {
+        if let (Some(borrower), Some(now)) = (asker.borrower, asker.now) {
+            self.roster.lend(place, borrower, now);
         }
     }
 
     fn note_return(&mut self, place: Place, now: Option<Instant>, actions: &mut Actions<C, W>) {
-        let Some(loan) = self.roster.take_back(place) else { return };
-        if let Some(now) = now {
-            self.counters.use_time.record(now.saturating_duration_since(loan.since));
+        let (lasted, reported) = self.roster.take_back(place, now);
+        if let Some(lasted) = lasted {
+            self.counters.use_time.record(lasted);
         }
-        if loan.overdue {
-            actions.more().came_back = Some(loan);
+        if reported.is_some() {
+            actions.more().came_back = reported;
         }
     }
 

@@ -24,7 +24,8 @@ const BUCKETS: usize = 41;
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Histogram {
     buckets: [u64; BUCKETS],
-    sum: Duration,
+    /// In nanoseconds.
+    sum: u64,
 }
 
 impl Histogram {
@@ -33,7 +34,7 @@ impl Histogram {
         // The smallest power of two that is not less.
         let power = (u64::BITS - nanos.saturating_sub(1).leading_zeros()) as usize;
         self.buckets[power.min(BUCKETS - 1)] += 1;
-        self.sum = self.sum.saturating_add(time);
+        self.sum = self.sum.saturating_add(nanos);
     }
 
     /// How many times were recorded.
@@ -41,16 +42,16 @@ impl Histogram {
         self.buckets.iter().sum()
     }
 
-    /// All of them together.
+    /// All of them together, at most some 580 years.
     pub fn sum(&self) -> Duration {
-        self.sum
+        Duration::from_nanos(self.sum)
     }
 
     /// Their mean; zero when there are none.
     pub fn mean(&self) -> Duration {
         match self.count() {
             0 => Duration::ZERO,
-            count => self.sum.div_f64(count as f64),
+            count => Duration::from_nanos(self.sum / count),
         }
     }
 
@@ -80,7 +81,7 @@ impl Histogram {
 
 impl Default for Histogram {
     fn default() -> Histogram {
-        Histogram { buckets: [0; BUCKETS], sum: Duration::ZERO }
+        Histogram { buckets: [0; BUCKETS], sum: 0 }
     }
 }
 
@@ -110,7 +111,8 @@ mod tests {
         let mut histogram = Histogram::default();
         histogram.record(Duration::MAX);
         histogram.record(Duration::MAX);
-        assert_eq!((histogram.quantile(0.5), histogram.sum()), (Duration::MAX, Duration::MAX));
+        let longest = Duration::from_nanos(u64::MAX);
+        assert_eq!((histogram.quantile(0.5), histogram.sum()), (Duration::MAX, longest));
     }
 
     #[test]

@@ -265,7 +265,7 @@ impl Shared {
         if let (Refusal::Deadlock, Some(own)) = (refusal, &patience.borrower) {
             let now = self.now();
             let core = self.core();
-            report.own_borrow = core.oldest_loan_of(own.thread.number).map(|loan| loan.told(now));
+            report.own_borrow = core.roster().oldest_loan_of(own.thread).map(|loan| loan.told(now));
         }
         let report = Arc::new(report);
         match refusal {

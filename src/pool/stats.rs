@@ -174,7 +174,7 @@ impl Shared {
             in_use: core.in_use(),
             dialing: core.dialing(),
             waiting: core.waiting(),
-            overdue: core.roster().loans().filter(|loan| loan.overdue).count(),
+            overdue: core.roster().overdue(),
             suspended: core.is_suspended(),
             generation: core.generation(),
             wait_count: counters.wait_count,

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::core::roster::Borrower;
+use super::core::roster::Absent;
 use crate::sync::{Condvar, Mutex, MutexGuard};
 
 /// A place in the order of arrival. Kept through everything that a caller goes through.
@@ -30,7 +30,7 @@ pub(crate) struct Waiter<W> {
     /// True when it may be woken up to dial on its own thread.
     pub(crate) dials: bool,
     /// Where loans are to be noted.
-    pub(crate) borrower: Option<Borrower>,
+    pub(crate) borrower: Option<Absent>,
 }
 
 impl<W> WaitQueue<W> {

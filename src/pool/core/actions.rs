@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::roster::Loan;
+use super::roster::Lent;
 use super::{JobCause, Member};
 use crate::net::stream::ShutdownHandle;
 use crate::pool::reason::CloseReason;
@@ -29,13 +29,13 @@ pub(crate) struct More<C, W> {
     /// Loans to report: they have lasted too long.
     pub(crate) overdue: Vec<Overdue>,
     /// A loan that was reported has ended.
-    pub(crate) came_back: Option<Loan>,
+    pub(crate) came_back: Option<Lent>,
 }
 
 /// A loan that has lasted too long, and what ends it if it is to be ended.
 #[derive(Debug)]
 pub(crate) struct Overdue {
-    pub(crate) loan: Loan,
+    pub(crate) loan: Lent,
     pub(crate) cut: Option<ShutdownHandle>,
 }
 

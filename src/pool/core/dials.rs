@@ -80,7 +80,7 @@ impl<C, W> Core<C, W> {
             }
         } else {
             self.in_use += 1;
-            self.note_loan(member.place, asker.borrower, now);
+            self.note_loan(member.place, asker);
             if self.rules.upkeep {
                 self.expect_return(now, &mut actions);
             }
@@ -232,9 +232,11 @@ impl<C, W> Core<C, W> {
     }
 
     /// True when a dial is wanted that nobody waits for.
-    fn lacks_idle(&self) -> bool {
+    #[inline]
+    pub(super) fn lacks_idle(&self) -> bool {
+        let target = self.idle_target();
         let coming = self.jobs.saturating_sub(self.queue.len());
-        self.retry.at.is_none() && self.idle() + coming < self.idle_target()
+        target > 0 && self.idle() + coming < target && self.retry.at.is_none()
     }
 
     /// Starts a dial for each waiter that no dial is running for, and for what should be idle, as

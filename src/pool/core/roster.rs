@@ -23,18 +23,29 @@ struct Entry {
     /// Never the last to hold what it holds: the connection itself has it too.
     handle: ShutdownHandle,
     loan: Option<Loan>,
+    /// Who had it last: most often it is the same thread again, and its tag need not be fetched.
+    thread: Option<Arc<ThreadTag>>,
     /// The pool has given it up; what is left to do is to forget it when it comes back.
     reclaimed: bool,
 }
 
 /// Who borrows, and where in the program.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct Borrower {
+    pub(crate) location: &'static Location<'static>,
+    pub(crate) thread: u64,
+    /// Gives the tag of this thread. To be called on it.
+    pub(crate) tag: fn() -> Arc<ThreadTag>,
+}
+
+/// A borrower that waits, for whom other threads act.
+#[derive(Debug, Clone)]
+pub(crate) struct Absent {
     pub(crate) location: &'static Location<'static>,
     pub(crate) thread: Arc<ThreadTag>,
 }
 
-/// A thread that borrows. No two that live have the same number.
+/// A thread that borrows. No two have the same number.
 #[derive(Debug)]
 pub(crate) struct ThreadTag {
     pub(crate) number: u64,
@@ -42,17 +53,45 @@ pub(crate) struct ThreadTag {
 }
 
 /// One time that a connection is out.
-#[derive(Debug, Clone)]
-pub(crate) struct Loan {
-    pub(crate) borrower: Borrower,
-    pub(crate) since: Instant,
+#[derive(Debug, Clone, Copy)]
+struct Loan {
+    location: &'static Location<'static>,
+    since: Instant,
     /// It has been out for longer than the threshold, and that was reported.
+    overdue: bool,
+}
+
+/// A loan as it is told: who has the connection, since when.
+#[derive(Debug, Clone)]
+pub(crate) struct Lent {
+    pub(crate) location: &'static Location<'static>,
+    pub(crate) thread: Arc<ThreadTag>,
+    pub(crate) since: Instant,
     pub(crate) overdue: bool,
+}
+
+impl Borrower {
+    /// The same, for other threads to act for it.
+    pub(crate) fn absent(&self) -> Absent {
+        Absent { location: self.location, thread: (self.tag)() }
+    }
+}
+
+impl Entry {
+    fn lent(&self) -> Option<Lent> {
+        let (loan, thread) = (self.loan?, self.thread.as_ref()?);
+        let Loan { location, since, overdue } = loan;
+        Some(Lent { location, thread: Arc::clone(thread), since, overdue })
+    }
+
+    fn is_lent_to(&self, thread: u64) -> bool {
+        self.loan.is_some() && self.thread.as_ref().is_some_and(|tag| tag.number == thread)
+    }
 }
 
 impl Roster {
     pub(crate) fn enter(&mut self, handle: ShutdownHandle) -> Place {
-        let entry = Some(Entry { handle, loan: None, reclaimed: false });
+        let entry = Some(Entry { handle, loan: None, thread: None, reclaimed: false });
         match self.free.pop() {
             Some(place) => {
                 self.places[place] = entry;
@@ -71,32 +110,73 @@ impl Roster {
         }
     }
 
-    pub(crate) fn lend(&mut self, place: Place, borrower: Borrower, since: Instant) {
+    /// Notes a loan to the thread that calls.
+    pub(crate) fn lend(&mut self, place: Place, borrower: &Borrower, since: Instant) {
         if let Some(entry) = &mut self.places[place] {
-            entry.loan = Some(Loan { borrower, since, overdue: false });
+            entry.loan = Some(Loan { location: borrower.location, since, overdue: false });
+            if entry.thread.as_ref().is_none_or(|tag| tag.number != borrower.thread) {
+                entry.thread = Some((borrower.tag)());
+            }
         }
     }
 
-    /// The loan that ends, if it was noted.
-    pub(crate) fn take_back(&mut self, place: Place) -> Option<Loan> {
-        self.places[place].as_mut()?.loan.take()
+    /// Notes a loan to a thread that waits.
+    pub(crate) fn lend_to(&mut self, place: Place, borrower: Absent, since: Instant) {
+        if let Some(entry) = &mut self.places[place] {
+            entry.loan = Some(Loan { location: borrower.location, since, overdue: false });
+            entry.thread = Some(borrower.thread);
+        }
+    }
+
+    /// Ends a loan: how long it lasted, and what it was if it had been reported.
+    pub(crate) fn take_back(
+        &mut self,
+        place: Place,
+        now: Option<Instant>,
+    ) -> (Option<Duration>, Option<Lent>) {
+        let Some(entry) = &mut self.places[place] else { return (None, None) };
+        let reported = match entry.loan {
+            Some(Loan { overdue: true, .. }) => entry.lent(),
+            _ => None,
+        };
+        let Some(loan) = entry.loan.take() else { return (None, None) };
+        (now.map(|now| now.saturating_duration_since(loan.since)), reported)
     }
 
     /// Forgets a connection that was given up before, if it was.
-    pub(crate) fn forget_reclaimed(&mut self, place: Place) -> Option<Loan> {
-        let loan = self.places[place].as_mut().filter(|entry| entry.reclaimed)?.loan.take();
+    pub(crate) fn forget_reclaimed(&mut self, place: Place) -> Option<Lent> {
+        let lent = self.places[place].as_ref().filter(|entry| entry.reclaimed)?.lent();
         self.reclaimed -= 1;
         self.leave(place);
-        loan
+        lent
     }
 
-    /// Those that are out, in no order, as far as loans are noted.
-    pub(crate) fn loans(&self) -> impl Iterator<Item = &Loan> {
-        self.entries().filter(|entry| !entry.reclaimed).filter_map(|entry| entry.loan.as_ref())
+    /// The loans that are noted, in no order.
+    pub(crate) fn loans(&self) -> impl Iterator<Item = Lent> {
+        self.entries().filter_map(Entry::lent)
     }
 
-    pub(crate) fn oldest_loan(&self) -> Option<&Loan> {
-        self.loans().min_by_key(|loan| loan.since)
+    /// The one that has lasted longest.
+    pub(crate) fn oldest_loan(&self) -> Option<Lent> {
+        self.oldest(|_| true)
+    }
+
+    /// The one of this thread that has lasted longest.
+    pub(crate) fn oldest_loan_of(&self, thread: u64) -> Option<Lent> {
+        self.oldest(|entry| entry.is_lent_to(thread))
+    }
+
+    /// How many have lasted too long.
+    pub(crate) fn overdue(&self) -> usize {
+        self.entries().filter(|entry| entry.loan.is_some_and(|loan| loan.overdue)).count()
+    }
+
+    /// True when every connection is lent, to threads of which this holds.
+    pub(crate) fn all_are_lent_to(&self, holds: impl Fn(u64) -> bool) -> bool {
+        let holders = |entry: &Entry| {
+            entry.loan.is_some() && entry.thread.as_ref().is_some_and(|tag| holds(tag.number))
+        };
+        self.entries().all(holders)
     }
 
     /// Marks those that have been out for this long, and gives each once. With `reclaim`, they are
@@ -106,30 +186,33 @@ impl Roster {
         threshold: Duration,
         now: Instant,
         reclaim: bool,
-        mut found: impl FnMut(Loan, &ShutdownHandle),
+        mut found: impl FnMut(Lent, &ShutdownHandle),
     ) {
         for entry in self.places.iter_mut().flatten() {
             let Some(loan) = &mut entry.loan else { continue };
-            if !loan.overdue && now.saturating_duration_since(loan.since) >= threshold {
-                loan.overdue = true;
-                if reclaim {
-                    entry.reclaimed = true;
-                    self.reclaimed += 1;
-                }
-                found(loan.clone(), &entry.handle);
+            if loan.overdue || now.saturating_duration_since(loan.since) < threshold {
+                continue;
+            }
+            loan.overdue = true;
+            if let Some(lent) = entry.lent() {
+                found(lent, &entry.handle);
+            }
+            if reclaim {
+                entry.reclaimed = true;
+                self.reclaimed += 1;
             }
         }
     }
 
     /// When the oldest loan that was not reported was made.
     pub(crate) fn oldest_unreported(&self) -> Option<Instant> {
-        self.loans().filter(|loan| !loan.overdue).map(|loan| loan.since).min()
+        let loans = self.entries().filter_map(|entry| entry.loan);
+        loans.filter(|loan| !loan.overdue).map(|loan| loan.since).min()
     }
 
     /// Everything that is open, with the loan if that was noted.
-    pub(crate) fn handles(&self) -> impl Iterator<Item = (&ShutdownHandle, Option<&Loan>)> {
-        let held = self.entries().filter(|entry| !entry.reclaimed);
-        held.map(|entry| (&entry.handle, entry.loan.as_ref()))
+    pub(crate) fn handles(&self) -> impl Iterator<Item = (&ShutdownHandle, Option<Lent>)> {
+        self.entries().map(|entry| (&entry.handle, entry.lent()))
     }
 
     /// How many are open, without those that have been given up.
@@ -137,7 +220,13 @@ impl Roster {
         self.places.len() - self.free.len() - self.reclaimed
     }
 
+    fn oldest(&self, of: impl Fn(&Entry) -> bool) -> Option<Lent> {
+        let lent = self.entries().filter(|entry| entry.loan.is_some() && of(entry));
+        lent.min_by_key(|entry| entry.loan.map(|loan| loan.since))?.lent()
+    }
+
+    /// All but those that have been given up.
     fn entries(&self) -> impl Iterator<Item = &Entry> {
-        self.places.iter().flatten()
+        self.places.iter().flatten().filter(|entry| !entry.reclaimed)
     }
 }
