@@ -230,7 +230,11 @@ impl<C, W> Core<C, W> {
     ) -> Reply<C, W> {
         let mut actions = Actions::none();
         self.let_go(place, Some(reason), &mut actions);
-        self.find(ticket, asker, waker, actions)
+        let (answer, mut actions) = self.find(ticket, asker, waker, actions);
+        // Where this caller does not use the place that is free now, another may.
+        self.rebalance(&mut actions);
+        self.check();
+        (answer, actions)
     }
 
     #[inline]

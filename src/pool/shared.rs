@@ -238,6 +238,7 @@ impl Shared {
             actions.wake.iter().for_each(Parker::unpark);
             if let Some(again) = actions.more {
                 again.wake.iter().for_each(Parker::unpark);
+                again.alarm.into_iter().for_each(|due| upkeep::alarm(self, due));
                 more.jobs.extend(again.jobs);
                 more.close.extend(again.close);
             }

@@ -46,12 +46,15 @@ impl Alarm {
     }
 }
 
-/// Has the pool's upkeep done at this time, instead of when it was to be.
+/// Has the pool's upkeep done at this time, if it is not to be done before. What two threads have
+/// found to be due may arrive in any order.
 pub(crate) fn alarm(pool: &Arc<Shared>, at: Instant) {
-    let alarm = Alarm { pool: Arc::downgrade(pool), at, clock: pool.config().clock.clone() };
+    let weak = Arc::downgrade(pool);
     let mut alarms = ALARMS.lock();
-    alarms.due.retain(|other| !other.pool.ptr_eq(&alarm.pool));
-    alarms.due.push(alarm);
+    match alarms.due.iter_mut().find(|alarm| alarm.pool.ptr_eq(&weak)) {
+        Some(alarm) => alarm.at = alarm.at.min(at),
+        None => alarms.due.push(Alarm { pool: weak, at, clock: pool.config().clock.clone() }),
+    }
     if alarms.thread_runs {
         RING.notify_one();
         return;

@@ -10,6 +10,7 @@ impl<C, W> Core<C, W> {
     pub(crate) fn close(&mut self) -> Actions<C, W> {
         let mut actions = Actions::none();
         self.closed = true;
+        self.forget_failures();
         self.alarm = None;
         self.close_idle(CloseReason::PoolClosed, &mut actions);
         let waiters = self.queue.take_all();

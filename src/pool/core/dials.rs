@@ -57,7 +57,6 @@ impl<C, W> Core<C, W> {
         let member = self.welcome(fresh);
         let answer = if self.closed {
             self.close_member(member, CloseReason::PoolClosed, &mut actions);
-            self.tell_watchers_if_drained(&mut actions);
             Answer::Closed
         } else if member.generation != self.generation {
             // Dialled by a way that is not to be used any more.
@@ -131,7 +130,6 @@ impl<C, W> Core<C, W> {
             self.push_idle(member);
         }
         self.dials_work(&mut actions);
-        self.tell_watchers(&mut actions);
         self.check();
         actions
     }
@@ -176,6 +174,7 @@ impl<C, W> Core<C, W> {
     fn dials_work(&mut self, actions: &mut Actions<C, W>) {
         self.forget_failures();
         self.rebalance(actions);
+        self.tell_watchers(actions);
     }
 
     /// What has failed says nothing of the next dial.
@@ -191,7 +190,7 @@ impl<C, W> Core<C, W> {
         }
         self.pause(now, actions);
         self.rebalance(actions);
-        self.tell_watchers_if_drained(actions);
+        self.tell_watchers(actions);
     }
 
     /// Dials that nobody waits for are put off, each time for longer, unless they are already.
@@ -228,7 +227,7 @@ impl<C, W> Core<C, W> {
     /// How many should be idle.
     fn idle_target(&self) -> usize {
         let warm = self.warm.iter().copied().max().unwrap_or(0);
-        self.rules.min_idle.max(warm)
+        self.rules.min_idle.max(warm.min(self.rules.max_idle))
     }
 
     /// True when a dial is wanted that nobody waits for.

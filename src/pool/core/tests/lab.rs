@@ -1,5 +1,9 @@
 //! A core on plain integers, and its answers in a form to compare.
 
+use std::panic::Location;
+use std::sync::{Arc, LazyLock};
+
+use super::super::roster::{Borrower, ThreadTag};
 use super::*;
 use crate::net::stream::ShutdownHandle;
 
@@ -96,10 +100,15 @@ impl Lab {
     }
 
     pub(super) fn fresh(&self, conn: u32) -> Fresh<u32> {
+        self.fresh_of(conn, self.core.generation())
+    }
+
+    /// One whose dial began in this generation.
+    pub(super) fn fresh_of(&self, conn: u32, generation: u64) -> Fresh<u32> {
         let member = Member {
             conn,
             place: 0,
-            generation: self.core.generation(),
+            generation,
             expires: self.lifetime.map(|lifetime| self.now + lifetime),
             returned: None,
             asked: None,
@@ -110,7 +119,13 @@ impl Lab {
     }
 
     pub(super) fn asker(&self, caller: Caller) -> Asker<'static> {
-        Asker { caller, now: Some(self.now), borrower: None }
+        static BORROWER: LazyLock<Borrower> = LazyLock::new(|| Borrower {
+            location: Location::caller(),
+            thread: 1,
+            tag: || Arc::new(ThreadTag { number: 1, name: "a thread".into() }),
+        });
+        let borrower = self.core.rules().tracks.then(|| &*BORROWER);
+        Asker { caller, now: Some(self.now), borrower }
     }
 
     pub(super) fn step(&mut self, (answer, actions): Reply<u32, u64>) -> Step {

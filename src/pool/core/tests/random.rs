@@ -15,46 +15,86 @@ enum Event {
     GetWithin,
     Dialed(Index),
     DialFailed(Index),
-    JobDone,
-    JobFailed,
+    JobDone(Index),
+    JobFailed(Index),
     Put(Index),
     Remove(Index, CloseReason),
     Retry(Index),
     Collect(Index),
     GiveUp(Index),
     TimePasses(u64),
+    Tick,
+    Checked(bool),
     Prune,
+    EvictAll,
+    Resize(usize, usize),
+    Suspend,
+    Resume,
+    WarmUp(usize),
+    CoolDown,
     Close,
 }
 
 fn event() -> impl Strategy<Value = Event> {
     let which = any::<Index>;
-    let cause =
-        prop::sample::select(vec![CloseReason::Io, CloseReason::Health, CloseReason::Discarded]);
+    let reasons = vec![CloseReason::Io, CloseReason::Health, CloseReason::Discarded];
+    let reason = prop::sample::select(reasons);
     prop_oneof![
         20 => Just(Event::Get),
         20 => Just(Event::GetWithin),
         10 => which().prop_map(Event::Dialed),
         4 => which().prop_map(Event::DialFailed),
-        10 => Just(Event::JobDone),
-        4 => Just(Event::JobFailed),
+        10 => which().prop_map(Event::JobDone),
+        6 => which().prop_map(Event::JobFailed),
         20 => which().prop_map(Event::Put),
-        6 => (which(), cause).prop_map(|(which, cause)| Event::Remove(which, cause)),
+        6 => (which(), reason).prop_map(|(which, reason)| Event::Remove(which, reason)),
         6 => which().prop_map(Event::Retry),
         20 => which().prop_map(Event::Collect),
         6 => which().prop_map(Event::GiveUp),
-        4 => (1..4_u64).prop_map(Event::TimePasses),
+        6 => (1..4_u64).prop_map(Event::TimePasses),
+        8 => Just(Event::Tick),
+        4 => any::<bool>().prop_map(Event::Checked),
         2 => Just(Event::Prune),
+        2 => Just(Event::EvictAll),
+        2 => (1..5_usize, 0..5_usize).prop_map(|(active, idle)| Event::Resize(active, idle)),
+        1 => Just(Event::Suspend),
+        3 => Just(Event::Resume),
+        1 => (1..4_usize).prop_map(Event::WarmUp),
+        1 => Just(Event::CoolDown),
         1 => Just(Event::Close),
     ]
 }
 
 fn any_rules() -> impl Strategy<Value = (Rules, Option<Duration>)> {
     let max_active = prop_oneof![4 => 1..5_usize, 1 => Just(usize::MAX)];
+    let max_waiters = prop_oneof![3 => Just(usize::MAX), 1 => 0..3_usize];
+    let min_idle = prop_oneof![2 => Just(0), 1 => 1..3_usize];
     let time = || proptest::option::of((1..6_u64).prop_map(Duration::from_secs));
-    (0..4_usize, max_active, any::<bool>(), time(), time(), 1..4_usize).prop_map(
-        |(max_idle, max_active, wait, idle_timeout, lifetime, max_jobs)| {
-            let rules = Rules { max_idle, max_active, wait, idle_timeout, max_jobs, ..rules() };
+    let breaker = proptest::option::of(1..4_u32);
+    let sizes = (0..4_usize, max_active, min_idle, max_waiters, 1..4_usize);
+    let flags = (any::<bool>(), any::<bool>(), any::<bool>());
+    (sizes, flags, time(), time(), time(), time(), breaker).prop_map(
+        |(sizes, flags, idle_timeout, keepalive, leak_threshold, lifetime, breaker)| {
+            let (max_idle, max_active, min_idle, max_waiters, max_jobs) = sizes;
+            let (wait, fifo, reclaims) = flags;
+            let rules = Rules {
+                max_idle: max_idle.max(min_idle),
+                max_active: max_active.max(min_idle),
+                min_idle,
+                wait,
+                max_waiters,
+                fifo,
+                idle_timeout,
+                keepalive,
+                leak_threshold,
+                reclaims: reclaims && leak_threshold.is_some(),
+                max_jobs,
+                breaker,
+                tracks: leak_threshold.is_some(),
+                peeks: true,
+                upkeep: true,
+                ..rules()
+            };
             (rules, lifetime)
         },
     )
@@ -64,10 +104,11 @@ fn any_rules() -> impl Strategy<Value = (Rules, Option<Duration>)> {
 struct Run {
     lab: Lab,
     model: Model,
-    rules: Rules,
     began: Instant,
     /// Who waits, woken up or not.
     waiting: Vec<(u64, Caller)>,
+    /// One that is being asked whether it lives.
+    asked: Option<Box<Member<u32>>>,
     next_conn: u32,
     gone: Vec<u32>,
 }
@@ -78,9 +119,9 @@ impl Run {
         Run {
             began: lab.now,
             lab,
-            model: Model::new(rules.clone(), lifetime),
-            rules,
+            model: Model::new(rules, lifetime),
             waiting: Vec::new(),
+            asked: None,
             next_conn: 0,
             gone: Vec::new(),
         }
@@ -90,10 +131,23 @@ impl Run {
         self.lab.now - self.began
     }
 
-    fn new_conn(&mut self) -> Conn {
-        let id = self.next_conn;
+    fn new_conn(&mut self, generation: u64) -> Conn {
+        let (id, now) = (self.next_conn, self.time());
         self.next_conn += 1;
-        Conn { id, created: self.time(), returned: self.time() }
+        Conn {
+            id,
+            created: now,
+            returned: now,
+            heard: now,
+            generation,
+            since: now,
+            overdue: false,
+            reclaimed: false,
+        }
+    }
+
+    fn pause_is_over(&self) -> bool {
+        self.lab.core.retry_at().is_some_and(|at| at <= self.lab.now)
     }
 
     fn happens(&mut self, event: &Event) {
@@ -102,8 +156,8 @@ impl Run {
             Event::GetWithin => self.asks(Caller::Waits),
             Event::Dialed(which) => self.dial_ends(which, true),
             Event::DialFailed(which) => self.dial_ends(which, false),
-            Event::JobDone => self.job_ends(true),
-            Event::JobFailed => self.job_ends(false),
+            Event::JobDone(which) => self.job_ends(which, true),
+            Event::JobFailed(which) => self.job_ends(which, false),
             Event::Put(which) => {
                 let Some((_, conn)) = pick(&self.model.lent, which) else { return };
                 let expected = self.model.put(conn.id, self.time());
@@ -140,6 +194,51 @@ impl Run {
                 let step = Step::of(self.lab.core.prune(self.lab.now));
                 self.agree(step, expected);
             }
+            Event::Tick => {
+                let expected = self.model.tick(self.pause_is_over(), self.time());
+                let mut actions = self.lab.core.tick(self.lab.now);
+                let asked = actions.more.as_mut().and_then(|more| more.ask.take());
+                let asks = asked.as_ref().map(|member| member.conn);
+                self.asked = asked.or(self.asked.take());
+                self.agree(Step { asks, ..Step::of(actions) }, expected);
+            }
+            Event::Checked(alive) => {
+                let Some(member) = self.asked.take() else { return };
+                let expected = self.model.checked(*alive, self.time());
+                let step = Step::of(self.lab.core.checked(member, *alive, self.lab.now));
+                self.agree(step, expected);
+            }
+            Event::EvictAll => {
+                let expected = self.model.evict_all();
+                let step = Step::of(self.lab.core.evict_all());
+                self.agree(step, expected);
+            }
+            Event::Resize(max_active, max_idle) => {
+                let min_idle = self.model.rules.min_idle;
+                let (max_active, max_idle) =
+                    ((*max_active).max(min_idle), (*max_idle).max(min_idle));
+                let expected = self.model.resize(max_active, max_idle);
+                let step = Step::of(self.lab.core.resize(max_active, max_idle));
+                self.agree(step, expected);
+            }
+            Event::Suspend => {
+                self.model.suspended = true;
+                self.lab.core.suspend();
+            }
+            Event::Resume => {
+                let expected = self.model.resume(self.pause_is_over(), self.time());
+                let step = Step::of(self.lab.core.resume(self.lab.now));
+                self.agree(step, expected);
+            }
+            Event::WarmUp(connections) => {
+                let expected = self.model.warm_up(*connections);
+                let step = Step::of(self.lab.core.warm_up(*connections));
+                self.agree(step, expected);
+            }
+            Event::CoolDown => {
+                let Some(connections) = self.model.warm.pop() else { return };
+                self.lab.core.cool_down(connections);
+            }
             Event::Close => {
                 let expected = self.model.close();
                 let step = Step::of(self.lab.core.close());
@@ -160,30 +259,40 @@ impl Run {
         self.gone.push(conn.id);
         self.model.take_back(conn.id);
         let expected = self.model.ask(ticket, Caller::Waits, self.time());
+        let expected = self.model.settle(expected);
         let step = self.lab.retry(ticket, conn.id, Caller::Waits);
         self.answered(ticket, Caller::Waits, step, expected);
     }
 
     fn dial_ends(&mut self, which: &Index, succeeds: bool) {
-        let Some(ticket) = pick(&self.model.dialing, which) else { return };
-        let conn = succeeds.then(|| self.new_conn());
-        let expected = self.model.dialed(ticket, conn);
+        let Some((ticket, generation)) = pick(&self.model.dialing, which) else { return };
+        let conn = succeeds.then(|| self.new_conn(generation));
+        let expected = self.model.dialed(ticket, conn, self.time());
         let step = match conn {
-            Some(conn) => self.lab.dialed(ticket, conn.id),
+            Some(conn) => {
+                let fresh = self.lab.fresh_of(conn.id, generation);
+                let asker = self.lab.asker(Caller::Dials);
+                let reply = self.lab.core.dialed(Ticket(ticket), asker, fresh, || ticket);
+                self.lab.step(reply)
+            }
             None => self.lab.dial_failed(),
         };
         self.answered(ticket, Caller::Dials, step, expected);
     }
 
-    fn job_ends(&mut self, succeeds: bool) {
-        if self.model.jobs == 0 {
-            return;
-        }
-        let conn = succeeds.then(|| self.new_conn());
-        let expected = self.model.job_ended(conn);
+    fn job_ends(&mut self, which: &Index, succeeds: bool) {
+        let jobs: Vec<usize> = (0..self.model.jobs.len()).collect();
+        let Some(at) = pick(&jobs, which) else { return };
+        let (cause, generation) = self.model.jobs[at];
+        let conn = succeeds.then(|| self.new_conn(generation));
+        let expected = self.model.job_ended(at, conn, self.time());
+        let now = self.lab.now;
         let step = match conn {
-            Some(conn) => self.lab.job_done(conn.id),
-            None => self.lab.job_failed(),
+            Some(conn) => {
+                let fresh = self.lab.fresh_of(conn.id, generation);
+                Step::of(self.lab.core.job_done(cause, fresh, now))
+            }
+            None => Step::of(self.lab.core.job_failed(cause, &Error::other("refused"), now)),
         };
         self.agree(step, expected);
     }
@@ -216,28 +325,19 @@ impl Run {
     fn check(&self) {
         let (core, model) = (&self.lab.core, &self.model);
         assert_eq!(core.open(), core.idle() + core.in_use() + core.dialing());
-        assert!(core.open() <= self.rules.max_active);
+        assert!(core.open() <= model.rules.max_active.max(model.overhang));
         assert_eq!(self.lab.counts(), (model.idle.len(), model.in_use(), model.dials()));
         assert_eq!(core.waiting(), model.queue.len());
+        assert_eq!(core.retry_at().is_some(), model.paused, "a pause");
 
-        let room = core.open() < self.rules.max_active && core.jobs < self.rules.max_jobs;
-        assert!(core.waiting() <= core.jobs || !room, "one waits that nothing is on its way to");
-        self.check_hopes();
+        let may_dial = core.open() < model.rules.max_active && core.jobs < model.rules.max_jobs;
+        let on_its_way = core.waiting() <= core.jobs || !may_dial || model.suspended;
+        assert!(on_its_way, "one waits that nothing is on its way to");
+        assert!(!model.broken || model.suspended || !model.has_room() || core.waiting() == 0);
+        assert!(core.waiting() == 0 || core.idle() == 0 || model.suspended);
         self.check_places();
         if core.is_closed() {
             assert_eq!((core.idle(), core.waiting()), (0, 0));
-        }
-    }
-
-    /// In a pool that was not told to wait, whoever waits without a deadline waits for a dial: one
-    /// that a thread runs, one that there is room for, or a newcomer's, who serves the oldest first.
-    fn check_hopes(&self) {
-        let room = self.rules.max_active - self.model.open();
-        for (place, (ticket, caller)) in self.model.queue.iter().enumerate() {
-            let newer = self.model.dialing.iter().filter(|dialer| *dialer > ticket).count();
-            let hopes = (self.model.jobs + newer).saturating_add(room);
-            let bounded = self.rules.wait || *caller == Caller::Waits;
-            assert!(bounded || place < hopes, "{ticket} waits for what others hold");
         }
     }
 
@@ -250,6 +350,7 @@ impl Run {
         let mut everywhere: Vec<u32> = self.lab.core.idle.iter().map(|idle| idle.conn).collect();
         everywhere.extend(handed);
         everywhere.extend(self.lab.lent.keys());
+        everywhere.extend(self.asked.as_ref().map(|member| member.conn));
         everywhere.extend(&self.gone);
         everywhere.sort_unstable();
         assert_eq!(everywhere, (0..self.next_conn).collect::<Vec<_>>());
@@ -264,8 +365,9 @@ impl Run {
         assert!(!self.model.ready.iter().any(|(_, given)| *given == Given::Dial));
         while self.model.dials() > 0 {
             self.happens(&Event::DialFailed(order));
-            self.happens(&Event::JobDone);
+            self.happens(&Event::JobDone(order));
         }
+        self.happens(&Event::Checked(true));
         while !self.model.lent.is_empty() {
             self.happens(&Event::Put(order));
         }
@@ -275,8 +377,7 @@ impl Run {
         let counters = &self.lab.core.counters;
         assert_eq!(counters.dialed.total(), u64::from(self.next_conn));
         assert_eq!(counters.closed.total(), u64::from(self.next_conn));
-        let with_pool = counters.closed.of(CloseReason::PoolClosed);
-        assert_eq!(with_pool as usize, self.model.closed_with_pool);
+        assert_eq!(self.lab.core.roster.len(), 0);
     }
 }
 
