@@ -28,11 +28,13 @@ test: ## all checks: format, lints, docs, packaging, and the tests on a private 
 matrix: ## which test shows which row of redigo's behaviour
 	$(CARGO) test --quiet --test matrix -- --nocapture
 
-bench: setup ## the measurements: the pool, one round trip, scanning, the mux
+bench: ## the measurements: the pool, one round trip, scanning, the mux, TLS
+	@scripts/setup.sh tls
 	$(CARGO) bench --bench checkout
 	$(CARGO) bench --bench roundtrip
 	$(CARGO) bench --bench scan
 	$(CARGO) bench --bench mux
+	$(CARGO) bench --features tls --bench tls
 
 fmt: ## format the sources
 	$(CARGO) fmt --all

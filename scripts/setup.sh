@@ -1,7 +1,9 @@
 #!/bin/sh
-# Sees to everything that `make demo` and `make test` need beside the sources: cargo, and a redis-server 6.2 or newer.
+# Sees to everything that `make demo` and `make test` need beside the sources: cargo, a redis-server 6.2 or newer, and
+# for the feature `tls` OpenSSL: its headers for the build, its command for the tests' certificates.
 #
 #   scripts/setup.sh          checks cargo, finds redis-server or installs it with the system's package manager
+#   scripts/setup.sh tls      the same, and finds OpenSSL or installs it
 #   scripts/setup.sh test     the same, and checks rustfmt and clippy
 #
 # All there: prints one line, "using redis-server X at PATH". Not to be had: one line that says what to do, and status 1.
@@ -18,16 +20,22 @@ rust_needed=1.85
 
 main() {
     check_rust
-    if [ "${1:-}" = test ]; then
-        check_rust_tools
-    fi
+    case ${1:-} in
+    test) check_rust_tools ;;
+    tls | '') ;;
+    *) fail "there is no '$1'; see the head of this script" ;;
+    esac
 
+    if [ -n "${1:-}" ] && ! find_openssl; then
+        install OpenSSL openssl "install its headers, pkg-config and the openssl command, or set OPENSSL_DIR"
+        find_openssl || fail "installing gave no OpenSSL that pkg-config finds: see docs/tls.md"
+    fi
     if ! find_server; then
         # A server that is there but too old is not upgraded from here: its owner may be using it.
         if [ -n "$unfit" ]; then
             fail "$unfit, and Redis $redis_needed or newer is needed: install one, or set REDIS_SERVER_BIN to its path"
         fi
-        install_server
+        install redis-server server "install Redis $redis_needed or newer by hand, or set REDIS_SERVER_BIN to its path"
         find_server || fail "installing gave ${unfit:-no redis-server}: install Redis $redis_needed or newer by hand, or set REDIS_SERVER_BIN to its path"
     fi
     echo "using $(basename "$server") $version at $server"
@@ -88,26 +96,28 @@ find_server() {
     return 1
 }
 
-install_server() {
+# Does pkg-config, or who set OPENSSL_DIR, know where OpenSSL's headers are? Elsewhere than on Linux the system's own
+# library is used, without OpenSSL, and the openssl command is all that is needed.
+find_openssl() {
+    have openssl || return 1
+    [ "$(uname -s)" = Linux ] || return 0
+    [ -n "${OPENSSL_DIR:-}" ] || pkg-config --exists openssl 2>/dev/null
+}
+
+# install redis-server server "what else to do"
+install() {
     for manager in apt-get dnf apk brew; do
         if have "$manager"; then
-            echo "setup: redis-server not found; installing it with $manager"
-            "install_with_${manager%-get}" ||
-                fail "$manager could not install redis-server: install Redis $redis_needed or newer by hand, or set REDIS_SERVER_BIN to its path"
+            echo "setup: $1 not found; installing it with $manager"
+            "$2_with_${manager%-get}" || fail "$manager could not install $1: $3"
             return
         fi
     done
-    fail "redis-server not found, nor apt-get, dnf, apk or brew to install it with: install Redis $redis_needed or newer, or set REDIS_SERVER_BIN to its path"
+    fail "$1 not found, nor apt-get, dnf, apk or brew to install it with: $3"
 }
 
-install_with_apt() {
-    need_root apt-get install redis-server
-    # A new machine has no package lists and an old one has stale ones: either way, one update mends it. Its own status
-    # does not count: a third party's list that is out of reach is no hindrance.
-    if ! apt_install >/dev/null 2>&1; then
-        quietly as_root apt-get update || true
-        quietly apt_install || return 1
-    fi
+server_with_apt() {
+    apt_install redis-server || return 1
     # Where systemd runs, Debian's package has just started a service on port 6379, and would at every boot. Nobody asked
     # for that: leave the machine without it, as it was. (There was no redis-server, so this stops nobody's Redis.)
     if [ -d /run/systemd/system ]; then
@@ -115,23 +125,55 @@ install_with_apt() {
     fi
 }
 
-apt_install() {
-    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends redis-server
-}
-
 # Newer Fedora and RHEL have Valkey in the place of Redis. No service is started by dnf, apk and brew.
-install_with_dnf() {
+server_with_dnf() {
     need_root dnf install redis
     as_root dnf install -y redis >/dev/null 2>&1 || quietly as_root dnf install -y valkey
 }
 
-install_with_apk() {
-    need_root apk add redis
-    as_root apk add redis >/dev/null 2>&1 || quietly as_root apk add --update-cache redis
+server_with_apk() {
+    apk_add redis
 }
 
-install_with_brew() {
+server_with_brew() {
     quietly brew install redis
+}
+
+openssl_with_apt() {
+    apt_install libssl-dev pkg-config openssl
+}
+
+openssl_with_dnf() {
+    need_root dnf install openssl-devel pkgconf-pkg-config openssl
+    quietly as_root dnf install -y openssl-devel pkgconf-pkg-config openssl
+}
+
+# With the static libraries: Rust links statically there.
+openssl_with_apk() {
+    apk_add openssl-dev openssl-libs-static pkgconf openssl
+}
+
+openssl_with_brew() {
+    quietly brew install openssl pkg-config
+}
+
+# A new machine has no package lists and an old one has stale ones: either way, one update mends it. Its own status
+# does not count: a third party's list that is out of reach is no hindrance.
+apt_install() {
+    need_root apt-get install "$@"
+    if ! apt_get_install "$@" >/dev/null 2>&1; then
+        quietly as_root apt-get update || true
+        quietly apt_get_install "$@" || return 1
+    fi
+}
+
+apt_get_install() {
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "$@"
+}
+
+apk_add() {
+    need_root apk add "$@"
+    as_root apk add "$@" >/dev/null 2>&1 || quietly as_root apk add --update-cache "$@"
 }
 
 need_root() {

@@ -9,10 +9,12 @@ use std::sync::Arc;
 mod convert;
 mod peer;
 mod report;
+mod tls;
 
 pub use convert::ConvertError;
 pub use peer::{ProtocolError, ServerError};
 pub use report::{Borrow, PoolReport};
+pub use tls::{TlsError, TlsErrorKind};
 
 /// What nearly every function of this crate returns.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -46,6 +48,8 @@ pub enum Error {
     Canceled,
     /// The peer sent bytes that are not a reply, or more than the limits allow.
     Protocol(ProtocolError),
+    /// TLS could not be set up, or broke.
+    Tls(TlsError),
     /// The reply does not fit the type asked for.
     Convert(ConvertError),
     /// A transaction did not run: a key that it watched was changed in between, each time.
@@ -135,7 +139,7 @@ impl Error {
     }
 
     /// True for the errors after which a connection is of no more use: I/O, timeouts,
-    /// cancellation, broken protocol. A server's error reply, a nil or a reply of another type
+    /// cancellation, broken protocol or TLS. A server's error reply, a nil or a reply of another type
     /// than expected are not fatal.
     pub fn is_fatal(&self) -> bool {
         match self {
@@ -143,6 +147,7 @@ impl Error {
             | Error::Timeout(_)
             | Error::Canceled
             | Error::Protocol(_)
+            | Error::Tls(_)
             | Error::ConnClosed => true,
             Error::Server(_)
             | Error::Nil
@@ -221,6 +226,7 @@ impl fmt::Display for Error {
             Error::Timeout(kind) => kind.fmt(f),
             Error::Canceled => f.write_str("canceled"),
             Error::Protocol(error) => error.fmt(f),
+            Error::Tls(error) => error.fmt(f),
             Error::Convert(error) => error.fmt(f),
             Error::TransactionAborted { attempts } => {
                 let times = if *attempts == 1 { "time" } else { "times" };
@@ -256,14 +262,19 @@ impl StdError for Error {
             Error::Io(error) => error.source(),
             Error::Other(error) => error.source(),
             Error::Convert(error) => error.source(),
+            Error::Tls(error) => error.source(),
             _ => self.pool_report()?.last_dial_error.as_ref().map(|error| error as _),
         }
     }
 }
 
+/// A TLS error that came through a stream, wrapped in an I/O error, is one again.
 impl From<io::Error> for Error {
     fn from(error: io::Error) -> Error {
-        Error::Io(Arc::new(error))
+        match error.get_ref().and_then(|inner| inner.downcast_ref::<TlsError>()) {
+            Some(error) => Error::Tls(error.clone()),
+            None => Error::Io(Arc::new(error)),
+        }
     }
 }
 
@@ -276,6 +287,12 @@ impl From<ServerError> for Error {
 impl From<ProtocolError> for Error {
     fn from(error: ProtocolError) -> Error {
         Error::Protocol(error)
+    }
+}
+
+impl From<TlsError> for Error {
+    fn from(error: TlsError) -> Error {
+        Error::Tls(error)
     }
 }
 
@@ -309,7 +326,10 @@ impl fmt::Display for TimeoutKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             TimeoutKind::Connect => f.write_str("timed out while connecting"),
-            TimeoutKind::TlsHandshake => f.write_str("timed out in the TLS handshake"),
+            TimeoutKind::TlsHandshake => {
+                // A plain Redis port waits for more when it is sent a handshake.
+                f.write_str("timed out in the TLS handshake (does the peer speak TLS?)")
+            }
             TimeoutKind::Handshake(step) => write!(f, "timed out waiting for the reply to {step}"),
             TimeoutKind::Read => f.write_str("timed out waiting for a reply"),
             TimeoutKind::Write => f.write_str("timed out while writing"),

@@ -25,7 +25,7 @@
 //!   [`send`](Conn::send), [`flush`](Conn::flush) and [`receive`](Conn::receive) for many.
 //! - [`Pipeline`] sends many commands in one round trip, [`Conn::transaction`] all or none of
 //!   them; [`Script`] is for Lua.
-//! - [`Dialer`] says where to connect and how.
+//! - [`Dialer`] says where to connect and how; with TLS, too (feature `tls`).
 //! - [`ToArgs`] lists what may be a command's arguments, [`FromValue`] what a reply can become.
 //! - [`PubSubConn`] subscribes to channels and receives what is published there.
 //! - [`Context`] carries a deadline and a way to cancel.
@@ -70,13 +70,16 @@ pub use context::{CancelHandle, Context};
 pub use dial::dialer::{Address, Dialer};
 pub use error::{
     Borrow, ConvertError, DialStep, Error, PoolReport, ProtocolError, Result, ServerError,
-    TimeoutKind,
+    TimeoutKind, TlsError, TlsErrorKind,
 };
 pub use from_value::FromValue;
 pub use logging::{logging, logging_filtered};
 pub use mux::handle::MuxConn;
 pub use mux::mux::Mux;
 pub use mux::stats::MuxStats;
+/// What [`Dialer::tls_connector`] takes, and [`Dialer::tls_min_version`].
+#[cfg(feature = "tls")]
+pub use native_tls;
 pub use net::stream::{Peek, ShutdownHandle, Stream};
 pub use pool::check;
 pub use pool::closing::CloseReport;
@@ -97,3 +100,8 @@ pub use value::Value;
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;
+
+/// And so are those of the guide to TLS.
+#[cfg(all(doctest, feature = "tls"))]
+#[doc = include_str!("../docs/tls.md")]
+struct TlsGuide;

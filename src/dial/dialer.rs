@@ -6,6 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::handshake;
+#[cfg(feature = "tls")]
+use super::tls::TlsOptions;
 use super::url;
 use crate::conn::conn::Conn;
 use crate::conn::wire::Wire;
@@ -68,6 +70,18 @@ type Connector = Arc<dyn Fn(&Context, &Address) -> Result<Box<dyn Stream>> + Sen
 /// | [`client_name`](Dialer::client_name) | none | sent as `CLIENT SETNAME` |
 /// | [`max_bulk_len`](Dialer::max_bulk_len) | 512 MiB | the longest string accepted in a reply |
 /// | [`connector`](Dialer::connector) | none | makes the stream instead |
+#[cfg_attr(
+    feature = "tls",
+    doc = "\
+| [`use_tls`](Dialer::use_tls) | off | TLS; also by a `rediss://` URL |
+| [`tls_ca_file`](Dialer::tls_ca_file) | the system's | the authorities to trust |
+| [`tls_client_identity`](Dialer::tls_client_identity) | none | the client's certificate (mutual TLS) |
+| [`tls_server_name`](Dialer::tls_server_name) | the host | the name in the server's certificate |
+| [`tls_min_version`](Dialer::tls_min_version) | 1.2 | the oldest version to accept |
+| [`tls_handshake_timeout`](Dialer::tls_handshake_timeout) | 10 s | for the TLS handshake |
+| [`tls_skip_verify`](Dialer::tls_skip_verify) | off | accepts any certificate |
+| [`tls_connector`](Dialer::tls_connector) | none | a `native_tls::TlsConnector` instead |"
+)]
 ///
 /// A timeout of zero is the same as none, as in redigo.
 ///
@@ -95,6 +109,8 @@ pub struct Dialer {
     address: Result<Address>,
     /// Asked for by the URL's scheme.
     pub(crate) tls: bool,
+    #[cfg(feature = "tls")]
+    pub(super) tls_options: TlsOptions,
     connect_timeout: Option<Duration>,
     read_timeout: Option<Duration>,
     write_timeout: Option<Duration>,
@@ -125,6 +141,7 @@ impl Dialer {
     /// A server given by a URL.
     ///
     /// - `redis://[[user]:password@][host][:port][/database]`, also `valkey://`
+    /// - `rediss://` or `valkeys://`, the same over TLS (feature `tls`)
     /// - `unix://[[user]:password@]/path/to/socket`, also `redis+unix://`
     ///
     /// Each takes `?db=N` too. A lone word before the `@` is the password, as for redis-cli.
@@ -150,6 +167,8 @@ impl Dialer {
         Dialer {
             address,
             tls: false,
+            #[cfg(feature = "tls")]
+            tls_options: TlsOptions::default(),
             connect_timeout: Some(Duration::from_secs(30)),
             read_timeout: None,
             write_timeout: None,
@@ -164,7 +183,7 @@ impl Dialer {
     }
 
     /// How long it may take until a connection is ready: resolving the name, connecting to one
-    /// of its addresses, and the replies to `AUTH`, `CLIENT SETNAME` and `SELECT`, together.
+    /// of its addresses, the TLS handshake, and the replies to `AUTH`, `CLIENT SETNAME` and `SELECT`, together.
     #[doc(alias = "DialConnectTimeout")]
     pub fn connect_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Dialer {
         self.connect_timeout = unless_zero(timeout);
@@ -237,7 +256,8 @@ impl Dialer {
 
     /// Makes the stream with a function of the caller's instead, through a proxy or a tunnel,
     /// say. It answers for its own time limits: the context that it gets ends with
-    /// [`connect_timeout`](Dialer::connect_timeout), or sooner.
+    /// [`connect_timeout`](Dialer::connect_timeout), or sooner. With TLS on, the TLS session runs
+    /// over the stream that it makes.
     ///
     /// ```no_run
     /// use std::net::TcpStream;
@@ -267,8 +287,9 @@ impl Dialer {
     /// - [`Error::InvalidConfig`]: a bad address, options that contradict each other.
     /// - [`Error::Io`]: the name has no address, the connection was refused, or lost in the
     ///   middle of the set-up.
-    /// - [`Error::Timeout`]: of kind `Connect`, or `Handshake` with the command that was not
-    ///   answered.
+    /// - [`Error::Tls`]: the handshake failed; its kind says why.
+    /// - [`Error::Timeout`]: of kind `Connect`, `TlsHandshake`, or `Handshake` with the command
+    ///   that was not answered.
     /// - [`Error::Server`]: the server refused a command of the set-up;
     ///   [`ServerError::step`](crate::ServerError::step) tells which.
     #[doc(alias = "Dial")]
@@ -292,8 +313,8 @@ impl Dialer {
         };
         // Whose limit it is that ends first, so that it goes by the right name.
         let callers = ctx.deadline().is_some() && ctx.deadline() == budget.deadline();
-        let dialed = self.connect(address, &budget).and_then(|stream| {
-            let mut conn = self.conn_over(Arc::from(stream));
+        let dialed = self.connect(address, &budget, callers).and_then(|stream| {
+            let mut conn = self.conn_over(stream);
             handshake::run(&mut conn, &self.handshake(), &budget, callers)?;
             Ok(conn)
         });
@@ -306,7 +327,7 @@ impl Dialer {
         })
     }
 
-    /// A connection over a stream that is there already, without any set-up: neither
+    /// A connection over a stream that is there already, without any set-up: no TLS, and neither
     /// authentication nor database are sent.
     #[doc(alias = "NewConn")]
     pub fn wrap(&self, stream: impl Stream + 'static) -> Conn {
@@ -323,13 +344,35 @@ impl Dialer {
         if self.username.is_some() && self.password.is_none() {
             return Err(Error::InvalidConfig("username without a password".into()));
         }
+        let address = self.address.as_ref().map_err(Clone::clone)?;
+        #[cfg(feature = "tls")]
+        self.tls_options.validate(self.tls, address)?;
+        #[cfg(not(feature = "tls"))]
         if self.tls {
-            return Err(Error::Unsupported("TLS is not part of this build of the crate".into()));
+            return Err(Error::Unsupported("TLS, without the crate's feature `tls`".into()));
         }
-        self.address.as_ref().map_err(Clone::clone)
+        Ok(address)
     }
 
-    fn connect(&self, address: &Address, budget: &Context) -> Result<Box<dyn Stream>> {
+    /// A stream to the server, ready for commands.
+    #[cfg_attr(not(feature = "tls"), expect(unused_variables))]
+    fn connect(
+        &self,
+        address: &Address,
+        budget: &Context,
+        callers: bool,
+    ) -> Result<Arc<dyn Stream>> {
+        #[cfg(feature = "tls")]
+        if self.tls {
+            // First what may fail without the server.
+            let connector = self.tls_options.connector()?;
+            let stream = Arc::from(self.connect_plain(address, budget)?);
+            return self.tls_options.secure(&connector, stream, address, budget, callers);
+        }
+        self.connect_plain(address, budget).map(Arc::from)
+    }
+
+    fn connect_plain(&self, address: &Address, budget: &Context) -> Result<Box<dyn Stream>> {
         if let Some(connect) = &self.connector {
             return connect(budget, address);
         }
@@ -354,16 +397,18 @@ impl Dialer {
     }
 }
 
-fn unless_zero(timeout: impl Into<Option<Duration>>) -> Option<Duration> {
+pub(super) fn unless_zero(timeout: impl Into<Option<Duration>>) -> Option<Duration> {
     timeout.into().filter(|timeout| !timeout.is_zero())
 }
 
 impl fmt::Debug for Dialer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let hidden = |secret: &Option<String>| secret.as_ref().map(|_| "***");
-        f.debug_struct("Dialer")
-            .field("address", &self.address)
-            .field("tls", &self.tls)
+        let mut shown = f.debug_struct("Dialer");
+        shown.field("address", &self.address).field("tls", &self.tls);
+        #[cfg(feature = "tls")]
+        shown.field("tls_options", &self.tls_options);
+        shown
             .field("connect_timeout", &self.connect_timeout)
             .field("read_timeout", &self.read_timeout)
             .field("write_timeout", &self.write_timeout)

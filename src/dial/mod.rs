@@ -2,4 +2,6 @@
 
 pub(crate) mod dialer;
 pub(crate) mod handshake;
+#[cfg(feature = "tls")]
+pub(crate) mod tls;
 pub(crate) mod url;

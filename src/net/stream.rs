@@ -52,13 +52,14 @@ pub trait Stream: Send + Sync {
     /// Waits for bytes and reads some. Zero means that the peer has closed the stream.
     ///
     /// # Errors
-    /// Kind `WouldBlock` or `TimedOut` when the read timeout has passed.
+    /// Kind `WouldBlock` or `TimedOut` when the read timeout has passed, `Interrupted` when there
+    /// is nothing yet and the caller is to try again.
     fn read(&self, buffer: &mut [u8]) -> io::Result<usize>;
 
     /// Writes some of the bytes.
     ///
     /// # Errors
-    /// Kind `WouldBlock` or `TimedOut` when the write timeout has passed.
+    /// As for [`read`](Stream::read). The call after such an error begins with the same bytes.
     fn write(&self, bytes: &[u8]) -> io::Result<usize>;
 
     /// The longest that one `read` may wait; never zero, `None` for no limit.

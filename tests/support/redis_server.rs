@@ -52,6 +52,7 @@ pub(crate) struct RedisServer {
 pub(crate) struct Builder {
     arguments: Vec<String>,
     unix_only: bool,
+    tls: bool,
 }
 
 impl RedisServer {
@@ -80,9 +81,10 @@ impl RedisServer {
     /// A URL for [`redigo::Dialer::url`], with the password if the server was started with `--requirepass`.
     pub(crate) fn url(&self) -> String {
         let socket = self.socket_path();
+        let scheme = if self.options.tls { "rediss" } else { "redis" };
         match (self.unix_only(), self.options.password()) {
-            (false, None) => format!("redis://{}", self.addr()),
-            (false, Some(password)) => format!("redis://:{password}@{}", self.addr()),
+            (false, None) => format!("{scheme}://{}", self.addr()),
+            (false, Some(password)) => format!("{scheme}://:{password}@{}", self.addr()),
             (true, None) => format!("unix://{}", socket.display()),
             (true, Some(password)) => format!("unix://:{password}@{}", socket.display()),
         }
@@ -216,9 +218,14 @@ impl RedisServer {
         command.arg("--dir").arg(&self.folder.path);
         command.arg("--logfile").arg(self.log_path());
         let port = self.port.to_string();
+        let (plain, tls) = if self.options.tls { ("0", &*port) } else { (&*port, "0") };
+        if tls != "0" {
+            // Not known to a server that was built without TLS.
+            command.args(["--tls-port", tls]);
+        }
         for option in [
             ["--bind", "127.0.0.1"],
-            ["--port", &port],
+            ["--port", plain],
             ["--daemonize", "no"],
             ["--save", ""],
             ["--appendonly", "no"],
@@ -280,6 +287,12 @@ impl Builder {
     /// No TCP port, only the Unix socket.
     pub(crate) fn unix_only(mut self) -> Self {
         self.unix_only = true;
+        self
+    }
+
+    /// Its TCP port speaks TLS. The certificates are for the caller to give.
+    pub(crate) fn tls(mut self) -> Self {
+        self.tls = true;
         self
     }
 
@@ -380,13 +393,13 @@ fn send_signal(name: &str, pid: u32) {
 /// `Drop` is not run for a `static`, nor when a test run is killed; without a watchman either would leave a server
 /// behind. He is a shell that reads from a pipe which only we hold open: the end of the pipe is our end.
 #[derive(Debug)]
-struct Folder {
-    path: PathBuf,
+pub(crate) struct Folder {
+    pub(crate) path: PathBuf,
     watchman: Child,
 }
 
 impl Folder {
-    fn create() -> io::Result<Self> {
+    pub(crate) fn create() -> io::Result<Self> {
         // The path of a Unix socket must fit in 104 bytes (macOS), and some systems' temporary folders are long.
         let mut base = std::env::temp_dir();
         if base.as_os_str().len() > 60 {

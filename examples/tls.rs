@@ -1,0 +1,94 @@
+//! A pool with mutual TLS, and what a client is told that does it wrong:
+//! `cargo run --features tls --example tls`.
+//!
+//! Environment: `REDIS_URL`, as `rediss://redis.internal:6380`, with `TLS_CA_FILE`, `TLS_CERT_FILE`
+//! and `TLS_KEY_FILE` as far as that server needs them. Without it a private redis-server is
+//! started that lets nobody in without a certificate, with certificates made by the openssl tool.
+
+#[path = "../tests/support/certs.rs"]
+pub(crate) mod certs;
+#[path = "../tests/support/redis_server.rs"]
+pub(crate) mod redis_server;
+
+use std::env;
+use std::error::Error;
+use std::thread;
+use std::time::Duration;
+
+use certs::cert;
+use redigo::{Dialer, Pool, check};
+use redis_server::RedisServer;
+
+pub(crate) fn main() -> Result<(), Box<dyn Error>> {
+    if let Ok(url) = env::var("REDIS_URL") {
+        return work(configured(&url)?);
+    }
+    let server = private_server();
+    let stranger = Dialer::url(server.url())?.tls_ca_file(cert("ca.pem"));
+    work(stranger.clone().tls_client_identity(cert("client.pem"), cert("client.key")))?;
+
+    // A dial without any command may succeed in TLS 1.3: the server's verdict comes after it.
+    let ping = |dialer: Dialer| dialer.dial().and_then(|mut conn| conn.call("PING", ()));
+    for (who, dialer) in [
+        ("without a certificate", stranger.clone()),
+        ("trusting another authority", stranger.tls_ca_file(cert("strangers/ca.pem"))),
+    ] {
+        match ping(dialer) {
+            Err(redigo::Error::Tls(error)) => println!("{who}: {:?}: {error}", error.kind()),
+            other => return Err(format!("{who}: {other:?}").into()),
+        }
+    }
+    Ok(())
+}
+
+/// Some threads on a few connections, as a service would have it.
+fn work(dialer: Dialer) -> Result<(), Box<dyn Error>> {
+    const THREADS: u64 = 8;
+    const TURNS: u64 = 100;
+    let dialer = dialer.read_timeout(Duration::from_secs(5));
+    let pool = Pool::builder(dialer)
+        .max_active(4)
+        .wait_timeout(Duration::from_secs(5))
+        .test_on_borrow(check::peek())
+        .build()?;
+    let key = format!("redigo:example:tls:{}", std::process::id());
+    thread::scope(|scope| {
+        let workers: Vec<_> = (0..THREADS)
+            .map(|_| {
+                scope.spawn(|| -> redigo::Result<()> {
+                    for _ in 0..TURNS {
+                        pool.acquire()?.call("INCR", &key)?;
+                    }
+                    Ok(())
+                })
+            })
+            .collect();
+        workers.into_iter().try_for_each(|worker| worker.join().expect("a worker"))
+    })?;
+    let mut conn = pool.acquire()?;
+    let count: u64 = conn.query("GET", &key)?;
+    conn.call("DEL", &key)?;
+    println!("{count} commands over TLS, on {} connections", pool.active_count());
+    Ok(())
+}
+
+fn configured(url: &str) -> redigo::Result<Dialer> {
+    let mut dialer = Dialer::url(url)?;
+    if let Some(authorities) = env::var_os("TLS_CA_FILE") {
+        dialer = dialer.tls_ca_file(authorities);
+    }
+    if let (Some(cert), Some(key)) = (env::var_os("TLS_CERT_FILE"), env::var_os("TLS_KEY_FILE")) {
+        dialer = dialer.tls_client_identity(cert, key);
+    }
+    Ok(dialer)
+}
+
+fn private_server() -> RedisServer {
+    let file = |name| cert(name).display().to_string();
+    RedisServer::builder()
+        .tls()
+        .arg("--tls-cert-file", &file("redis.pem"))
+        .arg("--tls-key-file", &file("redis.key"))
+        .arg("--tls-ca-cert-file", &file("ca.pem"))
+        .start()
+}

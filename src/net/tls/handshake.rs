@@ -1,0 +1,136 @@
+//! The TLS handshake, within a deadline.
+
+use std::io;
+use std::mem;
+use std::sync::Arc;
+use std::time::Duration;
+
+use native_tls::{HandshakeError, TlsConnector};
+
+use super::fault;
+use super::pipe::{Outbox, Pipe};
+use super::stream::TlsStream;
+use crate::context::Context;
+use crate::error::{Error, Result, TimeoutKind, TlsError, TlsErrorKind};
+use crate::net::stream::Stream;
+
+/// Makes a TLS session over the stream with a peer that proves to be `name`.
+///
+/// # Errors
+/// [`Error::Tls`], the end of the context (a deadline that passes is of kind `TlsHandshake`), or
+/// what is wrong with the stream.
+pub(crate) fn connect(
+    connector: &TlsConnector,
+    name: &str,
+    stream: Arc<dyn Stream>,
+    ctx: &Context,
+) -> Result<TlsStream> {
+    // Shutting the stream down ends a handshake that waits on it.
+    let weak = Arc::downgrade(&stream);
+    let cut = ctx.on_cancel(move || {
+        if let Some(stream) = weak.upgrade() {
+            stream.shutdown();
+        }
+    })?;
+    let mut talk = Talk { stream: &*stream, outbox: Outbox::default(), flights: 0, ctx };
+    let agreed = talk.agree(connector, name);
+    let outbox = talk.outbox;
+    drop(cut);
+    if ctx.is_canceled() {
+        return Err(Error::Canceled);
+    }
+    agreed.map(|session| TlsStream::new(stream, session, outbox, name))
+}
+
+/// A handshake under way.
+struct Talk<'a> {
+    stream: &'a dyn Stream,
+    outbox: Outbox,
+    /// How many times we have spoken.
+    flights: usize,
+    ctx: &'a Context,
+}
+
+impl Talk<'_> {
+    fn agree(
+        &mut self,
+        connector: &TlsConnector,
+        name: &str,
+    ) -> Result<native_tls::TlsStream<Pipe>> {
+        let mut greeted = false;
+        let mut state = connector.connect(name, Pipe::new(self.outbox.clone()));
+        loop {
+            match state {
+                Ok(session) => {
+                    self.send()?;
+                    return Ok(session);
+                }
+                Err(HandshakeError::WouldBlock(mut waiting)) => {
+                    self.send()?;
+                    let mut buffer = [0; 4096];
+                    let count = self.receive(&mut buffer, name)?;
+                    if !mem::replace(&mut greeted, true) {
+                        fault::of_greeting(&buffer[..count], name).map_or(Ok(()), Err)?;
+                    }
+                    waiting.get_mut().feed(&buffer[..count]);
+                    state = waiting.handshake();
+                }
+                Err(HandshakeError::Failure(error)) => {
+                    // The alert that tells the peer, if it will have it.
+                    let _ = self.send();
+                    return Err(fault::of_handshake(error, name, self.flights).into());
+                }
+            }
+        }
+    }
+
+    fn send(&mut self) -> Result<()> {
+        let mut flight = Vec::new();
+        self.outbox.move_to(&mut flight);
+        self.flights += usize::from(!flight.is_empty());
+        let mut rest = flight.as_slice();
+        while !rest.is_empty() {
+            self.stream.set_write_timeout(self.time_left()?)?;
+            match self.stream.write(rest) {
+                Ok(0) => return Err(io::Error::from(io::ErrorKind::WriteZero).into()),
+                Ok(count) => rest = &rest[count..],
+                Err(error) => self.unless_passing(error)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn receive(&self, buffer: &mut [u8], name: &str) -> Result<usize> {
+        let closed = || TlsError::new(TlsErrorKind::Closed).with_peer(name);
+        loop {
+            self.stream.set_read_timeout(self.time_left()?)?;
+            match self.stream.read(buffer) {
+                Ok(0) => return Err(closed().into()),
+                Ok(count) => return Ok(count),
+                Err(error) if error.kind() == io::ErrorKind::ConnectionReset => {
+                    return Err(closed().caused_by(error).into());
+                }
+                Err(error) => self.unless_passing(error)?,
+            }
+        }
+    }
+
+    fn time_left(&self) -> Result<Option<Duration>> {
+        match self.ctx.remaining() {
+            Some(left) if left.is_zero() => Err(Error::Timeout(TimeoutKind::TlsHandshake)),
+            left => Ok(left),
+        }
+    }
+
+    /// Nothing for errors after which the same may be tried again, while there is time.
+    fn unless_passing(&self, error: io::Error) -> Result<()> {
+        match error.kind() {
+            io::ErrorKind::Interrupted => Ok(()),
+            io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => match self.ctx.deadline() {
+                Some(_) => Ok(()),
+                None => Err(Error::Timeout(TimeoutKind::TlsHandshake)),
+            },
+            _ => Err(Error::io_context("TLS handshake", Arc::new(error))),
+        }
+    }
+}
