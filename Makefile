@@ -28,13 +28,9 @@ test: ## all checks: format, lints, docs, packaging, and the tests on a private 
 matrix: ## which test shows which row of redigo's behaviour
 	$(CARGO) test --quiet --test matrix -- --nocapture
 
-bench: ## the measurements: the pool, one round trip, scanning, the mux, TLS
+bench: ## all measurements beside redis-rs and a bare socket: a table, a summary and docs/benchmarks.svg
 	@scripts/setup.sh tls
-	$(CARGO) bench --bench checkout
-	$(CARGO) bench --bench roundtrip
-	$(CARGO) bench --bench scan
-	$(CARGO) bench --bench mux
-	$(CARGO) bench --features tls --bench tls
+	$(CARGO) bench --features tls --bench suite
 
 fmt: ## format the sources
 	$(CARGO) fmt --all

@@ -46,7 +46,7 @@ pub use crate::resp::encode::ArgWriter;
 /// ```
 #[doc(alias = "Argument")]
 pub trait ToArgs {
-    /// Adds the arguments, in order.
+    /// Adds the arguments, in order: the same ones each time, as it is asked more than once.
     fn write_args(&self, out: &mut ArgWriter<'_>);
 }
 

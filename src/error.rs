@@ -191,10 +191,7 @@ impl Error {
                 Error::Timeout(TimeoutKind::Handshake(step))
             }
             Error::Io(error) => Error::io_context(step, error),
-            Error::Protocol(mut error) => {
-                error.step = Some(step);
-                Error::Protocol(error)
-            }
+            Error::Protocol(error) => Error::Protocol(error.in_step(step)),
             other => other,
         }
     }

@@ -1,6 +1,9 @@
 //! What a reply may become: [`FromValue`] and its implementations.
 //!
-//! A reply comes apart by value, so that long strings are moved and not copied.
+//! A reply comes apart by value, so that long strings are moved and not copied. A list comes apart
+//! element by element, whether all of it is there or it is still being received: see [`Items`].
+
+mod items;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::hash::{BuildHasher, Hash};
@@ -8,6 +11,8 @@ use std::str::FromStr;
 
 use crate::error::{ConvertError, Error, Result};
 use crate::value::Value;
+
+pub(crate) use items::Items;
 
 impl Value {
     /// Converts the reply to the type asked for; the table is at [`FromValue`].
@@ -86,10 +91,16 @@ pub trait FromValue: Sized {
     /// Those of [`Value::to`], which calls this.
     fn from_value(value: Value) -> Result<Self>;
 
+    /// Converts a list, whose elements may still be on their way. What it leaves is dropped.
+    #[doc(hidden)]
+    fn from_items(items: &mut Items<'_>) -> Result<Self> {
+        Self::from_value(Value::Array(elements(items)?))
+    }
+
     /// Converts the reply to many of this type. It is here for `u8`, of which many are a string.
     #[doc(hidden)]
     fn from_list(value: Value) -> Result<Vec<Self>> {
-        elements(list(value, Self::WANTED_LIST)?)
+        from_list(value, Self::WANTED_LIST, elements)
     }
 
     /// What an error says was expected.
@@ -108,6 +119,10 @@ impl FromValue for Value {
 }
 
 impl FromValue for () {
+    fn from_items(_: &mut Items<'_>) -> Result<()> {
+        Ok(())
+    }
+
     fn from_value(value: Value) -> Result<()> {
         match value {
             Value::Error(error) => Err(error.into()),
@@ -118,6 +133,10 @@ impl FromValue for () {
 
 impl<T: FromValue> FromValue for Option<T> {
     const WANTED: &'static str = T::WANTED;
+
+    fn from_items(items: &mut Items<'_>) -> Result<Option<T>> {
+        T::from_items(items).map(Some)
+    }
 
     fn from_value(value: Value) -> Result<Option<T>> {
         match value {
@@ -170,7 +189,7 @@ impl FromValue for u8 {
         match value {
             Value::Bulk(bytes) => Ok(bytes),
             Value::Simple(bytes) => Ok(bytes.into_owned()),
-            other => elements(list(other, Self::WANTED_LIST)?),
+            other => from_list(other, Self::WANTED_LIST, elements),
         }
     }
 }
@@ -252,6 +271,10 @@ impl<T: FromValue> FromValue for Vec<T> {
     fn from_value(value: Value) -> Result<Vec<T>> {
         T::from_list(value)
     }
+
+    fn from_items(items: &mut Items<'_>) -> Result<Vec<T>> {
+        elements(items)
+    }
 }
 
 impl<T: FromValue, const N: usize> FromValue for [T; N] {
@@ -259,6 +282,10 @@ impl<T: FromValue, const N: usize> FromValue for [T; N] {
 
     fn from_value(value: Value) -> Result<[T; N]> {
         exactly(T::from_list(value)?)
+    }
+
+    fn from_items(items: &mut Items<'_>) -> Result<[T; N]> {
+        exactly(elements(items)?)
     }
 }
 
@@ -268,8 +295,11 @@ macro_rules! sets {
             const WANTED: &'static str = "a list";
 
             fn from_value(value: Value) -> Result<$type> {
-                let members = elements(list(value, Self::WANTED)?)?;
-                Ok(members.into_iter().collect())
+                from_list(value, Self::WANTED, Self::from_items)
+            }
+
+            fn from_items(items: &mut Items<'_>) -> Result<$type> {
+                Ok(elements(items)?.into_iter().collect())
             }
         }
     )*};
@@ -286,16 +316,18 @@ macro_rules! maps {
             const WANTED: &'static str = "a list of keys and values";
 
             fn from_value(value: Value) -> Result<$type> {
-                let items = list(value, Self::WANTED)?;
-                if items.len() % 2 != 0 {
-                    let found = format!("length {}", items.len());
+                from_list(value, Self::WANTED, Self::from_items)
+            }
+
+            fn from_items(items: &mut Items<'_>) -> Result<$type> {
+                if items.left() % 2 != 0 {
+                    let found = format!("length {}", items.left());
                     return Err(ConvertError::new("a list of even length", found).into());
                 }
-                let $pairs = room::<(K, V)>(items.len() / 2);
+                let $pairs = items.room::<(K, V)>(items.left() / 2);
                 let mut map = $new;
-                let mut items = items.into_iter().enumerate();
-                while let (Some((at, key)), Some((next, value))) = (items.next(), items.next()) {
-                    map.insert(element(at, key)?, element(next, value)?);
+                while items.left() > 0 {
+                    map.insert(items.take()?, items.take()?);
                 }
                 Ok(map)
             }
@@ -310,45 +342,52 @@ maps! {
 }
 
 macro_rules! tuple {
-    ($($name:ident $index:literal)*) => {
+    ($($name:ident)*) => {
         impl<$($name: FromValue),*> FromValue for ($($name,)*) {
             const WANTED: &'static str = "a list";
 
-            #[allow(non_snake_case)]
             fn from_value(value: Value) -> Result<Self> {
-                let [$($name),*] = exactly(list(value, Self::WANTED)?)?;
-                Ok(($(element($index, $name)?,)*))
+                from_list(value, Self::WANTED, Self::from_items)
+            }
+
+            fn from_items(items: &mut Items<'_>) -> Result<Self> {
+                items.check_length([$(stringify!($name)),*].len())?;
+                Ok(($(items.take::<$name>()?,)*))
             }
         }
     };
 }
 
-tuple! { A 0 }
-tuple! { A 0 B 1 }
-tuple! { A 0 B 1 C 2 }
-tuple! { A 0 B 1 C 2 D 3 }
-tuple! { A 0 B 1 C 2 D 3 E 4 }
-tuple! { A 0 B 1 C 2 D 3 E 4 F 5 }
-tuple! { A 0 B 1 C 2 D 3 E 4 F 5 G 6 }
-tuple! { A 0 B 1 C 2 D 3 E 4 F 5 G 6 H 7 }
-tuple! { A 0 B 1 C 2 D 3 E 4 F 5 G 6 H 7 I 8 }
-tuple! { A 0 B 1 C 2 D 3 E 4 F 5 G 6 H 7 I 8 J 9 }
-tuple! { A 0 B 1 C 2 D 3 E 4 F 5 G 6 H 7 I 8 J 9 K 10 }
-tuple! { A 0 B 1 C 2 D 3 E 4 F 5 G 6 H 7 I 8 J 9 K 10 L 11 }
+tuple! { A }
+tuple! { A B }
+tuple! { A B C }
+tuple! { A B C D }
+tuple! { A B C D E }
+tuple! { A B C D E F }
+tuple! { A B C D E F G }
+tuple! { A B C D E F G H }
+tuple! { A B C D E F G H I }
+tuple! { A B C D E F G H I J }
+tuple! { A B C D E F G H I J K }
+tuple! { A B C D E F G H I J K L }
 
-/// The elements of a reply that has to be a list.
-fn list(value: Value, wanted: &'static str) -> Result<Vec<Value>> {
-    match value {
-        Value::Array(items) => Ok(items),
-        other => Err(refused(wanted, other)),
-    }
+/// Converts a reply that has to be a list, all of which is there.
+fn from_list<T>(
+    value: Value,
+    wanted: &'static str,
+    convert: impl FnOnce(&mut Items<'_>) -> Result<T>,
+) -> Result<T> {
+    let Value::Array(list) = value else { return Err(refused(wanted, value)) };
+    let length = list.len();
+    let mut list = list.into_iter();
+    let mut next = || Ok(list.next().unwrap_or(Value::Nil));
+    convert(&mut Items::here(length, &mut next))
 }
 
-/// Reserves for itself: `collect` would not, or would keep the reply's larger allocation.
-fn elements<T: FromValue>(items: Vec<Value>) -> Result<Vec<T>> {
-    let mut elements = Vec::with_capacity(room::<T>(items.len()));
-    for (index, item) in items.into_iter().enumerate() {
-        elements.push(element(index, item)?);
+fn elements<T: FromValue>(items: &mut Items<'_>) -> Result<Vec<T>> {
+    let mut elements = Vec::with_capacity(items.room::<T>(items.left()));
+    while items.left() > 0 {
+        elements.push(items.take()?);
     }
     Ok(elements)
 }
@@ -364,17 +403,11 @@ pub(crate) fn element<T: FromValue>(index: usize, value: Value) -> Result<T> {
 }
 
 fn exactly<T, const N: usize>(items: Vec<T>) -> Result<[T; N]> {
-    <[T; N]>::try_from(items).map_err(|items| {
-        let found = format!("length {}", items.len());
-        ConvertError::new(format!("length {N}"), found).into()
-    })
+    <[T; N]>::try_from(items).map_err(|items| wrong_length(N, items.len()))
 }
 
-/// For how many elements to set memory aside: no more of it than the reply itself took, however
-/// large one element is, because their number is the server's choice.
-fn room<T>(count: usize) -> usize {
-    let bytes = count.saturating_mul(size_of::<Value>());
-    count.min(bytes / size_of::<T>().max(1))
+fn wrong_length(wanted: usize, found: usize) -> Error {
+    ConvertError::new(format!("length {wanted}"), format!("length {found}")).into()
 }
 
 /// The error for a reply of the wrong kind.
@@ -408,13 +441,5 @@ mod tests {
         assert_eq!(quoted(b"a\r\n\"\xff"), r#""a\r\n\"\xff""#);
         assert_eq!(quoted(&[b'x'; 32]), format!("\"{}\"", "x".repeat(32)));
         assert_eq!(quoted(&[b'x'; 33]), format!("\"{}\"…", "x".repeat(32)));
-    }
-
-    #[test]
-    fn large_elements_get_no_more_room_than_the_reply_took() {
-        assert_eq!(room::<i64>(10), 10);
-        assert_eq!(room::<()>(10), 10);
-        assert_eq!(room::<[u64; 16]>(10), 10 * size_of::<Value>() / 128);
-        assert_eq!(room::<[u8; 1 << 30]>(1000), 0);
     }
 }

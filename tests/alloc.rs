@@ -1,8 +1,9 @@
 //! Allocations, counted: after warm-up a call allocates nothing but its reply's own payload, and
-//! a checkout nothing at all.
+//! a checkout nothing at all. And memory, measured: a long list is in it once.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
+use std::collections::HashMap;
 
 use redigo::testing::MemoryStream;
 use redigo::{Conn, Dialer, Pool};
@@ -12,21 +13,31 @@ struct Counting;
 
 thread_local! {
     static TAKEN: Cell<usize> = const { Cell::new(0) };
+    /// Bytes that are taken, and the most that were. What other threads free does not count here.
+    static HELD: Cell<isize> = const { Cell::new(0) };
+    static PEAK: Cell<isize> = const { Cell::new(0) };
+}
+
+fn count(allocations: usize, bytes: isize) {
+    TAKEN.set(TAKEN.get() + allocations);
+    HELD.set(HELD.get() + bytes);
+    PEAK.set(PEAK.get().max(HELD.get()));
 }
 
 // SAFETY: every call goes to the system's allocator unchanged.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        TAKEN.with(|taken| taken.set(taken.get() + 1));
+        count(1, layout.size() as isize);
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn dealloc(&self, place: *mut u8, layout: Layout) {
+        count(0, -(layout.size() as isize));
         unsafe { System.dealloc(place, layout) }
     }
 
     unsafe fn realloc(&self, place: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        TAKEN.with(|taken| taken.set(taken.get() + 1));
+        count(1, size as isize - layout.size() as isize);
         unsafe { System.realloc(place, layout, size) }
     }
 }
@@ -35,11 +46,19 @@ unsafe impl GlobalAlloc for Counting {
 static ALLOCATOR: Counting = Counting;
 
 fn allocations<T>(work: impl FnOnce() -> T) -> usize {
-    let before = TAKEN.with(Cell::get);
+    let before = TAKEN.get();
     let outcome = work();
-    let taken = TAKEN.with(Cell::get) - before;
+    let taken = TAKEN.get() - before;
     drop(outcome);
     taken
+}
+
+/// The most bytes that the work held at a time, and what came of it.
+fn peak<T>(work: impl FnOnce() -> T) -> (usize, T) {
+    let before = HELD.get();
+    PEAK.set(before);
+    let outcome = work();
+    ((PEAK.get() - before) as usize, outcome)
 }
 
 /// A connection whose peer has answered `replies` over and over.
@@ -77,6 +96,81 @@ fn a_call_allocates_only_what_its_reply_holds() {
     let text =
         per_call("$5\r\nvalue\r\n", |conn| drop(conn.query::<String>("GET", "key").unwrap()));
     assert_eq!(text, 1, "GET as a String: the bytes become the text");
+}
+
+#[test]
+fn a_typed_list_allocates_only_itself() {
+    let mget = format!("*10\r\n{}", "$1\r\nx\r\n".repeat(10));
+    let keys = ["k"; 10];
+    let texts = per_call(&mget, |conn| drop(conn.query::<Vec<String>>("MGET", keys).unwrap()));
+    assert_eq!(texts, 11, "MGET: the list and ten values");
+    let numbers = format!("*10\r\n{}", ":7\r\n".repeat(10));
+    let numbers = per_call(&numbers, |conn| drop(conn.query::<Vec<i64>>("BITFIELD", "k").unwrap()));
+    assert_eq!(numbers, 1, "the list");
+    let pair = per_call("*2\r\n:7\r\n:8\r\n", |conn| {
+        conn.query::<(i64, i64)>("BITFIELD", "k").unwrap();
+    });
+    assert_eq!(pair, 0, "a pair");
+}
+
+#[test]
+fn a_long_list_is_in_memory_once() {
+    const ELEMENTS: usize = 100_000;
+    let list = format!("*{ELEMENTS}\r\n{}", "$16\r\nsixteen bytes...\r\n".repeat(ELEMENTS));
+    let mut conn = Dialer::tcp(":6379").wrap(MemoryStream::new(list));
+    let (peak, list) = peak(|| conn.query::<Vec<String>>("LRANGE", ("list", 0, -1)).unwrap());
+    let own: usize = list.iter().map(|text| size_of::<String>() + text.len()).sum();
+    assert_eq!(list.len(), ELEMENTS);
+    assert!(peak <= own * 3 / 2, "{peak} bytes for a list of {own}");
+}
+
+#[test]
+fn a_long_hash_is_in_memory_once() {
+    const FIELDS: usize = 10_000;
+    let pairs: String =
+        (0..FIELDS).map(|at| format!("$8\r\nf:{at:06}\r\n$5\r\nvalue\r\n")).collect();
+    let hash = format!("*{}\r\n{pairs}", 2 * FIELDS);
+    let mut conn = Dialer::tcp(":6379").wrap(MemoryStream::new(hash));
+    let (peak, map) = peak(|| conn.query::<HashMap<String, String>>("HGETALL", "h").unwrap());
+    assert_eq!(map.len(), FIELDS);
+    // While a hash table grows it is there twice, in 3/2 of the size.
+    let own = map.capacity() * (2 * size_of::<String>() + 1) + FIELDS * 13;
+    assert!(peak <= own * 2, "{peak} bytes for a map of {own}");
+}
+
+#[test]
+fn a_long_string_is_in_memory_once() {
+    const LENGTH: usize = 10 << 20;
+    let value = format!("${LENGTH}\r\n{}\r\n", "x".repeat(LENGTH));
+    let mut conn = Dialer::tcp(":6379").wrap(MemoryStream::new(value));
+    let (peak, value) = peak(|| conn.query::<Vec<u8>>("GET", "k").unwrap());
+    assert_eq!((value.len(), value.capacity()), (LENGTH, LENGTH));
+    assert!(peak < LENGTH + 64 * 1024, "{peak} bytes for a string of {LENGTH}");
+}
+
+#[test]
+fn a_large_argument_is_not_copied() {
+    const LENGTH: usize = 10 << 20;
+    let server = MemoryStream::new("+OK\r\n");
+    server.reserve_for_writes(2 * LENGTH);
+    let mut conn = Dialer::tcp(":6379").wrap(server);
+    let value = vec![b'x'; LENGTH];
+    let (peak, _) = peak(|| conn.call("SET", ("k", &value)).unwrap());
+    assert!(peak < 64 * 1024, "{peak} bytes to send one of {LENGTH}");
+}
+
+#[test]
+fn announced_lengths_take_next_to_nothing() {
+    for (what, head) in [
+        ("a string", "$536870912\r\nx"),
+        ("a list", "*4294967295\r\n:1\r\n"),
+        ("lists in lists", &"*4294967295\r\n".repeat(100)),
+    ] {
+        let mut conn = Dialer::tcp(":6379").wrap(MemoryStream::new(head));
+        let (peak, reply) = peak(|| conn.query::<Vec<Vec<String>>>("LRANGE", ("list", 0, -1)));
+        assert!(reply.unwrap_err().to_string().contains("in the middle of a reply"), "{what}");
+        assert!(peak <= 1 << 20, "{peak} bytes for {what}");
+    }
 }
 
 #[test]

@@ -9,7 +9,7 @@ use std::sync::Once;
 use std::time::Duration;
 
 use log::{Level, LevelFilter, Log, Metadata, Record};
-use redigo::testing::{ScriptedServer, message, subscription};
+use redigo::testing::{MemoryStream, ScriptedServer, message, subscription};
 use redigo::{
     ArgWriter, Context, Dialer, Pool, TimeoutKind, ToArgs, Value, logging, logging_filtered,
 };
@@ -77,6 +77,16 @@ fn a_line_for_every_command_with_its_reply() {
         "web.Close()",
     ];
     assert_eq!(lines(), expected);
+}
+
+#[test]
+fn a_typed_query_is_logged_as_a_call() {
+    listen();
+    let server = MemoryStream::new("*2\r\n:1\r\n:2\r\n:3\r\n");
+    let mut conn = logging(Dialer::tcp(":6379").wrap(server), "q");
+    assert_eq!(conn.query::<Vec<i64>>("BITFIELD", "k").unwrap(), [1, 2]);
+    assert_eq!(conn.query::<i64>("INCR", "k").unwrap(), 3);
+    assert_eq!(lines(), [r#"q.BITFIELD("k") -> [1, 2]"#, r#"q.INCR("k") -> 3"#]);
 }
 
 #[test]

@@ -158,6 +158,10 @@ fn effect(command: &str) -> Effect {
         ("PSUBSCRIBE", Effect::Adds(Dirt::SUBSCRIBE)),
         ("SSUBSCRIBE", Effect::Adds(Dirt::SHARD_SUBSCRIBE)),
     ];
+    if command.len() < 4 {
+        // GET, SET, DEL: shorter than any of these.
+        return Effect::None;
+    }
     EFFECTS
         .iter()
         .find(|(name, _)| name.eq_ignore_ascii_case(command))

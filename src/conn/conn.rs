@@ -9,11 +9,11 @@ use super::limit::{Limit, Limits};
 use super::observer::Observer;
 use super::raw::{NoConn, RawConn};
 use super::split::{ReceiveHalf, SendHalf};
-use super::status::{HalfSent, Status};
+use super::status::{HalfDone, Status};
 use crate::args::ToArgs;
 use crate::context::Context;
 use crate::error::{Error, Result, ServerError};
-use crate::from_value::FromValue;
+use crate::from_value::{FromValue, Items};
 use crate::net::stream::{Peek, ShutdownHandle};
 use crate::value::Value;
 
@@ -112,7 +112,9 @@ impl Conn {
         self.exchange(command, &args, &limits)
     }
 
-    /// As [`call`](Conn::call), with the reply as a type of the caller's choice.
+    /// As [`call`](Conn::call), with the reply as a type of the caller's choice. The elements of a
+    /// list are converted while they come in, so a long one takes the memory of its result and
+    /// little else.
     ///
     /// # Errors
     /// As [`call`](Conn::call), and those of [`Value::to`], which are not fatal.
@@ -129,7 +131,16 @@ impl Conn {
     /// ```
     #[doc(alias = "Do")]
     pub fn query<T: FromValue>(&mut self, command: &str, args: impl ToArgs) -> Result<T> {
-        self.call(command, args)?.to()
+        if command.is_empty() || self.observer.is_some() {
+            // Who watches sees whole replies.
+            return self.call(command, args)?.to();
+        }
+        let limits = self.limits();
+        let (first_error, limit) = self.ask(command, &args, &limits)?;
+        match first_error {
+            Some(error) => self.receive_raw(limit).and(Err(Error::Server(error))),
+            None => self.receive_as(limit),
+        }
     }
 
     /// As [`call`](Conn::call), within this time from now instead of the connection's own read
@@ -390,14 +401,26 @@ impl Conn {
         args: &dyn ToArgs,
         limits: &Limits,
     ) -> Result<(Option<ServerError>, Value)> {
+        let (first_error, limit) = self.ask(command, args, limits)?;
+        Ok((first_error, self.receive_raw(limit)?))
+    }
+
+    /// Sends a command and receives the replies owed before: the first error among them, and the
+    /// limit of the command's own reply.
+    fn ask(
+        &mut self,
+        command: &str,
+        args: &dyn ToArgs,
+        limits: &Limits,
+    ) -> Result<(Option<ServerError>, Limit)> {
         self.status.check()?;
         let pending = self.status.take_pending();
         self.session.note(command, args);
         self.observer.sending(command, args);
         let limit = limits.for_write();
-        let half_sent = HalfSent::begin(&self.status);
+        let half_done = HalfDone::sending(&self.status);
         let sent = self.raw.send(command, args, limit.at).and_then(|()| self.raw.flush(limit.at));
-        half_sent.end();
+        half_done.end();
         self.settle(sent, limit)?;
         // One deadline for all replies.
         let limit = limits.for_read();
@@ -407,7 +430,30 @@ impl Conn {
                 first_error.get_or_insert(error);
             }
         }
-        Ok((first_error, self.receive_raw(limit)?))
+        Ok((first_error, limit))
+    }
+
+    /// Receives one reply as a type. The elements of a list are converted as they come, so that
+    /// it is never in memory twice.
+    fn receive_as<T: FromValue>(&mut self, limit: Limit) -> Result<T> {
+        let opened = self.raw.open_list(limit.at);
+        let length = self.settle(opened, limit)?;
+        if length == 0 {
+            return match self.receive_raw(limit)? {
+                Value::Error(error) => Err(Error::Server(error)),
+                reply => reply.to(),
+            };
+        }
+        let Conn { raw, status, .. } = self;
+        let half_done = HalfDone::receiving(status);
+        let mut next = || raw.receive(limit.at);
+        let mut items = Items::arriving(length, &mut next);
+        let converted = T::from_items(&mut items);
+        // Whatever came of it, the next reply begins behind this one.
+        let received = items.finish();
+        half_done.end();
+        self.settle(received, limit)?;
+        converted
     }
 
     pub(super) fn send_within(
@@ -420,9 +466,9 @@ impl Conn {
         self.status.owe();
         self.session.note(command, args);
         self.observer.sending(command, args);
-        let half_sent = HalfSent::begin(&self.status);
+        let half_done = HalfDone::sending(&self.status);
         let sent = self.raw.send(command, args, limit.at);
-        half_sent.end();
+        half_done.end();
         self.settle(sent, limit)
     }
 

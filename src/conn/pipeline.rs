@@ -53,7 +53,7 @@ impl Conn {
     #[doc(alias = "Send")]
     #[doc(alias = "Flush")]
     pub fn pipeline(&mut self) -> Pipeline<'_> {
-        Pipeline { conn: self, queue: Queue::default() }
+        Pipeline { conn: self, queue: Queue::new() }
     }
 
     /// Sends what is queued and receives one reply for each; an error reply is a value here.
@@ -220,9 +220,11 @@ impl Pipeline<'_> {
     /// ```
     pub fn query<T: FromValue>(self) -> Result<T> {
         let limits = self.conn.limits();
-        let replies = self.conn.run_queue(&self.queue, &limits)?;
-        let replies: Result<Vec<Value>> = self.queue.results(0, replies).collect();
-        Value::Array(replies?).to()
+        let mut replies = self.conn.run_queue(&self.queue, &limits)?;
+        if replies.iter().any(|reply| matches!(reply, Value::Error(_))) {
+            replies = self.queue.results(0, replies).collect::<Result<_>>()?;
+        }
+        Value::Array(replies).to()
     }
 
     fn run_within(self, limits: &Limits) -> Result<Vec<Result<Value>>> {
@@ -239,7 +241,6 @@ impl fmt::Debug for Pipeline<'_> {
 }
 
 /// A list of commands, in a few allocations however long it is.
-#[derive(Default)]
 pub(super) struct Queue {
     names: String,
     bytes: Vec<u8>,
@@ -267,6 +268,18 @@ pub(super) struct Queued<'a> {
 }
 
 impl Queue {
+    /// Has room for a few dozen commands: growing step by step from one would cost as much as
+    /// encoding them.
+    pub(super) fn new() -> Queue {
+        const COMMANDS: usize = 64;
+        Queue {
+            names: String::with_capacity(4 * COMMANDS),
+            bytes: Vec::with_capacity(16 * COMMANDS),
+            ends: Vec::with_capacity(2 * COMMANDS),
+            marks: Vec::with_capacity(COMMANDS),
+        }
+    }
+
     pub(super) fn push(&mut self, command: &str, args: &dyn ToArgs) {
         self.names.push_str(command);
         args.write_args(&mut ArgWriter::to_list(&mut self.bytes, &mut self.ends));
@@ -332,7 +345,7 @@ mod tests {
 
     #[test]
     fn a_queue_gives_back_what_it_was_given() {
-        let mut queue = Queue::default();
+        let mut queue = Queue::new();
         queue.push("PING", &());
         queue.push("MSET", &("a", 1, "bb", ""));
         queue.push("", &"lone");
@@ -351,7 +364,7 @@ mod tests {
     #[test]
     fn the_size_of_a_command_is_no_less_than_on_the_wire() {
         for args in [0, 1, 5, 100] {
-            let mut queue = Queue::default();
+            let mut queue = Queue::new();
             queue.push("SET", &vec!["x".repeat(1000); args]);
             let mut wire = Vec::new();
             let queued = queue.iter().next().unwrap();

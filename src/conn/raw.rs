@@ -38,6 +38,18 @@ pub trait RawReceive: Send {
     /// passed is [`TimeoutKind::Read`](crate::TimeoutKind::Read).
     fn receive(&mut self, deadline: Option<Instant>) -> Result<Value>;
 
+    /// Waits for the next reply to begin, and when it is a list takes its header and says how many
+    /// elements it has: they are received one by one, each as a reply of its own. Zero when nothing
+    /// was taken, because the next reply is an empty list, or none, or lists are not taken apart
+    /// here, as in the default.
+    ///
+    /// # Errors
+    /// As for [`RawReceive::receive`].
+    fn open_list(&mut self, deadline: Option<Instant>) -> Result<usize> {
+        let _ = deadline;
+        Ok(0)
+    }
+
     /// Waits for the first byte of the next reply, at most until the deadline, and says whether
     /// it is there. That it is not is no error. `None` waits for ever.
     ///

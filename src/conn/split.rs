@@ -7,7 +7,7 @@ use super::command::Session;
 use super::limit::{Limit, Limits};
 use super::observer::Observer;
 use super::raw::{RawReceive, RawSend};
-use super::status::{HalfSent, Status};
+use super::status::{HalfDone, Status};
 use crate::args::ToArgs;
 use crate::context::Context;
 use crate::error::{Error, Result};
@@ -51,9 +51,9 @@ impl<'a> SendHalf<'a> {
         self.session.note(command, &args);
         self.observer.sending(command, &args);
         let limit = self.limits.for_write();
-        let half_sent = HalfSent::begin(self.status);
+        let half_done = HalfDone::sending(self.status);
         let sent = self.sender.send(command, &args, limit.at);
-        half_sent.end();
+        half_done.end();
         self.settle(sent, limit)
     }
 

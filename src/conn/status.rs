@@ -132,23 +132,30 @@ impl Status {
     }
 }
 
-/// A command on its way into the buffer. If arguments of the user's own panic, half of it may stay
-/// there, so that ends the connection.
-pub(crate) struct HalfSent<'a>(&'a Status);
+/// Something that must not be left half done: a command on its way into the buffer, a reply on its
+/// way out of it. If code of the user's own panics in between, that ends the connection.
+pub(crate) struct HalfDone<'a> {
+    status: &'a Status,
+    whose: &'static str,
+}
 
-impl<'a> HalfSent<'a> {
-    pub(crate) fn begin(status: &'a Status) -> HalfSent<'a> {
-        HalfSent(status)
+impl<'a> HalfDone<'a> {
+    pub(crate) fn sending(status: &'a Status) -> HalfDone<'a> {
+        HalfDone { status, whose: "the arguments of a command" }
     }
 
-    /// The whole command is there.
+    pub(crate) fn receiving(status: &'a Status) -> HalfDone<'a> {
+        HalfDone { status, whose: "the conversion of a reply" }
+    }
+
+    /// The other half is done too.
     pub(crate) fn end(self) {
         std::mem::forget(self);
     }
 }
 
-impl Drop for HalfSent<'_> {
+impl Drop for HalfDone<'_> {
     fn drop(&mut self) {
-        self.0.end(Error::other("the arguments of a command panicked"));
+        self.status.end(Error::other(format!("{} panicked", self.whose)));
     }
 }

@@ -157,7 +157,7 @@ impl Conn {
 impl<'a> Transaction<'a> {
     fn begin(conn: &'a mut Conn, attempt: u32, aborted: &'a mut bool) -> Transaction<'a> {
         let watching = conn.session().dirt().has(Dirt::WATCH);
-        let mut queue = Queue::default();
+        let mut queue = Queue::new();
         queue.push("MULTI", &());
         Transaction { conn, queue, watching, attempt, aborted }
     }

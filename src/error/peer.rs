@@ -97,31 +97,54 @@ impl StdError for ServerError {}
 
 /// Bytes that are not a reply, or a reply beyond the limits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ProtocolError {
-    why: &'static str,
-    byte: Option<u8>,
-    pub(super) step: Option<DialStep>,
+pub struct ProtocolError(Fault);
+
+/// The step is in each of them because an [`Error`](super::Error) has no room for it beside them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fault {
+    NoReply { why: &'static str, byte: Option<u8>, step: Option<DialStep> },
+    TooLong { bytes: usize, limit: usize, step: Option<DialStep> },
 }
 
 impl ProtocolError {
     pub(crate) const fn new(why: &'static str) -> ProtocolError {
-        ProtocolError { why, byte: None, step: None }
+        ProtocolError(Fault::NoReply { why, byte: None, step: None })
     }
 
     pub(crate) const fn at_byte(why: &'static str, byte: u8) -> ProtocolError {
-        ProtocolError { why, byte: Some(byte), step: None }
+        ProtocolError(Fault::NoReply { why, byte: Some(byte), step: None })
+    }
+
+    /// A bulk string was announced that is longer than the option allows.
+    pub(crate) const fn too_long(bytes: usize, limit: usize) -> ProtocolError {
+        ProtocolError(Fault::TooLong { bytes, limit, step: None })
+    }
+
+    pub(super) fn in_step(mut self, place: DialStep) -> ProtocolError {
+        let (Fault::NoReply { step, .. } | Fault::TooLong { step, .. }) = &mut self.0;
+        *step = Some(place);
+        self
     }
 }
 
 impl fmt::Display for ProtocolError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("protocol error")?;
-        if let Some(step) = self.step {
+        let (Fault::NoReply { step, .. } | Fault::TooLong { step, .. }) = self.0;
+        if let Some(step) = step {
             write!(f, " in the reply to {step}")?;
         }
-        write!(f, ": {}", self.why)?;
-        if let Some(byte) = self.byte {
-            write!(f, " '{}'", byte.escape_ascii())?;
+        match self.0 {
+            Fault::NoReply { why, byte: None, .. } => write!(f, ": {why}")?,
+            Fault::NoReply { why, byte: Some(byte), .. } => {
+                write!(f, ": {why} '{}'", byte.escape_ascii())?;
+            }
+            Fault::TooLong { bytes, limit, .. } => {
+                return write!(
+                    f,
+                    ": a string of {bytes} bytes, and max_bulk_len of the dialer allows {limit}"
+                );
+            }
         }
         f.write_str(" (is the peer a Redis server?)")
     }

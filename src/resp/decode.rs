@@ -36,6 +36,11 @@ const LONGEST_NUMBER: usize = 20;
 /// What is set aside before the bytes are there.
 const FIRST_ELEMENTS: usize = 1024;
 const FIRST_BYTES: usize = 64 * 1024;
+/// The shortest element is an empty status: a sign and a line end.
+const LEAST_ELEMENT: usize = 3;
+/// The least room worth a read of its own, and the most that is made ready at a time.
+const LEAST_ROOM: usize = 16 * 1024;
+const MOST_ROOM: usize = 256 * 1024;
 
 /// The state of one direction of one connection.
 #[derive(Debug)]
@@ -45,6 +50,8 @@ pub(crate) struct Decoder {
     open: Vec<List>,
     /// The bulk string that is being received.
     bulk: Option<Bulk>,
+    /// How many elements are missing of the list that comes apart.
+    apart: usize,
     /// How much of an unfinished line has been searched for its end.
     searched: usize,
 }
@@ -56,11 +63,12 @@ struct List {
     missing: usize,
 }
 
-/// A bulk string that waits for more bytes, with its line end as the last two of them.
+/// A bulk string that waits for more bytes. The first `filled` are there, the others are room.
 #[derive(Debug)]
 struct Bulk {
     bytes: Vec<u8>,
-    missing: usize,
+    filled: usize,
+    length: usize,
 }
 
 /// How far one call of [`Decoder::decode`] came.
@@ -74,12 +82,12 @@ pub(crate) struct Progress {
 
 impl Decoder {
     pub(crate) fn new(limits: Limits) -> Decoder {
-        Decoder { limits, open: Vec::new(), bulk: None, searched: 0 }
+        Decoder { limits, open: Vec::new(), bulk: None, apart: 0, searched: 0 }
     }
 
     /// True when the bytes used so far end between two replies.
     pub(crate) fn is_at_boundary(&self) -> bool {
-        self.open.is_empty() && self.bulk.is_none()
+        self.open.is_empty() && self.bulk.is_none() && self.apart == 0
     }
 
     /// Takes bytes until a reply is complete or the input is used up.
@@ -90,66 +98,97 @@ impl Decoder {
         let mut consumed = 0;
         loop {
             let rest = &input[consumed..];
-            let step = match self.bulk.take() {
-                Some(bulk) => self.continue_bulk(bulk, rest)?,
+            let step = match &mut self.bulk {
+                Some(bulk) => bulk.receive(rest)?,
                 None => self.start_element(rest)?,
             };
             let (used, element) = match step {
                 Step::Element(used, element) => (used, Some(element)),
                 Step::Opened(used) => (used, None),
+                Step::Filled(used) => {
+                    let bytes = self.bulk.take().map(|bulk| bulk.bytes);
+                    (used, bytes.map(Value::Bulk))
+                }
                 Step::Starved(used) => {
                     return Ok(Progress { consumed: consumed + used, reply: None });
                 }
             };
             consumed += used;
             if let Some(reply) = element.and_then(|element| self.close_lists(element)) {
+                self.apart = self.apart.saturating_sub(1);
                 return Ok(Progress { consumed, reply: Some(reply) });
             }
         }
     }
 
-    /// The place of a long bulk string that is being received, and how many of its bytes are
-    /// missing at most: a caller may read straight into it and then call [`Decoder::bulk_read`].
-    pub(crate) fn bulk_room(&mut self) -> Option<(&mut Vec<u8>, usize)> {
-        let bulk = self.bulk.as_mut()?;
-        // The line end stays out of it: it is checked by `decode`.
-        let payload = bulk.missing.checked_sub(2)?;
-        (payload > 0).then_some((&mut bulk.bytes, payload))
+    /// Takes the header of a list that is the next reply, so that its elements come as replies of
+    /// their own: how many bytes and how many elements that is. None of either when the next reply
+    /// is another, and `None` when more input is needed to tell.
+    ///
+    /// # Errors
+    /// As for [`Decoder::decode`]. To be called between two replies.
+    pub(crate) fn open_list(
+        &mut self,
+        input: &[u8],
+    ) -> Result<Option<(usize, usize)>, ProtocolError> {
+        match input.first() {
+            None => return Ok(None),
+            Some(b'*') => {}
+            Some(_) => return Ok(Some((0, 0))),
+        }
+        let Some((number, line)) = parse_number(&input[1..])? else { return Ok(None) };
+        let length = checked_length(number, self.limits.elements)?;
+        let used = if length.is_some_and(|length| length > 0) { 1 + line } else { 0 };
+        self.apart = length.unwrap_or(0);
+        Ok(Some((used, self.apart)))
     }
 
-    /// Notes that `count` bytes were read into the place that [`Decoder::bulk_room`] gave.
+    /// Room for the next bytes of a long bulk string that is being received: a caller may read
+    /// straight into it and then call [`Decoder::bulk_read`].
+    pub(crate) fn bulk_room(&mut self) -> Option<&mut [u8]> {
+        self.bulk.as_mut()?.room()
+    }
+
+    /// Notes that `count` bytes were read into the room that [`Decoder::bulk_room`] gave.
     pub(crate) fn bulk_read(&mut self, count: usize) {
         if let Some(bulk) = &mut self.bulk {
-            bulk.missing = bulk.missing.saturating_sub(count);
+            bulk.filled = (bulk.filled + count).min(bulk.bytes.len());
         }
     }
 
     /// Begins the next element with its first line.
     fn start_element(&mut self, input: &[u8]) -> Result<Step, ProtocolError> {
         let Some(&kind) = input.first() else { return Ok(Step::Starved(0)) };
-        let longest = match kind {
-            b'+' | b'-' => self.limits.line,
-            b':' | b'$' | b'*' => LONGEST_NUMBER,
-            other => return Err(ProtocolError::at_byte("unexpected first byte", other)),
-        };
-        let Some(line) = self.find_line(&input[1..], longest)? else { return Ok(Step::Starved(0)) };
-        let used = 1 + line.len() + 2;
+        match kind {
+            b':' | b'$' | b'*' => self.start_number(kind, input),
+            b'+' | b'-' => self.take_line(kind, input),
+            other => Err(ProtocolError::at_byte("unexpected first byte", other)),
+        }
+    }
+
+    /// An integer, or the header of something longer.
+    fn start_number(&mut self, kind: u8, input: &[u8]) -> Result<Step, ProtocolError> {
+        let Some((number, line)) = parse_number(&input[1..])? else { return Ok(Step::Starved(0)) };
+        let used = 1 + line;
         let element = match kind {
-            b'+' => Value::Simple(simple(line)),
-            b'-' => Value::Error(ServerError::new(String::from_utf8_lossy(line))),
-            b':' => Value::Int(parse_int(line)?),
-            b'$' => match parse_length(line, self.limits.bulk, "bulk string too long")? {
+            b':' => Value::Int(number),
+            b'$' => match checked_length(number, usize::MAX)? {
                 None => Value::Nil,
+                Some(length) if length > self.limits.bulk => {
+                    return Err(ProtocolError::too_long(length, self.limits.bulk));
+                }
                 Some(length) => return self.start_bulk(length, used, &input[used..]),
             },
-            _ => match parse_length(line, self.limits.elements, "list too long")? {
+            _ => match checked_length(number, self.limits.elements)? {
                 None => Value::Nil,
                 Some(0) => Value::Array(Vec::new()),
                 Some(length) => {
                     if self.open.len() == self.limits.depth {
                         return Err(ProtocolError::new("lists nested too deep"));
                     }
-                    let items = Vec::with_capacity(length.min(FIRST_ELEMENTS));
+                    // No more than may be here already, as lists in lists add up.
+                    let here = (input.len() - used) / LEAST_ELEMENT;
+                    let items = Vec::with_capacity(length.min(here).min(FIRST_ELEMENTS));
                     self.open.push(List { items, missing: length });
                     return Ok(Step::Opened(used));
                 }
@@ -158,18 +197,26 @@ impl Decoder {
         Ok(Step::Element(used, element))
     }
 
+    /// A status or an error.
+    fn take_line(&mut self, kind: u8, input: &[u8]) -> Result<Step, ProtocolError> {
+        let Some(line) = self.find_line(&input[1..])? else { return Ok(Step::Starved(0)) };
+        let used = 1 + line.len() + 2;
+        let element = match kind {
+            b'+' => Value::Simple(simple(line)),
+            _ => Value::Error(ServerError::new(String::from_utf8_lossy(line))),
+        };
+        Ok(Step::Element(used, element))
+    }
+
     /// Finds the end of the line, which must be `\r\n`; `None` when it is not there yet.
-    fn find_line<'a>(
-        &mut self,
-        input: &'a [u8],
-        longest: usize,
-    ) -> Result<Option<&'a [u8]>, ProtocolError> {
+    fn find_line<'a>(&mut self, input: &'a [u8]) -> Result<Option<&'a [u8]>, ProtocolError> {
+        let longest = self.limits.line;
         let from = self.searched.min(input.len());
         match input[from..].iter().position(|&byte| byte == b'\n') {
             Some(offset) => {
                 self.searched = 0;
                 let line = input[..from + offset].strip_suffix(b"\r");
-                let line = line.ok_or(ProtocolError::new("line does not end in \\r\\n"))?;
+                let line = line.ok_or(BAD_LINE_END)?;
                 if line.len() > longest {
                     return Err(ProtocolError::new("line too long"));
                 }
@@ -195,24 +242,8 @@ impl Decoder {
             return Ok(Step::Element(head + body.len(), Value::Bulk(bytes.to_vec())));
         }
         let bytes = Vec::with_capacity(length.min(FIRST_BYTES));
-        let step = self.continue_bulk(Bulk { bytes, missing: length + 2 }, rest)?;
+        let step = self.bulk.insert(Bulk { bytes, filled: 0, length }).receive(rest)?;
         Ok(step.behind(head))
-    }
-
-    fn continue_bulk(&mut self, mut bulk: Bulk, input: &[u8]) -> Result<Step, ProtocolError> {
-        let payload = bulk.missing.saturating_sub(2).min(input.len());
-        bulk.bytes.extend_from_slice(&input[..payload]);
-        bulk.missing -= payload;
-        let rest = &input[payload..];
-        // The line end is taken as a whole; a lone '\r' waits in the caller's buffer.
-        if bulk.missing > 2 || rest.len() < 2 {
-            self.bulk = Some(bulk);
-            return Ok(Step::Starved(payload));
-        }
-        if !rest.starts_with(b"\r\n") {
-            return Err(BAD_BULK_END);
-        }
-        Ok(Step::Element(payload + 2, Value::Bulk(bulk.bytes)))
     }
 
     /// Puts an element into the innermost open list, closing those that it completes; gives the
@@ -230,10 +261,49 @@ impl Decoder {
     }
 }
 
+impl Bulk {
+    /// Takes what there is of it.
+    fn receive(&mut self, input: &[u8]) -> Result<Step, ProtocolError> {
+        let payload = (self.length - self.filled).min(input.len());
+        if payload > 0 {
+            self.bytes.truncate(self.filled);
+            self.bytes.extend_from_slice(&input[..payload]);
+            self.filled += payload;
+        }
+        // The line end is taken as a whole; a lone '\r' waits in the caller's buffer.
+        match &input[payload..] {
+            _ if self.filled < self.length => Ok(Step::Starved(payload)),
+            [b'\r', b'\n', ..] => Ok(Step::Filled(payload + 2)),
+            [] | [b'\r'] => Ok(Step::Starved(payload)),
+            _ => Err(BAD_BULK_END),
+        }
+    }
+
+    /// Room behind what is there, unless little is missing: that comes through the caller's buffer,
+    /// with whatever follows. Room is made once and not for each read, and never more than twice
+    /// of what came.
+    fn room(&mut self) -> Option<&mut [u8]> {
+        let missing = self.length - self.filled;
+        if missing < LEAST_ROOM {
+            return None;
+        }
+        if self.bytes.len() - self.filled < LEAST_ROOM {
+            let earned = self.filled.max(FIRST_BYTES).min(missing);
+            if self.bytes.capacity() - self.filled < LEAST_ROOM {
+                self.bytes.reserve_exact(self.filled + earned - self.bytes.len());
+            }
+            let room = earned.min(MOST_ROOM).min(self.bytes.capacity() - self.filled);
+            self.bytes.resize(self.filled + room, 0);
+        }
+        Some(&mut self.bytes[self.filled..])
+    }
+}
+
 /// One step through the input; the number is how many of its bytes were used.
 enum Step {
     Element(usize, Value),
     Opened(usize),
+    Filled(usize),
     Starved(usize),
 }
 
@@ -242,11 +312,13 @@ impl Step {
         match self {
             Step::Element(used, element) => Step::Element(used + head, element),
             Step::Opened(used) => Step::Opened(used + head),
+            Step::Filled(used) => Step::Filled(used + head),
             Step::Starved(used) => Step::Starved(used + head),
         }
     }
 }
 
+const BAD_LINE_END: ProtocolError = ProtocolError::new("line does not end in \\r\\n");
 const BAD_BULK_END: ProtocolError = ProtocolError::new("bulk string does not end in \\r\\n");
 
 /// The frequent statuses without an allocation.
@@ -259,46 +331,49 @@ fn simple(line: &[u8]) -> Cow<'static, [u8]> {
     }
 }
 
-/// Digits with an optional minus sign, checked.
-fn parse_int(line: &[u8]) -> Result<i64, ProtocolError> {
-    let (negative, digits) = match line {
-        [b'-', digits @ ..] => (true, digits),
-        digits => (false, digits),
-    };
-    if digits.is_empty() {
-        return Err(ProtocolError::new("number without digits"));
-    }
+/// A line that is a number: digits with an optional minus sign, checked. Gives the number and the
+/// length of the line with its end; `None` when that is not there yet.
+fn parse_number(input: &[u8]) -> Result<Option<(i64, usize)>, ProtocolError> {
+    let negative = input.first() == Some(&b'-');
+    let start = usize::from(negative);
     let mut number: i64 = 0;
-    for &byte in digits {
-        if !byte.is_ascii_digit() {
-            return Err(ProtocolError::at_byte("number with an unexpected byte", byte));
+    for (at, &byte) in input.iter().enumerate().skip(start) {
+        match byte {
+            b'0'..=b'9' if at < LONGEST_NUMBER => {
+                // Built up below zero, where there is room for the smallest number.
+                number = number
+                    .checked_mul(10)
+                    .and_then(|number| number.checked_sub(i64::from(byte - b'0')))
+                    .ok_or(OUT_OF_RANGE)?;
+            }
+            b'0'..=b'9' => return Err(ProtocolError::new("line too long")),
+            b'\r' => match input.get(at + 1) {
+                None => return Ok(None),
+                Some(_) if at == start => return Err(ProtocolError::new("number without digits")),
+                Some(b'\n') if negative => return Ok(Some((number, at + 2))),
+                Some(b'\n') => {
+                    let number = number.checked_neg().ok_or(OUT_OF_RANGE)?;
+                    return Ok(Some((number, at + 2)));
+                }
+                Some(_) => return Err(ProtocolError::at_byte(BAD_BYTE, byte)),
+            },
+            b'\n' => return Err(BAD_LINE_END),
+            other => return Err(ProtocolError::at_byte(BAD_BYTE, other)),
         }
-        let digit = i64::from(byte - b'0');
-        // Built up below zero, where there is room for the smallest number.
-        number = number
-            .checked_mul(10)
-            .and_then(|number| number.checked_sub(digit))
-            .ok_or(ProtocolError::new("number out of range"))?;
     }
-    if negative {
-        return Ok(number);
-    }
-    number.checked_neg().ok_or(ProtocolError::new("number out of range"))
+    Ok(None)
 }
 
+const OUT_OF_RANGE: ProtocolError = ProtocolError::new("number out of range");
+const BAD_BYTE: &str = "number with an unexpected byte";
+
 /// A length from a header: `-1` means nil, anything else below zero is an error.
-fn parse_length(
-    line: &[u8],
-    limit: usize,
-    too_long: &'static str,
-) -> Result<Option<usize>, ProtocolError> {
-    match parse_int(line)? {
-        -1 => Ok(None),
-        length => match usize::try_from(length) {
-            Ok(length) if length <= limit => Ok(Some(length)),
-            Ok(_) => Err(ProtocolError::new(too_long)),
-            Err(_) => Err(ProtocolError::new("negative length")),
-        },
+fn checked_length(number: i64, limit: usize) -> Result<Option<usize>, ProtocolError> {
+    match usize::try_from(number) {
+        Ok(length) if length <= limit => Ok(Some(length)),
+        Ok(_) => Err(ProtocolError::new("list too long")),
+        Err(_) if number == -1 => Ok(None),
+        Err(_) => Err(ProtocolError::new("negative length")),
     }
 }
 
@@ -397,15 +472,71 @@ mod tests {
 
     #[test]
     fn a_long_string_can_be_read_straight_into_its_place() {
+        let text: Vec<u8> = (0..=255).cycle().take(3_000_000).collect();
+        for piece in [1, 1460, 20_000, usize::MAX] {
+            let mut decoder = Decoder::new(Limits::default());
+            decoder.decode(format!("${}\r\n", text.len()).as_bytes()).unwrap();
+            let mut sent = 0;
+            while let Some(room) = decoder.bulk_room() {
+                let count = room.len().min(piece);
+                room[..count].copy_from_slice(&text[sent..sent + count]);
+                sent += count;
+                decoder.bulk_read(count);
+                let held = decoder.bulk.as_ref().unwrap().bytes.capacity();
+                assert!(held <= 2 * sent + FIRST_BYTES, "{held} bytes for {sent}");
+                assert_eq!(decoder.decode(b"").unwrap(), Progress { consumed: 0, reply: None });
+            }
+            assert!(text.len() - sent < LEAST_ROOM, "the last few come with what follows");
+            assert!(!decoder.is_at_boundary());
+            let progress = decoder.decode(&[&text[sent..], b"\r\n:1\r\n"].concat()).unwrap();
+            assert!(progress.reply == Some(Value::Bulk(text.clone())), "in pieces of {piece}");
+            assert!(decoder.is_at_boundary());
+        }
+    }
+
+    #[test]
+    fn a_list_comes_apart() {
+        let input = b"*3\r\n:1\r\n*1\r\n$1\r\nx\r\n+OK\r\n:7\r\n";
         let mut decoder = Decoder::new(Limits::default());
-        assert_eq!(decoder.decode(b"$6\r\nfo").unwrap().consumed, 6);
-        let (place, missing) = decoder.bulk_room().unwrap();
-        assert_eq!(missing, 4);
-        place.extend_from_slice(b"obar");
-        decoder.bulk_read(4);
-        assert!(decoder.bulk_room().is_none());
-        let progress = decoder.decode(b"\r\n").unwrap();
-        assert_eq!(progress.reply, Some(Value::from("foobar")));
+        for end in 0..4 {
+            assert_eq!(decoder.open_list(&input[..end]).unwrap(), None, "{end} bytes");
+        }
+        assert_eq!(decoder.open_list(input).unwrap(), Some((4, 3)));
+        let mut at = 4;
+        for expected in [1.into(), Value::Array(vec!["x".into()]), Value::simple("OK")] {
+            assert!(!decoder.is_at_boundary());
+            let progress = decoder.decode(&input[at..]).unwrap();
+            assert_eq!(progress.reply, Some(expected));
+            at += progress.consumed;
+        }
         assert!(decoder.is_at_boundary());
+        for whole in [&b":7\r\n"[..], b"*0\r\n", b"*-1\r\n", b"$1\r\nx\r\n", b"-ERR\r\n"] {
+            assert_eq!(decoder.open_list(whole).unwrap(), Some((0, 0)));
+            assert!(decoder.is_at_boundary());
+        }
+        assert!(decoder.open_list(b"*4294967296\r\n").is_err());
+    }
+
+    #[test]
+    fn bad_numbers_are_the_same_error_in_every_split() {
+        for bad in [
+            &b":\r\n"[..],
+            b":-\r\n",
+            b":1\n",
+            b":1\r2",
+            b":1\rx\n",
+            b"$-2\r\n",
+            b":12a\r\n",
+            b"*x\r\n",
+            b":000000000000000000000\r\n",
+            b":99999999999999999999\r\n",
+            b"$536870913\r\n",
+            b"$2\r\nabc\n",
+        ] {
+            let whole = in_pieces(bad, bad.len()).unwrap_err();
+            for size in 1..bad.len() {
+                assert_eq!(in_pieces(bad, size).unwrap_err(), whole, "{}", bad.escape_ascii());
+            }
+        }
     }
 }

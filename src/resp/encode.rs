@@ -1,20 +1,27 @@
 //! Commands to bytes: an array of bulk strings.
+//!
+//! An argument that is large is left out, with a note of the gap where it belongs: whoever writes
+//! the bytes fills it from where the argument lies, so that it is not copied first.
 
+use std::fmt;
 use std::fmt::Write as _;
+
+/// From this many bytes on an argument is large: two more system calls cost less than a copy.
+const LARGE: usize = 64 * 1024;
 
 /// Where a command's arguments are written to. Every method adds one argument.
 ///
 /// Handed to [`ToArgs::write_args`](crate::ToArgs::write_args); see there for an example.
-#[derive(Debug)]
 pub struct ArgWriter<'a> {
     target: Target<'a>,
     count: usize,
 }
 
-#[derive(Debug)]
 enum Target<'a> {
-    /// Bulk strings, as they go to the server.
-    Wire(&'a mut Vec<u8>),
+    /// Bulk strings, as they go to the server, and what was left out.
+    Wire { out: &'a mut Vec<u8>, gaps: &'a mut Vec<Gap> },
+    /// What was left out, one by one.
+    Gaps(&'a mut dyn FnMut(&[u8])),
     /// The bare bytes, and where each argument ends.
     List { bytes: &'a mut Vec<u8>, ends: &'a mut Vec<usize> },
 }
@@ -29,7 +36,14 @@ impl<'a> ArgWriter<'a> {
     pub fn bytes(&mut self, arg: &[u8]) {
         self.count += 1;
         match &mut self.target {
-            Target::Wire(out) => write_bulk(out, arg),
+            Target::Wire { out, gaps } if arg.len() >= LARGE => {
+                write_bulk_head(out, arg.len());
+                gaps.push(Gap { at: out.len(), length: arg.len() });
+                out.extend_from_slice(b"\r\n");
+            }
+            Target::Wire { out, .. } => write_bulk(out, arg),
+            Target::Gaps(fill) if arg.len() >= LARGE => fill(arg),
+            Target::Gaps(_) => {}
             Target::List { bytes, ends } => {
                 bytes.extend_from_slice(arg);
                 ends.push(bytes.len());
@@ -63,14 +77,33 @@ impl<'a> ArgWriter<'a> {
     }
 }
 
-/// Appends a command and the arguments that `write_args` adds.
-pub(crate) fn command(out: &mut Vec<u8>, name: &str, write_args: impl FnOnce(&mut ArgWriter<'_>)) {
+impl fmt::Debug for ArgWriter<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Passwords travel as arguments, so only their number is shown.
+        write!(f, "ArgWriter({} arguments)", self.count)
+    }
+}
+
+/// Where an argument was left out, and its length.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Gap {
+    pub(crate) at: usize,
+    pub(crate) length: usize,
+}
+
+/// Appends a command and the arguments that `write_args` adds, all but the large ones.
+pub(crate) fn command(
+    out: &mut Vec<u8>,
+    name: &str,
+    write_args: impl FnOnce(&mut ArgWriter<'_>),
+) -> Vec<Gap> {
     // The number of arguments is known only when they are written, and nearly always has one
     // digit: leave room for one, and move the body where it needs more.
     let head = out.len();
     out.extend_from_slice(b"*0\r\n");
     write_bulk(out, name.as_bytes());
-    let mut writer = ArgWriter { target: Target::Wire(out), count: 1 };
+    let mut gaps = Vec::new();
+    let mut writer = ArgWriter { target: Target::Wire { out, gaps: &mut gaps }, count: 1 };
     write_args(&mut writer);
     let count = writer.count;
     let mut digits = Digits::new();
@@ -79,18 +112,41 @@ pub(crate) fn command(out: &mut Vec<u8>, name: &str, write_args: impl FnOnce(&mu
         out[head + 1] = *digit;
     } else {
         out.splice(head + 1..head + 2, digits.iter().copied());
+        gaps.iter_mut().for_each(|gap| gap.at += digits.len() - 1);
     }
+    gaps
+}
+
+/// Gives the arguments that [`command`] leaves out, one by one, where they lie.
+pub(crate) fn fill_gaps(write_args: impl FnOnce(&mut ArgWriter<'_>), fill: &mut dyn FnMut(&[u8])) {
+    write_args(&mut ArgWriter { target: Target::Gaps(fill), count: 1 });
 }
 
 fn write_bulk(out: &mut Vec<u8>, bytes: &[u8]) {
-    let mut digits = Digits::new();
-    let length = digits.unsigned(bytes.len() as u64);
-    out.reserve(bytes.len() + length.len() + 5);
-    out.push(b'$');
-    out.extend_from_slice(length);
-    out.extend_from_slice(b"\r\n");
+    out.reserve(bytes.len() + 25);
+    write_bulk_head(out, bytes.len());
     out.extend_from_slice(bytes);
     out.extend_from_slice(b"\r\n");
+}
+
+/// The dollar sign, the length and the line end in one piece.
+fn write_bulk_head(out: &mut Vec<u8>, length: usize) {
+    let mut head = *b"$$$$$$$$$$$$$$$$$$$$$\r\n";
+    let start = fill_digits(&mut head[1..21], length as u64);
+    out.extend_from_slice(&head[start..]);
+}
+
+/// Writes a number in decimal at the end of a place that is long enough; gives where it starts.
+fn fill_digits(place: &mut [u8], mut number: u64) -> usize {
+    let mut at = place.len();
+    loop {
+        at -= 1;
+        place[at] = b'0' + (number % 10) as u8;
+        number /= 10;
+        if number == 0 {
+            return at;
+        }
+    }
 }
 
 /// Room for a 64-bit number in decimal, filled from the right.
@@ -101,16 +157,9 @@ impl Digits {
         Digits([b'0'; 20])
     }
 
-    fn unsigned(&mut self, mut number: u64) -> &[u8] {
-        let mut at = self.0.len();
-        loop {
-            at -= 1;
-            self.0[at] = b'0' + (number % 10) as u8;
-            number /= 10;
-            if number == 0 {
-                return &self.0[at..];
-            }
-        }
+    fn unsigned(&mut self, number: u64) -> &[u8] {
+        let start = fill_digits(&mut self.0, number);
+        &self.0[start..]
     }
 
     fn signed(&mut self, number: i64) -> &[u8] {
@@ -290,10 +339,42 @@ mod tests {
     fn the_header_counts_what_was_written_whatever_its_digits() {
         for count in [0usize, 1, 8, 9, 10, 98, 99, 100, 1234] {
             let mut out = b"before".to_vec();
-            command(&mut out, "X", |args| (0..count).for_each(|_| args.bytes(b"y")));
+            let gaps = command(&mut out, "X", |args| (0..count).for_each(|_| args.bytes(b"y")));
+            assert!(gaps.is_empty());
             let mut expected = format!("before*{}\r\n$1\r\nX\r\n", count + 1);
             (0..count).for_each(|_| expected.push_str("$1\r\ny\r\n"));
             assert_eq!(String::from_utf8(out).unwrap(), expected);
         }
+    }
+
+    #[test]
+    fn a_gap_is_where_the_large_argument_belongs() {
+        let large = "x".repeat(LARGE);
+        for small in [0, 1, 7, 8, 200] {
+            let write_args = |args: &mut ArgWriter<'_>| {
+                args.bytes(large.as_bytes());
+                (0..small).for_each(|_| args.bytes(b"y"));
+                args.bytes(large.as_bytes());
+            };
+            let mut out = b"before".to_vec();
+            let mut gaps = command(&mut out, "X", write_args).into_iter().rev();
+            assert!(out.capacity() < LARGE);
+            fill_gaps(write_args, &mut |arg| {
+                let gap = gaps.next().unwrap();
+                assert_eq!(gap.length, arg.len());
+                out.splice(gap.at..gap.at, arg.iter().copied());
+            });
+            assert!(gaps.next().is_none());
+            let bulk = format!("${LARGE}\r\n{large}\r\n");
+            let body = format!("$1\r\nX\r\n{bulk}{}{bulk}", "$1\r\ny\r\n".repeat(small));
+            assert!(String::from_utf8(out).unwrap() == format!("before*{}\r\n{body}", small + 3));
+        }
+    }
+
+    #[test]
+    fn debug_shows_no_argument() {
+        let (mut bytes, mut ends) = (b"secret".to_vec(), vec![6]);
+        let writer = ArgWriter::to_list(&mut bytes, &mut ends);
+        assert_eq!(format!("{writer:?}"), "ArgWriter(0 arguments)");
     }
 }

@@ -1,8 +1,4 @@
 //! What a struct through serde costs beside a loop written by hand over the same replies.
-//!
-//! `cargo bench --bench scan`
-
-mod support;
 
 use std::hint::black_box;
 use std::time::{Duration, Instant};
@@ -10,36 +6,38 @@ use std::time::{Duration, Instant};
 use redigo::Value;
 use redigo::scan::{scan_slice, scan_struct};
 use serde::Deserialize;
-use support::{Contender, ROUNDS, compare};
+
+use crate::report::Report;
+use crate::rounds::rounds;
 
 const HASHES: usize = 10_000;
 
-fn main() {
-    println!("{HASHES} hashes of 10 fields; medians of {ROUNDS} rounds in turns, for one hash");
-    let replies = replies();
-    compare(
-        "scan_struct",
-        HASHES,
-        vec![
-            Contender::new("redigo", || {
-                over(&replies, |reply| scan_struct::<Album>(Ok(reply)).expect("an album"))
-            }),
-            Contender::new("by hand", || over(&replies, |reply| by_hand(reply).expect("an album"))),
-        ],
-    );
-    let rows = rows(&replies);
-    let over_rows = |scan: fn(Value) -> redigo::Result<Vec<Album>>| {
-        let rows = Value::Array(rows.clone());
-        time(|| scan(rows).expect("albums"))
-    };
-    compare(
-        "scan_slice",
-        HASHES,
-        vec![
-            Contender::new("redigo", || over_rows(|rows| scan_slice(Ok(rows)))),
-            Contender::new("by hand", || over_rows(rows_by_hand)),
-        ],
-    );
+pub(crate) fn run(report: &mut Report) {
+    report.beside("scan_struct, one of 10,000", "by hand", || {
+        let replies = replies();
+        let scan = |reply| scan_struct::<Album>(Ok(reply)).expect("an album");
+        rounds(
+            HASHES,
+            vec![
+                Box::new(|| over(&replies, scan)),
+                Box::new(|| over(&replies, |reply| by_hand(reply).expect("an album"))),
+            ],
+        )
+    });
+    report.beside("scan_slice, one of 10,000", "by hand", || {
+        let rows = rows(&replies());
+        let over_rows = |scan: fn(Value) -> redigo::Result<Vec<Album>>| {
+            let rows = Value::Array(rows.clone());
+            time(|| scan(rows).expect("albums"))
+        };
+        rounds(
+            HASHES,
+            vec![
+                Box::new(|| over_rows(|rows| scan_slice(Ok(rows)))),
+                Box::new(|| over_rows(rows_by_hand)),
+            ],
+        )
+    });
 }
 
 #[derive(Debug, Default, PartialEq, Deserialize)]

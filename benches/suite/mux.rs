@@ -1,0 +1,74 @@
+//! Many threads on one shared connection, beside as many threads with a socket or a pooled
+//! connection each.
+
+use redigo::{Mux, Pool, Value};
+
+use crate::Place;
+use crate::commands::{Get, KEY, VALUE};
+use crate::report::Report;
+use crate::rounds::{rounds, time_threads};
+
+pub(crate) fn run(report: &mut Report, place: &Place) {
+    place.ours().call("SET", (KEY, VALUE)).expect("SET");
+    report.beside_raw("mux_64t", || {
+        let (threads, operations) = (64, 100);
+        let mux = Mux::new(place.dialer());
+        rounds(
+            threads * operations,
+            vec![
+                Box::new(|| {
+                    time_threads(threads, operations, || (), |()| get(mux.call("GET", KEY)))
+                }),
+                Box::new(|| {
+                    let start = || (place.raw(), Get::new());
+                    time_threads(threads, operations, start, |(raw, get)| get.run(raw))
+                }),
+            ],
+        )
+    });
+    for (name, threads, operations) in
+        [("mux_1t", 1, 2_000), ("mux_4t", 4, 500), ("mux_16t", 16, 200), ("mux_64t", 64, 60)]
+    {
+        beside_a_pool(report, place, name, threads, operations);
+    }
+}
+
+fn beside_a_pool(
+    report: &mut Report,
+    place: &Place,
+    name: &str,
+    threads: usize,
+    operations: usize,
+) {
+    report.beside(name, "a pool", || {
+        let mux = Mux::new(place.dialer());
+        let pool = Pool::builder(place.dialer()).max_active(threads).wait(true).build();
+        let pool = pool.expect("valid options");
+        rounds(
+            threads * operations,
+            vec![
+                Box::new(|| {
+                    time_threads(threads, operations, || (), |()| get(mux.call("GET", KEY)))
+                }),
+                Box::new(|| {
+                    time_threads(
+                        threads,
+                        operations,
+                        || (),
+                        |()| {
+                            let mut conn = pool.get();
+                            let value = conn.call("GET", KEY);
+                            conn.close().expect("a clean connection");
+                            get(value);
+                        },
+                    )
+                }),
+            ],
+        )
+    });
+}
+
+fn get(reply: redigo::Result<Value>) {
+    let right = matches!(&reply, Ok(Value::Bulk(value)) if value.len() == VALUE.len());
+    assert!(right, "{reply:?}");
+}
