@@ -3,7 +3,7 @@
 CARGO ?= cargo
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test matrix bench fmt lint msrv doc package setup
+.PHONY: help demo test matrix soak fuzz models mutants bench fmt lint msrv doc package setup
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -23,10 +23,29 @@ test: ## all checks: format, lints, docs, packaging, and the tests on a private 
 	@$(MAKE) --no-print-directory package
 	@echo "== Tests"
 	$(CARGO) test --all-features
+	@echo "== Models"
+	$(MODELS) models
 	@echo "== All is well"
 
 matrix: ## which test shows which row of redigo's behaviour
 	$(CARGO) test --quiet --test matrix -- --nocapture
+
+# A few seconds of it are part of `make test`. SOAK_SEED=N has the faults come as they did when N was printed.
+soak: setup ## 32 threads, and everything that can go wrong between them and the server, for SOAK_SECONDS (60)
+	SOAK_SECONDS=$${SOAK_SECONDS:-60} $(CARGO) test --release --all-features --test soak -- --nocapture
+
+# Needs a nightly compiler and cargo-fuzz, and says how to get them. The corpus is replayed by `make test` without either.
+fuzz: ## look for inputs that break decoder, URLs, scanning or arguments, for FUZZ_SECONDS (60) each
+	@scripts/fuzz.sh
+
+# The library's own tests, built for the model checker, in a folder of their own.
+MODELS = RUSTFLAGS="$(RUSTFLAGS) --cfg shuttle" CARGO_TARGET_DIR=target/shuttle CARGO_PROFILE_RELEASE_DEBUG_ASSERTIONS=true \
+	$(CARGO) test --all-features --lib
+models: ## the pool under a model checker, MODEL_SCHEDULES (100000) orders of its threads for each model
+	MODEL_SCHEDULES=$${MODEL_SCHEDULES:-100000} $(MODELS) --release models -- --nocapture
+
+mutants: setup ## plant each fault of tests/mutants in a copy, and see that a test catches it
+	@scripts/mutants.sh
 
 bench: ## all measurements beside redis-rs and a bare socket: a table, a summary and docs/benchmarks.svg
 	@scripts/setup.sh tls

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Sender};
 
 use crate::error::{Error, Result, TimeoutKind};
-use crate::sync::Mutex;
+use crate::sync::{Mutex, now};
 
 /// How long a call may take, and whether somebody has cancelled it.
 ///
@@ -42,7 +42,7 @@ impl Context {
     #[doc(alias = "WithTimeout")]
     #[must_use]
     pub fn with_timeout(&self, timeout: Duration) -> Context {
-        match Instant::now().checked_add(timeout) {
+        match now().checked_add(timeout) {
             Some(deadline) => self.with_deadline(deadline),
             // Centuries away: no limit of its own.
             None => self.clone(),
@@ -88,7 +88,7 @@ impl Context {
 
     /// How long until its deadline, zero when that has passed; `None` without one.
     pub fn remaining(&self) -> Option<Duration> {
-        self.deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()))
+        self.deadline.map(|deadline| deadline.saturating_duration_since(now()))
     }
 
     /// Why it has ended: [`Error::Canceled`] or a timeout of kind [`TimeoutKind::Context`];
@@ -99,7 +99,7 @@ impl Context {
             return Some(Error::Canceled);
         }
         let deadline = self.deadline?;
-        (Instant::now() >= deadline).then_some(Error::Timeout(TimeoutKind::Context))
+        (now() >= deadline).then_some(Error::Timeout(TimeoutKind::Context))
     }
 
     /// A channel that disconnects when the context is cancelled, for

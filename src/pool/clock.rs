@@ -14,7 +14,7 @@ pub(crate) enum Clock {
 impl Clock {
     pub(crate) fn now(&self) -> Instant {
         match self {
-            Clock::System => Instant::now(),
+            Clock::System => crate::sync::now(),
             #[cfg(feature = "testing")]
             Clock::Manual(clock) => clock.now(),
         }

@@ -2,11 +2,12 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::shared::{Shared, cut};
 use super::waiter::Parker;
 use crate::error::Borrow;
+use crate::sync;
 
 /// How the closing of a pool went; see [`Pool::close_and_wait`](crate::Pool::close_and_wait).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,14 +33,14 @@ impl fmt::Display for CloseReport {
 
 impl Shared {
     pub(crate) fn close_and_wait(self: &Arc<Self>, timeout: Duration) -> CloseReport {
-        let began = Instant::now();
+        let began = sync::now();
         let deadline = began.checked_add(timeout);
         let now = self.now();
         let parker = Parker::of_this_thread();
         let in_use = self.core().in_use();
         self.close();
         let mut core = self.core();
-        while !core.is_drained() && deadline.is_none_or(|deadline| Instant::now() < deadline) {
+        while !core.is_drained() && deadline.is_none_or(|deadline| sync::now() < deadline) {
             core.watch(parker.clone());
             parker.park(&mut core, deadline);
         }

@@ -12,6 +12,8 @@ pub(crate) mod dialing;
 pub(crate) mod histogram;
 pub(crate) mod hooks;
 pub(crate) mod lending;
+#[cfg(all(test, shuttle))]
+mod models;
 #[allow(clippy::module_inception)]
 pub(crate) mod pool;
 pub(crate) mod pooled;

@@ -12,10 +12,12 @@ use super::core::Member;
 use super::shared::Shared;
 use crate::conn::conn::Conn;
 use crate::error::Error;
-use crate::sync::{Condvar, Mutex, MutexGuard};
+use crate::sync::{self, Condvar, Mutex, MutexGuard, global, spawn};
 
-static ALARMS: Mutex<Alarms> = Mutex::new(Alarms { due: Vec::new(), thread_runs: false });
-static RING: Condvar = Condvar::new();
+global! {
+    static ALARMS: Mutex<Alarms> = Mutex::new(Alarms { due: Vec::new(), thread_runs: false });
+    static RING: Condvar = Condvar::new();
+}
 
 /// What is due when, for each pool at most once.
 struct Alarms {
@@ -59,9 +61,8 @@ pub(crate) fn alarm(pool: &Arc<Shared>, at: Instant) {
         RING.notify_one();
         return;
     }
-    let thread = std::thread::Builder::new().name("redigo-upkeep".into());
-    match thread.spawn(run) {
-        Ok(_) => alarms.thread_runs = true,
+    match spawn("redigo-upkeep", run) {
+        Ok(()) => alarms.thread_runs = true,
         // The next alarm tries again.
         Err(error) => {
             drop(alarms);
@@ -112,7 +113,7 @@ fn run() {
 fn sleep(alarms: &mut MutexGuard<'_, Alarms>) {
     let next = alarms.due.iter().map(Alarm::remaining).min();
     // As good as for ever when it is centuries away.
-    match next.and_then(|remaining| Instant::now().checked_add(remaining)) {
+    match next.and_then(|remaining| sync::now().checked_add(remaining)) {
         Some(wake) => drop(RING.wait_until(alarms, wake)),
         None => RING.wait(alarms),
     }

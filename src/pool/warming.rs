@@ -7,6 +7,7 @@ use super::lending::Patience;
 use super::shared::Shared;
 use super::waiter::Parker;
 use crate::error::{Error, Result};
+use crate::sync;
 
 impl Shared {
     /// Waits until so many connections are open and ready.
@@ -29,7 +30,7 @@ impl Shared {
         let patience = Patience::timeout(Some(timeout), None);
         let actions = self.core().warm_up(connections);
         self.carry_out(actions);
-        let warmed = self.wait_for(connections, Instant::now().checked_add(timeout));
+        let warmed = self.wait_for(connections, sync::now().checked_add(timeout));
         self.core().cool_down(connections);
         match warmed {
             Some(true) => Ok(()),
@@ -52,7 +53,7 @@ impl Shared {
             if core.idle() + core.in_use() >= connections {
                 return Some(true);
             }
-            if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+            if deadline.is_some_and(|deadline| sync::now() >= deadline) {
                 return Some(false);
             }
             // Failed dials are tried again after a pause; nobody else may be there to see its end.
@@ -64,7 +65,7 @@ impl Shared {
                 continue;
             }
             core.watch(parker.clone());
-            let retry = pause.and_then(|pause| Instant::now().checked_add(pause));
+            let retry = pause.and_then(|pause| sync::now().checked_add(pause));
             parker.park(&mut core, deadline.into_iter().chain(retry).min());
         }
     }

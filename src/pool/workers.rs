@@ -3,12 +3,10 @@
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, unbounded};
-
 use super::core::JobCause;
 use super::shared::Shared;
 use crate::error::{Error, Result};
-use crate::sync::Mutex;
+use crate::sync::{Mutex, Receiver, RecvTimeoutError, Sender, spawn, unbounded};
 
 /// How long a thread stays without work.
 const LINGER: Duration = Duration::from_secs(5);
@@ -55,9 +53,7 @@ impl Workers {
                 queue: self.queue.clone(),
                 roster: Arc::clone(&self.roster),
             };
-            let thread = std::thread::Builder::new().name("redigo-dial".into());
-            let started = thread.spawn(move || worker.run());
-            started
+            spawn("redigo-dial", move || worker.run())
                 .map_err(|error| Error::io_context("starting a thread to dial", Arc::new(error)))?;
             // Counted for it, so that it is not missed before it gets going.
             roster.idle += 1;

@@ -215,12 +215,12 @@ impl Decoder {
         match input[from..].iter().position(|&byte| byte == b'\n') {
             Some(offset) => {
                 self.searched = 0;
-                let line = input[..from + offset].strip_suffix(b"\r");
-                let line = line.ok_or(BAD_LINE_END)?;
-                if line.len() > longest {
+                let line = &input[..from + offset];
+                // First, and as below, so that the error does not depend on how the bytes come.
+                if line.len() > longest + 1 {
                     return Err(ProtocolError::new("line too long"));
                 }
-                Ok(Some(line))
+                line.strip_suffix(b"\r").map(Some).ok_or(BAD_LINE_END)
             }
             None if input.len() > longest + 1 => Err(ProtocolError::new("line too long")),
             None => {

@@ -1,0 +1,56 @@
+//! How much memory the process holds, counted at the allocator, and the most it has held.
+//!
+//! Including this file sets the program's allocator.
+
+// Included with #[path] by several tests, none of which uses all of it.
+#![allow(dead_code)]
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+
+static HELD: AtomicUsize = AtomicUsize::new(0);
+static PEAK: AtomicUsize = AtomicUsize::new(0);
+
+/// The system's allocator, counting bytes.
+struct Counting;
+
+fn take(bytes: usize) {
+    PEAK.fetch_max(HELD.fetch_add(bytes, SeqCst) + bytes, SeqCst);
+}
+
+// SAFETY: every call goes to the system's allocator unchanged.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        take(layout.size());
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, place: *mut u8, layout: Layout) {
+        HELD.fetch_sub(layout.size(), SeqCst);
+        unsafe { System.dealloc(place, layout) }
+    }
+
+    unsafe fn realloc(&self, place: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        // Both are there while it moves.
+        take(size);
+        HELD.fetch_sub(layout.size(), SeqCst);
+        unsafe { System.realloc(place, layout, size) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// Bytes held now.
+pub(crate) fn held() -> usize {
+    HELD.load(SeqCst)
+}
+
+/// What the work returns, and the most bytes that were held above those held before. Other threads
+/// count in.
+pub(crate) fn peak_of<T>(work: impl FnOnce() -> T) -> (T, usize) {
+    let before = held();
+    PEAK.store(before, SeqCst);
+    let outcome = work();
+    (outcome, PEAK.load(SeqCst).saturating_sub(before))
+}
