@@ -20,7 +20,8 @@
 //!
 //! # Where to look
 //!
-//! - [`Pool`] lends connections to threads; [`PoolBuilder`] has its options.
+//! - [`Pool`] lends connections to threads; [`PoolBuilder`] has its options, [`PoolStats`] its numbers,
+//!   which the feature `metrics` publishes. The repository's `docs/pool.md` is the guide to it all.
 //! - [`Conn`] is one connection: [`call`](Conn::call) and [`query`](Conn::query) for one command,
 //!   [`send`](Conn::send), [`flush`](Conn::flush) and [`receive`](Conn::receive) for many.
 //! - [`Pipeline`] sends many commands in one round trip, [`Conn::transaction`] all or none of
@@ -105,3 +106,7 @@ struct Readme;
 #[cfg(all(doctest, feature = "tls"))]
 #[doc = include_str!("../docs/tls.md")]
 struct TlsGuide;
+/// So are those of the guide to the pool.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/pool.md")]
+struct PoolGuide;

@@ -8,6 +8,19 @@ use std::time::Duration;
 use super::{Error, TimeoutKind};
 
 /// What a pool looked like when it could not lend a connection.
+///
+/// ```
+/// use redigo::{Pool, testing::ScriptedServer};
+///
+/// let pool = Pool::builder_with(ScriptedServer::new().dialer()).max_active(1).build()?;
+/// let conn = pool.acquire()?;
+/// let error = pool.acquire().unwrap_err();
+/// let report = error.pool_report().unwrap();
+/// assert_eq!((report.in_use, report.idle, report.max_active), (1, 0, Some(1)));
+/// assert!(report.to_string().starts_with("1 in use, 0 idle, 0 dialing of at most 1"));
+/// # drop(conn);
+/// # Ok::<(), redigo::Error>(())
+/// ```
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct PoolReport {

@@ -10,6 +10,21 @@ use crate::error::Borrow;
 use crate::sync;
 
 /// How the closing of a pool went; see [`Pool::close_and_wait`](crate::Pool::close_and_wait).
+///
+/// ```
+/// use std::time::Duration;
+/// use redigo::{Pool, testing::ScriptedServer};
+///
+/// let pool = Pool::builder_with(ScriptedServer::new().dialer()).track_borrows(true).build()?;
+/// let conn = pool.acquire()?;
+/// let report = pool.close_and_wait(Duration::ZERO);
+/// for borrow in &report.cut_borrows {
+///     println!("was still at work: {borrow}");
+/// }
+/// assert_eq!((report.cut, report.cut_borrows.len()), (1, 1));
+/// # drop(conn);
+/// # Ok::<(), redigo::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct CloseReport {

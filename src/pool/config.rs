@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use super::backoff::Backoff;
 use super::clock::Clock;
 use super::hooks::Hooks;
+use super::meter::Meter;
 use super::pool::Pool;
 use crate::conn::conn::Conn;
 use crate::context::Context;
@@ -52,6 +53,10 @@ pub(crate) type Test = Arc<dyn Fn(&Context, &mut Conn, Instant) -> Result<()> + 
 /// | [`reclaim_leaked`](PoolBuilder::reclaim_leaked) | off | and takes it back |
 /// | [`refuse_deadlock`](PoolBuilder::refuse_deadlock) | off | an error for a thread that would wait for itself |
 /// | [`on_dial`](PoolBuilder::on_dial), [`on_borrow`](PoolBuilder::on_borrow), [`on_return`](PoolBuilder::on_return), [`on_close`](PoolBuilder::on_close) | none | code of your own |
+#[cfg_attr(
+    feature = "metrics",
+    doc = " | [`metrics`](PoolBuilder::metrics) | off | publishes the pool's numbers under this name |"
+)]
 ///
 /// ¹ Needs the upkeep thread, one for all pools, which sleeps until something is due. Without these
 /// a pool whose callers have no deadline has no threads.
@@ -101,6 +106,7 @@ pub struct PoolBuilder {
     leak_threshold: Option<Duration>,
     reclaim_leaked: bool,
     refuse_deadlock: bool,
+    meter: Meter,
     hooks: Hooks,
     clock: Clock,
 }
@@ -139,6 +145,7 @@ impl PoolBuilder {
             leak_threshold: None,
             reclaim_leaked: false,
             refuse_deadlock: false,
+            meter: Meter::off(),
             hooks: Hooks::default(),
             clock: Clock::default(),
         }
@@ -147,7 +154,19 @@ impl PoolBuilder {
     /// The most connections kept while nobody uses them; beyond it the one idle for longest is
     /// closed. With fewer than are in use at a time, connections are opened and closed all the
     /// time. Zero keeps none.
+    ///
+    /// ```
+    /// use redigo::{CloseReason, Pool, testing::ScriptedServer};
+    ///
+    /// let pool = Pool::builder_with(ScriptedServer::new().dialer()).max_idle(1).build()?;
+    /// let (first, second) = (pool.acquire()?, pool.acquire()?);
+    /// drop((first, second));
+    /// assert_eq!((pool.idle_count(), pool.stats().closed.of(CloseReason::Overflow)), (1, 1));
+    /// # Ok::<(), redigo::Error>(())
+    /// ```
     #[doc(alias = "MaxIdle")]
+    #[doc(alias = "MaxIdleConns")]
+    #[doc(alias = "SetMaxIdleConns")]
     pub fn max_idle(mut self, connections: usize) -> PoolBuilder {
         self.max_idle = Some(connections);
         self
@@ -155,7 +174,22 @@ impl PoolBuilder {
 
     /// The most connections open at a time: idle, in use and being dialled together. Zero is no
     /// limit.
+    ///
+    /// ```
+    /// use redigo::{Pool, testing::ScriptedServer};
+    ///
+    /// let pool = Pool::builder_with(ScriptedServer::new().dialer()).max_active(1).build()?;
+    /// let conn = pool.acquire()?;
+    /// assert!(pool.acquire().unwrap_err().is_pool_exhausted());
+    /// # drop(conn);
+    /// # Ok::<(), redigo::Error>(())
+    /// ```
     #[doc(alias = "MaxActive")]
+    #[doc(alias = "PoolSize")]
+    #[doc(alias = "MaxActiveConns")]
+    #[doc(alias = "SetMaxOpenConns")]
+    #[doc(alias = "maximumPoolSize")]
+    #[doc(alias = "max_size")]
     pub fn max_active(mut self, connections: usize) -> PoolBuilder {
         self.max_active = Some(connections).filter(|&connections| connections > 0);
         self
@@ -163,6 +197,20 @@ impl PoolBuilder {
 
     /// Whether a caller waits for a connection when `max_active` are open, instead of getting
     /// [`Error::PoolExhausted`](crate::Error::PoolExhausted). Those who wait are served in the order in which they came.
+    ///
+    /// ```
+    /// use redigo::{Pool, testing::ScriptedServer};
+    ///
+    /// let pool = Pool::builder_with(ScriptedServer::new().dialer()).max_active(1).wait(true).build()?;
+    /// let conn = pool.acquire()?;
+    /// let waiter = std::thread::spawn({
+    ///     let pool = pool.clone();
+    ///     move || pool.acquire().map(drop)
+    /// });
+    /// conn.close()?;
+    /// waiter.join().unwrap()?; // it had it next
+    /// # Ok::<(), redigo::Error>(())
+    /// ```
     #[doc(alias = "Wait")]
     pub fn wait(mut self, wait: bool) -> PoolBuilder {
         self.wait = Some(wait);
@@ -176,6 +224,17 @@ impl PoolBuilder {
     ///
     /// It stays within `max_active` and [`max_concurrent_dials`](PoolBuilder::max_concurrent_dials).
     /// To wait until they are there, use [`Pool::warm_up`]. Needs the upkeep thread.
+    ///
+    /// ```
+    /// use redigo::{Pool, testing::ScriptedServer};
+    ///
+    /// let pool = Pool::builder_with(ScriptedServer::new().dialer()).min_idle(2).build()?;
+    /// while pool.idle_count() < 2 {
+    ///     std::thread::yield_now(); // they are dialled in the background
+    /// }
+    /// assert_eq!(pool.stats().dialed.min_idle, 2);
+    /// # Ok::<(), redigo::Error>(())
+    /// ```
     #[doc(alias = "MinIdleConns")]
     #[doc(alias = "minimumIdle")]
     pub fn min_idle(mut self, connections: usize) -> PoolBuilder {
@@ -198,6 +257,23 @@ impl PoolBuilder {
     ///
     /// Connections are then dialled on dial threads; see
     /// [`max_concurrent_dials`](PoolBuilder::max_concurrent_dials).
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use redigo::{Pool, testing::ScriptedServer};
+    ///
+    /// let pool = Pool::builder_with(ScriptedServer::new().dialer())
+    ///     .max_active(1)
+    ///     .wait_timeout(Duration::from_millis(10))
+    ///     .build()?;
+    /// let conn = pool.acquire()?;
+    /// assert!(pool.acquire().unwrap_err().is_timeout());
+    /// # drop(conn);
+    /// # Ok::<(), redigo::Error>(())
+    /// ```
+    #[doc(alias = "PoolTimeout")]
+    #[doc(alias = "connectionTimeout")]
+    #[doc(alias = "connection_timeout")]
     pub fn wait_timeout(mut self, timeout: impl Into<Option<Duration>>) -> PoolBuilder {
         self.wait_timeout = unless_never(timeout);
         self
@@ -206,12 +282,37 @@ impl PoolBuilder {
     /// How many callers may wait at `max_active`; the next gets [`Error::PoolExhausted`](crate::Error::PoolExhausted) at once.
     /// Under more load than a pool can bear, a queue without end makes everybody late. Those for whom
     /// a dial runs, or may, do not count.
+    ///
+    /// ```
+    /// use redigo::{Pool, testing::ScriptedServer};
+    ///
+    /// // Sixteen at work, a hundred who wait; the next is told at once.
+    /// let pool = Pool::builder_with(ScriptedServer::new().dialer()).max_active(16).wait(true).max_waiters(100).build()?;
+    /// # drop(pool);
+    /// # Ok::<(), redigo::Error>(())
+    /// ```
     pub fn max_waiters(mut self, callers: usize) -> PoolBuilder {
         self.max_waiters = Some(callers);
         self
     }
 
     /// Takes the time for idle timeouts and lifetimes from a clock that a test sets by hand.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use redigo::{Pool, testing::{ManualClock, ScriptedServer}};
+    ///
+    /// let clock = ManualClock::new();
+    /// let pool = Pool::builder_with(ScriptedServer::new().dialer())
+    ///     .max_conn_lifetime(Duration::from_secs(3600))
+    ///     .clock(clock.clone())
+    ///     .build()?;
+    /// pool.acquire()?.close()?;
+    /// clock.advance(Duration::from_secs(3600));
+    /// pool.acquire()?.close()?;
+    /// assert_eq!(pool.stats().dialed.total(), 2);
+    /// # Ok::<(), redigo::Error>(())
+    /// ```
     #[cfg(feature = "testing")]
     pub fn clock(mut self, clock: super::clock::ManualClock) -> PoolBuilder {
         self.clock = Clock::Manual(clock);
@@ -249,13 +350,28 @@ impl fmt::Debug for PoolBuilder {
             .field("max_idle", &self.max_idle)
             .field("max_active", &self.max_active)
             .field("min_idle", &self.min_idle)
+            .field("fifo", &self.fifo)
             .field("wait", &self.wait)
             .field("wait_timeout", &self.wait_timeout)
+            .field("max_waiters", &self.max_waiters)
             .field("idle_timeout", &self.idle_timeout)
             .field("max_conn_lifetime", &self.max_conn_lifetime)
+            .field("max_conn_lifetime_jitter", &self.max_conn_lifetime_jitter)
+            .field("background_prune", &self.background_prune)
+            .field("peek_after", &self.peek_after)
+            .field("keepalive", &self.keepalive)
             .field("tests", &(self.tests.len() + self.tests_with_context.len()))
+            .field("retire_on", &self.retire_on)
             .field("cleanup_timeout", &self.cleanup_timeout)
             .field("max_concurrent_dials", &self.max_concurrent_dials)
+            .field("dial_retries", &self.dial_retries)
+            .field("dial_backoff", &self.backoff)
+            .field("dial_budget", &self.dial_budget)
+            .field("breaker", &self.breaker)
+            .field("track_borrows", &self.track_borrows)
+            .field("leak_threshold", &self.leak_threshold)
+            .field("reclaim_leaked", &self.reclaim_leaked)
+            .field("refuse_deadlock", &self.refuse_deadlock)
             .finish_non_exhaustive()
     }
 }

@@ -229,7 +229,7 @@ impl<C, W> Core<C, W> {
         waker: impl FnOnce() -> W,
     ) -> Reply<C, W> {
         let mut actions = Actions::none();
-        self.let_go(place, Some(reason), &mut actions);
+        self.let_go(place, Some(reason), None, &mut actions);
         let (answer, mut actions) = self.find(ticket, asker, waker, actions);
         // Where this caller does not use the place that is free now, another may.
         self.rebalance(&mut actions);
@@ -411,22 +411,34 @@ impl<C, W> Core<C, W> {
         }
     }
 
-    /// The connection that was lent from this place does not come back: why it is closed, if it is.
-    pub(crate) fn remove(&mut self, place: Place, reason: Option<CloseReason>) -> Actions<C, W> {
+    /// The connection that was lent from this place does not come back: why it is closed, if it is,
+    /// and when its loan ended, if it was used.
+    pub(crate) fn remove(
+        &mut self,
+        place: Place,
+        reason: Option<CloseReason>,
+        now: Option<Instant>,
+    ) -> Actions<C, W> {
         let mut actions = Actions::none();
-        self.let_go(place, reason, &mut actions);
+        self.let_go(place, reason, now, &mut actions);
         self.rebalance(&mut actions);
         self.tell_watchers_if_drained(&mut actions);
         self.check();
         actions
     }
 
-    fn let_go(&mut self, place: Place, reason: Option<CloseReason>, actions: &mut Actions<C, W>) {
+    fn let_go(
+        &mut self,
+        place: Place,
+        reason: Option<CloseReason>,
+        now: Option<Instant>,
+        actions: &mut Actions<C, W>,
+    ) {
         if self.rules.reclaims && self.forget_reclaimed(place, actions) {
             return;
         }
         if self.rules.tracks {
-            self.note_return(place, None, actions);
+            self.note_return(place, now, actions);
         }
         self.note_end(place, reason);
     }

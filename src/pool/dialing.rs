@@ -9,6 +9,7 @@ use crossbeam_channel::RecvTimeoutError;
 use super::config::Dial;
 use super::core::{Fresh, JobCause, Member};
 use super::hooks;
+use super::meter::Timing;
 use super::reason::CloseReason;
 use super::shared::Shared;
 use crate::conn::conn::Conn;
@@ -27,7 +28,9 @@ impl Shared {
             Ok(conn) => {
                 log::debug!(target: "redigo::pool", "dialled a connection");
                 self.note_dial_error(None);
-                self.core().counters.dial_time.record(began.elapsed());
+                let took = began.elapsed();
+                self.core().counters.dial_time.record(took);
+                self.config().meter.record(Timing::Create, took);
                 Ok(self.fresh(conn, generation))
             }
             Err(error) if self.is_closed() => {

@@ -57,6 +57,18 @@ impl Histogram {
 
     /// The time that this part of them did not exceed, by the upper bound of its bucket: 0.5 is the
     /// median, 0.99 leaves one in a hundred. Zero when there are none.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use redigo::Histogram;
+    ///
+    /// // That of a pool's dials, say: pool.stats().dial_time
+    /// let dial_time = Histogram::default();
+    /// if dial_time.quantile(0.99) > Duration::from_millis(100) {
+    ///     println!("one dial in a hundred is slow: {dial_time:?}");
+    /// }
+    /// # assert_eq!(dial_time.quantile(0.99), Duration::ZERO);
+    /// ```
     pub fn quantile(&self, part: f64) -> Duration {
         let rank = (self.count() as f64 * part.clamp(0.0, 1.0)).ceil().max(1.0) as u64;
         let mut seen = 0;
@@ -71,6 +83,19 @@ impl Histogram {
 
     /// The upper bound of each bucket, and how many times fell into it and not into the one before.
     /// The last bound is [`Duration::MAX`].
+    ///
+    /// ```
+    /// use redigo::{Pool, testing::ScriptedServer};
+    ///
+    /// let pool = Pool::builder_with(ScriptedServer::new().dialer()).build()?;
+    /// pool.acquire()?.close()?;
+    /// let dial_time = pool.stats().dial_time;
+    /// assert_eq!(dial_time.buckets().map(|(_, count)| count).sum::<u64>(), 1);
+    /// for (bound, count) in dial_time.buckets().filter(|(_, count)| *count > 0) {
+    ///     println!("{count} within {bound:?}");
+    /// }
+    /// # Ok::<(), redigo::Error>(())
+    /// ```
     pub fn buckets(&self) -> impl Iterator<Item = (Duration, u64)> + '_ {
         self.buckets.iter().enumerate().map(|(power, &count)| {
             let last = power == BUCKETS - 1;

@@ -166,12 +166,12 @@ impl Shared {
         let Unfit { member, reason, error } = unfit;
         log::debug!(target: "redigo::pool", "a connection is not fit to be lent: {error}");
         if let Some(error) = patience.ctx.err() {
-            self.close_lent(member, reason);
+            self.close_unlent(member, reason);
             return Err(self.refuse(error, 0, patience));
         }
         // Where a new one is refused by the hook, the next would be too.
         if member.returned.is_none() {
-            self.close_lent(member, reason);
+            self.close_unlent(member, reason);
             return Err(error);
         }
         let asker = self.asker(patience);

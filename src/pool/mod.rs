@@ -12,6 +12,9 @@ pub(crate) mod dialing;
 pub(crate) mod histogram;
 pub(crate) mod hooks;
 pub(crate) mod lending;
+pub(crate) mod meter;
+#[cfg(feature = "metrics")]
+pub(crate) mod metrics;
 #[cfg(all(test, shuttle))]
 mod models;
 #[allow(clippy::module_inception)]

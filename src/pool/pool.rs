@@ -3,13 +3,14 @@
 use std::fmt;
 use std::panic::Location;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::closing::CloseReport;
 use super::config::{Config, Dial, PoolBuilder};
 use super::core::Rules;
 use super::core::roster::Borrower;
 use super::lending::Patience;
+use super::meter::Timing;
 use super::pooled::PooledConn;
 use super::shared::Shared;
 use super::stats::PoolStats;
@@ -60,6 +61,15 @@ impl Drop for Handle {
 
 impl Pool {
     /// The options of a pool over this dialler.
+    ///
+    /// ```
+    /// use redigo::{Dialer, Pool};
+    ///
+    /// let dialer = Dialer::url("redis://localhost:6379/2")?;
+    /// let pool = Pool::builder(dialer).max_active(8).wait(true).build()?;
+    /// assert_eq!(pool.active_count(), 0); // nothing is dialled yet
+    /// # Ok::<(), redigo::Error>(())
+    /// ```
     #[doc(alias = "NewPool")]
     pub fn builder(dialer: Dialer) -> PoolBuilder {
         Pool::builder_with(move |ctx| dialer.dial_context(ctx))
@@ -97,6 +107,16 @@ impl Pool {
     /// It takes what is idle; else it dials, on the caller's own thread; at `max_active` it waits
     /// if the pool was told to. It may take as long as that takes, unless the pool has a
     /// [`wait_timeout`](PoolBuilder::wait_timeout).
+    ///
+    /// ```
+    /// use redigo::{Dialer, Pool};
+    ///
+    /// let pool = Pool::builder_with(|_| Dialer::unix("/nowhere/redis.sock").dial()).build()?;
+    /// let mut conn = pool.get();
+    /// assert!(conn.err().is_some());
+    /// assert!(conn.call("GET", "key").is_err());
+    /// # Ok::<(), redigo::Error>(())
+    /// ```
     #[doc(alias = "Get")]
     #[track_caller]
     pub fn get(&self) -> PooledConn {
@@ -113,7 +133,21 @@ impl Pool {
     /// - [`Error::BreakerOpen`](crate::Error::BreakerOpen) and
     ///   [`Error::PoolDeadlock`](crate::Error::PoolDeadlock), where the pool has these options.
     /// - The error of a dial that failed, which is one caller's only.
+    ///
+    /// ```
+    /// use redigo::{Pool, testing::ScriptedServer};
+    ///
+    /// let pool = Pool::builder_with(ScriptedServer::new().dialer()).max_active(1).build()?;
+    /// let conn = pool.acquire()?;
+    /// let error = pool.acquire().unwrap_err();
+    /// assert!(error.is_pool_exhausted());
+    /// println!("{error}"); // connection pool exhausted: 1 in use, 0 idle, 0 dialing of at most 1 …
+    /// drop(conn);
+    /// assert!(pool.acquire().is_ok());
+    /// # Ok::<(), redigo::Error>(())
+    /// ```
     #[doc(alias = "Get")]
+    #[doc(alias = "getConnection")]
     #[track_caller]
     pub fn acquire(&self) -> Result<PooledConn> {
         let timeout = self.shared().config().wait_timeout;
@@ -127,6 +161,20 @@ impl Pool {
     ///
     /// # Errors
     /// Those of [`acquire`](Pool::acquire); [`Error::PoolTimeout`](crate::Error::PoolTimeout) when the time is over.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use redigo::{Pool, testing::ScriptedServer};
+    ///
+    /// let pool = Pool::builder_with(ScriptedServer::new().dialer()).max_active(1).wait(true).build()?;
+    /// let conn = pool.get_timeout(Duration::from_secs(1))?;
+    /// let error = pool.get_timeout(Duration::from_millis(10)).unwrap_err();
+    /// assert!(error.is_timeout());
+    /// assert_eq!(error.pool_report().map(|report| report.in_use), Some(1));
+    /// # drop(conn);
+    /// # Ok::<(), redigo::Error>(())
+    /// ```
+    #[doc(alias = "timeout_get")]
     #[track_caller]
     pub fn get_timeout(&self, timeout: Duration) -> Result<PooledConn> {
         self.lend(&Patience::timeout(Some(timeout), self.borrower(Location::caller())))
@@ -138,6 +186,18 @@ impl Pool {
     /// # Errors
     /// Those of [`acquire`](Pool::acquire); [`Error::Canceled`](crate::Error::Canceled), or [`Error::PoolTimeout`](crate::Error::PoolTimeout) of kind
     /// [`TimeoutKind::Context`](crate::TimeoutKind::Context), when the context ends first, even when a connection is there.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use redigo::{Context, Pool, testing::ScriptedServer};
+    ///
+    /// let pool = Pool::builder_with(ScriptedServer::new().dialer()).build()?;
+    /// let (ctx, handle) = Context::background().with_timeout(Duration::from_secs(5)).with_cancel();
+    /// assert!(pool.get_context(&ctx).is_ok());
+    /// handle.cancel(); // from any thread, also while somebody waits
+    /// assert!(pool.get_context(&ctx).unwrap_err().is_canceled());
+    /// # Ok::<(), redigo::Error>(())
+    /// ```
     #[doc(alias = "GetContext")]
     #[track_caller]
     pub fn get_context(&self, ctx: &Context) -> Result<PooledConn> {
@@ -145,18 +205,63 @@ impl Pool {
     }
 
     /// A consistent look at the pool.
+    ///
+    /// ```
+    /// use redigo::{CloseReason, Pool, testing::ScriptedServer};
+    ///
+    /// let pool = Pool::builder_with(ScriptedServer::new().dialer()).build()?;
+    /// pool.acquire()?.close()?;
+    /// pool.acquire()?.discard();
+    /// let stats = pool.stats();
+    /// assert_eq!((stats.misses, stats.hits), (1, 1));
+    /// assert_eq!((stats.dialed.demand, stats.closed.of(CloseReason::Discarded)), (1, 1));
+    /// # Ok::<(), redigo::Error>(())
+    /// ```
     #[doc(alias = "Stats")]
+    #[doc(alias = "PoolStats")]
     pub fn stats(&self) -> PoolStats {
         self.shared().stats()
     }
 
+    /// Gives the numbers of [`stats`](Pool::stats) to the recorder of the `metrics` facade, in a pool
+    /// that has a name there: see [`PoolBuilder::metrics`]. To be called when they are about to be
+    /// read, before a scrape is answered or at the interval of an exporter that pushes; all numbers
+    /// of one call are of the same moment.
+    ///
+    /// ```no_run
+    /// # fn render() -> String { String::new() }
+    /// # fn page(pool: &redigo::Pool) -> String {
+    /// pool.publish_metrics();
+    /// render() // of a PrometheusHandle, say
+    /// # }
+    /// ```
+    #[cfg(feature = "metrics")]
+    pub fn publish_metrics(&self) {
+        let shared = self.shared();
+        if shared.config().meter.is_on() {
+            shared.config().meter.publish(&shared.stats());
+        }
+    }
+
     /// How many connections are open or being dialled.
+    ///
+    /// ```
+    /// use redigo::{Pool, testing::ScriptedServer};
+    ///
+    /// let pool = Pool::builder_with(ScriptedServer::new().dialer()).build()?;
+    /// let (first, second) = (pool.acquire()?, pool.acquire()?);
+    /// drop(first);
+    /// assert_eq!((pool.active_count(), pool.idle_count()), (2, 1));
+    /// # drop(second);
+    /// # Ok::<(), redigo::Error>(())
+    /// ```
     #[doc(alias = "ActiveCount")]
     pub fn active_count(&self) -> usize {
         self.shared().core().open()
     }
 
     /// How many connections wait in the pool.
+    /// It is part of [`active_count`](Pool::active_count).
     #[doc(alias = "IdleCount")]
     pub fn idle_count(&self) -> usize {
         self.shared().core().idle()
@@ -164,12 +269,40 @@ impl Pool {
 
     /// Closes the idle connections that are too old by `idle_timeout` or `max_conn_lifetime`, and
     /// says how many. For pools that nobody uses for long: any use does the same on its way.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use redigo::{Pool, testing::{ManualClock, ScriptedServer}};
+    ///
+    /// let clock = ManualClock::new();
+    /// let pool = Pool::builder_with(ScriptedServer::new().dialer())
+    ///     .idle_timeout(Duration::from_secs(240))
+    ///     .clock(clock.clone())
+    ///     .build()?;
+    /// pool.acquire()?.close()?;
+    /// clock.advance(Duration::from_secs(300));
+    /// assert_eq!((pool.prune(), pool.idle_count()), (1, 0));
+    /// # Ok::<(), redigo::Error>(())
+    /// ```
     pub fn prune(&self) -> usize {
         self.shared().prune()
     }
 
     /// The connections that are out, the longest first: who has them, and where they were borrowed.
     /// Only in a pool that [tracks its borrows](PoolBuilder::track_borrows).
+    ///
+    /// ```
+    /// use redigo::{Pool, testing::ScriptedServer};
+    ///
+    /// let pool = Pool::builder_with(ScriptedServer::new().dialer()).track_borrows(true).build()?;
+    /// let conn = pool.acquire()?;
+    /// for borrow in pool.outstanding() {
+    ///     println!("{borrow}"); // borrowed 0.0 s ago by thread "main" at src/main.rs:5:17
+    ///     assert_eq!(borrow.location.file(), file!());
+    /// }
+    /// # drop(conn);
+    /// # Ok::<(), redigo::Error>(())
+    /// ```
     pub fn outstanding(&self) -> Vec<Borrow> {
         self.shared().outstanding()
     }
@@ -193,6 +326,7 @@ impl Pool {
     /// assert_eq!(pool.idle_count(), 4);
     /// # Ok::<(), redigo::Error>(())
     /// ```
+    #[doc(alias = "initializationFailTimeout")]
     pub fn warm_up(&self, connections: usize, timeout: Duration) -> Result<()> {
         self.shared().warm_up(connections, timeout)
     }
@@ -205,6 +339,21 @@ impl Pool {
     /// # Errors
     /// [`Error::InvalidConfig`](crate::Error::InvalidConfig) for limits below `min_idle`; nothing is
     /// changed then.
+    ///
+    /// ```
+    /// use redigo::{Pool, testing::ScriptedServer};
+    ///
+    /// let pool = Pool::builder_with(ScriptedServer::new().dialer()).max_active(1).build()?;
+    /// let first = pool.acquire()?;
+    /// assert!(pool.acquire().is_err());
+    /// pool.resize(2, 2)?;
+    /// let second = pool.acquire()?;
+    /// pool.resize(1, 1)?;
+    /// drop(second); // one too many: it is closed
+    /// assert_eq!((pool.active_count(), pool.idle_count()), (1, 0));
+    /// # drop(first);
+    /// # Ok::<(), redigo::Error>(())
+    /// ```
     #[doc(alias = "SetMaxOpenConns")]
     #[doc(alias = "SetMaxIdleConns")]
     pub fn resize(&self, max_active: usize, max_idle: usize) -> Result<()> {
@@ -214,12 +363,26 @@ impl Pool {
     /// Lends nothing and dials nothing until [`resume`](Pool::resume): for the time of a switch to
     /// another server, say. Callers wait, as long as they are willing to, whatever
     /// [`wait`](PoolBuilder::wait) says; connections in use stay usable and come back.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use redigo::{Pool, testing::ScriptedServer};
+    ///
+    /// let pool = Pool::builder_with(ScriptedServer::new().dialer()).build()?;
+    /// pool.suspend();
+    /// let error = pool.get_timeout(Duration::from_millis(10)).unwrap_err();
+    /// assert!(error.pool_report().is_some_and(|report| report.suspended));
+    /// pool.resume();
+    /// assert!(pool.acquire().is_ok());
+    /// # Ok::<(), redigo::Error>(())
+    /// ```
     #[doc(alias = "suspendPool")]
     pub fn suspend(&self) {
         self.shared().core().suspend();
     }
 
     /// Lends again after [`suspend`](Pool::suspend): first to those who have waited longest.
+    /// See [`suspend`](Pool::suspend) for an example. Resuming a pool that is not suspended does nothing.
     #[doc(alias = "resumePool")]
     pub fn resume(&self) {
         self.shared().resume();
@@ -228,6 +391,19 @@ impl Pool {
     /// Closes all connections there are, idle ones now and those in use when they come back: after a
     /// failover, or when a name points to another server. What is dialled from now on is not
     /// affected. An open breaker is closed.
+    ///
+    /// ```
+    /// use redigo::{CloseReason, Pool, testing::ScriptedServer};
+    ///
+    /// let pool = Pool::builder_with(ScriptedServer::new().dialer()).build()?;
+    /// let (first, second) = (pool.acquire()?, pool.acquire()?);
+    /// drop(first);
+    /// pool.evict_all();
+    /// assert_eq!((pool.idle_count(), pool.active_count()), (0, 1));
+    /// drop(second);
+    /// assert_eq!(pool.stats().closed.of(CloseReason::Generation), 2);
+    /// # Ok::<(), redigo::Error>(())
+    /// ```
     #[doc(alias = "softEvictConnections")]
     pub fn evict_all(&self) {
         self.shared().evict_all();
@@ -245,12 +421,25 @@ impl Pool {
     /// pool.replace_dialer(dialer.password("winter"));
     /// # Ok::<(), redigo::Error>(())
     /// ```
+    #[doc(alias = "setPassword")]
     pub fn replace_dialer(&self, dialer: Dialer) {
         self.replace_dial_function(move |ctx| dialer.dial_context(ctx));
     }
 
     /// As [`replace_dialer`](Pool::replace_dialer), with a function as for
     /// [`builder_with`](Pool::builder_with).
+    ///
+    /// ```
+    /// use redigo::{Pool, testing::ScriptedServer};
+    ///
+    /// let (old, new) = (ScriptedServer::new(), ScriptedServer::new());
+    /// let pool = Pool::builder_with(old.dialer()).build()?;
+    /// pool.acquire()?.close()?;
+    /// pool.replace_dial_function(new.dialer());
+    /// pool.acquire()?.close()?;
+    /// assert_eq!((old.open_conns(), new.open_conns()), (0, 1));
+    /// # Ok::<(), redigo::Error>(())
+    /// ```
     pub fn replace_dial_function(
         &self,
         dial: impl Fn(&Context) -> Result<Conn> + Send + Sync + 'static,
@@ -288,6 +477,18 @@ impl Pool {
     /// Closes the pool: whoever waits gets [`Error::PoolClosed`](crate::Error::PoolClosed) at once, dials under way are
     /// cancelled, idle connections are closed. Those in use stay usable and are closed when they
     /// are given back. Closing twice is the same as once.
+    ///
+    /// ```
+    /// use redigo::{Error, Pool, testing::ScriptedServer};
+    ///
+    /// let pool = Pool::builder_with(ScriptedServer::new().dialer()).build()?;
+    /// let conn = pool.acquire()?;
+    /// pool.close();
+    /// assert!(matches!(pool.acquire(), Err(Error::PoolClosed)));
+    /// drop(conn); // closed here, not before
+    /// assert!(pool.is_closed() && pool.active_count() == 0);
+    /// # Ok::<(), redigo::Error>(())
+    /// ```
     #[doc(alias = "Close")]
     pub fn close(&self) {
         self.shared().close();
@@ -308,8 +509,14 @@ impl Pool {
     }
 
     fn lend(&self, patience: &Patience) -> Result<PooledConn> {
+        let meter = &self.shared().config().meter;
+        let began = meter.is_on().then(Instant::now);
         let member = self.shared().lend(patience)?;
-        Ok(PooledConn::new(Arc::clone(self.shared()), member))
+        let conn = PooledConn::new(Arc::clone(self.shared()), member);
+        if let Some(began) = began {
+            meter.record(Timing::Wait, began.elapsed());
+        }
+        Ok(conn)
     }
 }
 

@@ -62,6 +62,21 @@ impl PooledConn {
     /// The error that ended the connection, if one did, now or before. It is out of the pool
     /// then, and there is nothing left to do about it. A `PooledConn` that never was one closes
     /// without an error.
+    ///
+    /// ```
+    /// use redigo::{Pool, testing::ScriptedServer};
+    ///
+    /// let server = ScriptedServer::new();
+    /// server.expect("MULTI", ()).ok();
+    /// server.expect("DISCARD", ()).ok();
+    /// let pool = Pool::builder_with(server.dialer()).build()?;
+    /// let mut conn = pool.acquire()?;
+    /// conn.call("MULTI", ())?;
+    /// conn.close()?; // says DISCARD first
+    /// assert_eq!(pool.idle_count(), 1);
+    /// server.verify();
+    /// # Ok::<(), redigo::Error>(())
+    /// ```
     #[doc(alias = "Close")]
     pub fn close(mut self) -> Result<()> {
         // Still on loan while it is cleaned, so that a panic on the way loses no place.
@@ -84,6 +99,16 @@ impl PooledConn {
     }
 
     /// Closes the connection instead of giving it back: for a server that is going away, say.
+    ///
+    /// ```
+    /// use redigo::{Pool, testing::ScriptedServer};
+    ///
+    /// let pool = Pool::builder_with(ScriptedServer::new().dialer()).build()?;
+    /// pool.acquire()?.discard();
+    /// assert_eq!(pool.active_count(), 0);
+    /// # Ok::<(), redigo::Error>(())
+    /// ```
+    #[doc(alias = "evictConnection")]
     pub fn discard(mut self) {
         if let Loan::Out { pool, member } = self.take() {
             pool.close_lent(member, CloseReason::Discarded);
@@ -91,6 +116,18 @@ impl PooledConn {
     }
 
     /// Takes the connection out of the pool for good. The pool may dial another in its place.
+    ///
+    /// ```
+    /// use redigo::{Pool, testing::ScriptedServer};
+    ///
+    /// let server = ScriptedServer::new();
+    /// server.expect("PING", ()).reply("PONG");
+    /// let pool = Pool::builder_with(server.dialer()).max_active(1).build()?;
+    /// let mut conn = pool.acquire()?.detach();
+    /// assert_eq!((pool.active_count(), pool.stats().detached), (0, 1));
+    /// conn.call("PING", ())?; // it works as before
+    /// # Ok::<(), redigo::Error>(())
+    /// ```
     pub fn detach(mut self) -> Conn {
         match self.take() {
             Loan::Out { pool, member } => pool.detach(member),

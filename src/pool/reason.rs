@@ -60,6 +60,13 @@ impl CloseReason {
     ];
 
     /// One word for it, for labels of metrics: `idle_timeout`, `io` …
+    ///
+    /// ```
+    /// use redigo::CloseReason;
+    ///
+    /// assert_eq!(CloseReason::IdleTimeout.as_str(), "idle_timeout");
+    /// assert_eq!(CloseReason::IdleTimeout.to_string(), "idle_timeout");
+    /// ```
     pub fn as_str(self) -> &'static str {
         match self {
             CloseReason::IdleTimeout => "idle_timeout",
@@ -87,7 +94,19 @@ impl fmt::Display for CloseReason {
 }
 
 /// How many connections were closed, by reason.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+///
+/// ```
+/// use redigo::{CloseReason, Pool, testing::ScriptedServer};
+///
+/// let pool = Pool::builder_with(ScriptedServer::new().dialer()).max_idle(0).build()?;
+/// pool.acquire()?.close()?;
+/// pool.acquire()?.discard();
+/// let closed = pool.stats().closed;
+/// assert_eq!((closed.of(CloseReason::Overflow), closed.total()), (1, 2));
+/// assert_eq!(format!("{closed:?}"), "CloseCounts { overflow: 1, discarded: 1 }");
+/// # Ok::<(), redigo::Error>(())
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, Default)]
 pub struct CloseCounts([u64; CloseReason::ALL.len()]);
 
 impl CloseCounts {
@@ -103,6 +122,17 @@ impl CloseCounts {
 
     pub(crate) fn add(&mut self, reason: CloseReason) {
         self.0[reason as usize] += 1;
+    }
+}
+
+/// Those that are not zero.
+impl fmt::Debug for CloseCounts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut counts = f.debug_struct("CloseCounts");
+        for reason in CloseReason::ALL.into_iter().filter(|&reason| self.of(reason) > 0) {
+            counts.field(reason.as_str(), &self.of(reason));
+        }
+        counts.finish()
     }
 }
 

@@ -7,8 +7,10 @@ use std::time::{Duration, Instant};
 use super::backoff::Dice;
 use super::churn::Churn;
 use super::config::{Config, Dial};
+use super::core::roster::Place;
 use super::core::{Actions, Core, Member, More, Overdue, Rules};
 use super::hooks::{self, Hook};
+use super::meter::Timing;
 use super::reason::CloseReason;
 use super::upkeep;
 use super::waiter::Parker;
@@ -141,23 +143,45 @@ impl Shared {
     /// Takes a clean connection back.
     #[inline]
     pub(crate) fn put(self: &Arc<Self>, member: Box<Member<Conn>>) {
-        let now = self.now_on_put();
-        let actions = self.core().put(member, now);
-        self.carry_out(actions);
+        self.end_loan(member.place, |core, now| core.put(member, now));
     }
 
     /// Closes a connection that was lent.
     pub(crate) fn close_lent(self: &Arc<Self>, member: Box<Member<Conn>>, reason: CloseReason) {
-        let actions = self.core().remove(member.place, Some(reason));
+        self.end_loan(member.place, |core, now| core.remove(member.place, Some(reason), now));
+        self.close_conn(member, reason);
+    }
+
+    /// Closes a connection that was to be lent.
+    pub(crate) fn close_unlent(self: &Arc<Self>, member: Box<Member<Conn>>, reason: CloseReason) {
+        let actions = self.core().remove(member.place, Some(reason), None);
         self.carry_out(actions);
         self.close_conn(member, reason);
     }
 
     /// Lets a connection go that its borrower keeps.
     pub(crate) fn detach(self: &Arc<Self>, member: Box<Member<Conn>>) -> Conn {
-        let actions = self.core().remove(member.place, None);
-        self.carry_out(actions);
+        self.end_loan(member.place, |core, now| core.remove(member.place, None, now));
         member.conn
+    }
+
+    /// The loan from this place ends in this way.
+    #[inline]
+    fn end_loan(
+        self: &Arc<Self>,
+        place: Place,
+        end: impl FnOnce(&mut PoolCore, Option<Instant>) -> PoolActions,
+    ) {
+        let (now, meter) = (self.now_on_put(), &self.config.meter);
+        let mut core = self.core();
+        let metered = now.filter(|_| meter.is_on());
+        let used = metered.and_then(|now| core.roster().out_for(place, now));
+        let actions = end(&mut core, now);
+        drop(core);
+        self.carry_out(actions);
+        if let Some(used) = used {
+            meter.record(Timing::Use, used);
+        }
     }
 
     /// The end of a connection that the core knows no more.
@@ -219,12 +243,12 @@ impl Shared {
             parker.unpark();
         }
         if let Some(more) = more {
-            self.carry_out_more(more);
+            self.carry_out_more(*more);
         }
     }
 
     #[cold]
-    fn carry_out_more(self: &Arc<Self>, mut more: Box<More<Conn, Parker>>) {
+    fn carry_out_more(self: &Arc<Self>, mut more: More<Conn, Parker>) {
         more.wake.iter().for_each(Parker::unpark);
         if let Some(due) = more.alarm {
             upkeep::alarm(self, due);
@@ -248,7 +272,7 @@ impl Shared {
             let borrow = loan.told(self.now());
             log::warn!(target: "redigo::pool", "a connection that was out for long came back: {borrow}");
         }
-        self.close_all(std::mem::take(&mut more.close));
+        self.close_all(more.close);
     }
 
     fn close_all(&self, close: Vec<(Box<Member<Conn>>, CloseReason)>) {

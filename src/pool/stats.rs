@@ -50,6 +50,7 @@ pub struct PoolStats {
     pub dialing: usize,
     /// Callers that are waiting for a connection.
     #[doc(alias = "PendingRequests")]
+    #[doc(alias = "threadsAwaitingConnection")]
     pub waiting: usize,
     /// Connections that are out for longer than `leak_threshold` now.
     pub overdue: usize,
@@ -103,12 +104,25 @@ pub struct PoolStats {
     pub wait_time: Histogram,
     /// How long dials took that succeeded.
     pub dial_time: Histogram,
-    /// How long connections were out; only in a pool that
+    /// How long connections were out, those that were closed afterwards included; only in a pool that
     /// [tracks its borrows](crate::PoolBuilder::track_borrows).
     pub use_time: Histogram,
 }
 
 /// How many connections were dialled, by what for.
+///
+/// ```
+/// use std::time::Duration;
+/// use redigo::{Pool, testing::ScriptedServer};
+///
+/// let pool = Pool::builder_with(ScriptedServer::new().dialer()).build()?;
+/// pool.warm_up(2, Duration::from_secs(10))?;
+/// let (first, second, third) = (pool.acquire()?, pool.acquire()?, pool.acquire()?);
+/// let dialed = pool.stats().dialed;
+/// assert_eq!((dialed.min_idle, dialed.demand, dialed.total()), (2, 1, 3));
+/// # drop((first, second, third));
+/// # Ok::<(), redigo::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct DialCounts {

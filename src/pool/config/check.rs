@@ -9,6 +9,7 @@ use crate::pool::backoff::Backoff;
 use crate::pool::clock::Clock;
 use crate::pool::core::Rules;
 use crate::pool::hooks::Hooks;
+use crate::pool::meter::Meter;
 
 /// How many connections are kept when neither `max_idle` nor `max_active` is said.
 const DEFAULT_MAX_IDLE: usize = 32;
@@ -30,6 +31,7 @@ pub(crate) struct Config {
     pub(crate) dial_budget: Option<Duration>,
     pub(crate) backoff: Backoff,
     pub(crate) tracks: bool,
+    pub(crate) meter: Meter,
     pub(crate) hooks: Hooks,
     pub(crate) clock: Clock,
     /// Whether the rules need the time of a checkout, and of a return.
@@ -70,6 +72,7 @@ impl PoolBuilder {
                 .or_else(|| (self.dial_retries > 0).then_some(DEFAULT_BUDGET)),
             backoff: self.backoff,
             tracks: rules.tracks,
+            meter: self.meter,
             hooks: self.hooks,
             clock: self.clock,
         };
@@ -92,7 +95,10 @@ impl PoolBuilder {
             max_jobs: self.max_concurrent_dials,
             breaker: self.breaker,
             backoff: self.backoff,
-            tracks: self.track_borrows || self.leak_threshold.is_some() || self.refuse_deadlock,
+            tracks: self.track_borrows
+                || self.leak_threshold.is_some()
+                || self.refuse_deadlock
+                || self.meter.is_on(),
             peeks: self.peek_after.is_some(),
             upkeep: self.min_idle > 0
                 || self.keepalive.is_some()

@@ -10,9 +10,23 @@ use crate::error::Result;
 
 impl PoolBuilder {
     /// Closes connections that have been idle for longer than this. Looked at whenever a
-    /// connection is asked for, and by [`Pool::prune`]. Keep it below the server's own
+    /// connection is asked for, and by [`Pool::prune`](crate::Pool::prune). Keep it below the server's own
     /// `timeout`.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use redigo::{Dialer, Pool};
+    ///
+    /// let pool = Pool::builder(Dialer::tcp(":6379"))
+    ///     .idle_timeout(Duration::from_secs(240)) // the server's `timeout` is 300
+    ///     .build()?;
+    /// # drop(pool);
+    /// # Ok::<(), redigo::Error>(())
+    /// ```
     #[doc(alias = "IdleTimeout")]
+    #[doc(alias = "ConnMaxIdleTime")]
+    #[doc(alias = "SetConnMaxIdleTime")]
+    #[doc(alias = "idleTimeout")]
     pub fn idle_timeout(mut self, timeout: impl Into<Option<Duration>>) -> PoolBuilder {
         self.idle_timeout = unless_never(timeout);
         self
@@ -20,7 +34,26 @@ impl PoolBuilder {
 
     /// Closes connections that were dialled this long ago, when they are about to be lent and when
     /// they are given back. One in use is left alone.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use redigo::{CloseReason, Pool, testing::{ManualClock, ScriptedServer}};
+    ///
+    /// let clock = ManualClock::new();
+    /// let pool = Pool::builder_with(ScriptedServer::new().dialer())
+    ///     .max_conn_lifetime(Duration::from_secs(60))
+    ///     .clock(clock.clone())
+    ///     .build()?;
+    /// let conn = pool.acquire()?;
+    /// clock.advance(Duration::from_secs(60));
+    /// conn.close()?;
+    /// assert_eq!(pool.stats().closed.of(CloseReason::Lifetime), 1);
+    /// # Ok::<(), redigo::Error>(())
+    /// ```
     #[doc(alias = "MaxConnLifetime")]
+    #[doc(alias = "ConnMaxLifetime")]
+    #[doc(alias = "SetConnMaxLifetime")]
+    #[doc(alias = "maxLifetime")]
     pub fn max_conn_lifetime(mut self, lifetime: impl Into<Option<Duration>>) -> PoolBuilder {
         self.max_conn_lifetime = unless_never(lifetime);
         self
@@ -28,6 +61,18 @@ impl PoolBuilder {
 
     /// By how much lifetimes differ: each connection's is shorter than `max_conn_lifetime` by a
     /// random part of this. So connections that were dialled together do not end together.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use redigo::{Dialer, Pool};
+    ///
+    /// let pool = Pool::builder(Dialer::tcp(":6379"))
+    ///     .max_conn_lifetime(Duration::from_secs(3600))
+    ///     .max_conn_lifetime_jitter(Duration::from_secs(600)) // each lives 50 to 60 minutes
+    ///     .build()?;
+    /// # drop(pool);
+    /// # Ok::<(), redigo::Error>(())
+    /// ```
     #[doc(alias = "ConnMaxLifetimeJitter")]
     pub fn max_conn_lifetime_jitter(mut self, jitter: Duration) -> PoolBuilder {
         self.max_conn_lifetime_jitter = jitter;
@@ -38,6 +83,18 @@ impl PoolBuilder {
     /// one. Needs the upkeep thread, which a pool has anyway that keeps [`min_idle`] ready.
     ///
     /// [`min_idle`]: PoolBuilder::min_idle
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use redigo::{Dialer, Pool};
+    ///
+    /// let pool = Pool::builder(Dialer::tcp(":6379"))
+    ///     .idle_timeout(Duration::from_secs(240))
+    ///     .background_prune(true)
+    ///     .build()?;
+    /// # drop(pool);
+    /// # Ok::<(), redigo::Error>(())
+    /// ```
     pub fn background_prune(mut self, prune: bool) -> PoolBuilder {
         self.background_prune = prune;
         self
@@ -49,6 +106,17 @@ impl PoolBuilder {
     /// succeeds. One second is a good value.
     ///
     /// Once a connection has turned out to be dead, all that were idle then are looked at.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use redigo::{Dialer, Pool};
+    ///
+    /// let pool = Pool::builder(Dialer::tcp(":6379"))
+    ///     .peek_after(Duration::from_secs(1))
+    ///     .build()?;
+    /// # drop(pool);
+    /// # Ok::<(), redigo::Error>(())
+    /// ```
     pub fn peek_after(mut self, idle: impl Into<Option<Duration>>) -> PoolBuilder {
         self.peek_after = unless_never(idle);
         self
@@ -58,6 +126,18 @@ impl PoolBuilder {
     /// much has passed, so that neither a firewall nor the server's own `timeout` cuts them. One that
     /// does not answer within [`cleanup_timeout`](PoolBuilder::cleanup_timeout) is closed. They are
     /// asked one at a time; `idle_timeout` counts on. Needs the upkeep thread.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use redigo::{Dialer, Pool};
+    ///
+    /// let pool = Pool::builder(Dialer::tcp(":6379"))
+    ///     .keepalive(Duration::from_secs(60))
+    ///     .idle_timeout(Duration::from_secs(3600))
+    ///     .build()?;
+    /// # drop(pool);
+    /// # Ok::<(), redigo::Error>(())
+    /// ```
     #[doc(alias = "keepaliveTime")]
     pub fn keepalive(mut self, idle: impl Into<Option<Duration>>) -> PoolBuilder {
         self.keepalive = unless_never(idle);
@@ -85,6 +165,8 @@ impl PoolBuilder {
     /// # Ok::<(), redigo::Error>(())
     /// ```
     #[doc(alias = "TestOnBorrow")]
+    #[doc(alias = "test_on_check_out")]
+    #[doc(alias = "connectionTestQuery")]
     pub fn test_on_borrow(
         mut self,
         test: impl Fn(&mut Conn, Instant) -> Result<()> + Send + Sync + 'static,
@@ -95,6 +177,16 @@ impl PoolBuilder {
 
     /// As [`test_on_borrow`](PoolBuilder::test_on_borrow), with the context of the caller. With
     /// both, both are asked, this one last.
+    ///
+    /// ```
+    /// use redigo::{Dialer, Pool};
+    ///
+    /// let pool = Pool::builder(Dialer::tcp(":6379"))
+    ///     .test_on_borrow_context(|ctx, conn, _| conn.call_context(ctx, "PING", ()).map(drop))
+    ///     .build()?;
+    /// # drop(pool);
+    /// # Ok::<(), redigo::Error>(())
+    /// ```
     #[doc(alias = "TestOnBorrowContext")]
     pub fn test_on_borrow_context(
         mut self,
@@ -115,6 +207,7 @@ impl PoolBuilder {
     /// # drop(pool);
     /// # Ok::<(), redigo::Error>(())
     /// ```
+    #[doc(alias = "SQLExceptionOverride")]
     pub fn retire_on(mut self, codes: impl IntoIterator<Item = impl Into<String>>) -> PoolBuilder {
         self.retire_on = codes.into_iter().map(Into::into).collect();
         self
@@ -123,6 +216,17 @@ impl PoolBuilder {
     /// How long it may take to clean a connection that is given back in a transaction, subscribed
     /// or with replies pending. One that is not clean by then is closed. A clean connection costs
     /// nothing.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use redigo::{Dialer, Pool};
+    ///
+    /// let pool = Pool::builder(Dialer::tcp(":6379"))
+    ///     .cleanup_timeout(Duration::from_millis(200))
+    ///     .build()?;
+    /// # drop(pool);
+    /// # Ok::<(), redigo::Error>(())
+    /// ```
     pub fn cleanup_timeout(mut self, timeout: Duration) -> PoolBuilder {
         self.cleanup_timeout = timeout;
         self

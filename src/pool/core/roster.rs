@@ -120,6 +120,12 @@ impl Roster {
         }
     }
 
+    /// How long the one from this place has been out, if its loan was noted and it is not given up.
+    pub(crate) fn out_for(&self, place: Place, now: Instant) -> Option<Duration> {
+        let entry = self.places[place].as_ref().filter(|entry| !entry.reclaimed)?;
+        entry.loan.map(|loan| now.saturating_duration_since(loan.since))
+    }
+
     /// Notes a loan to a thread that waits.
     pub(crate) fn lend_to(&mut self, place: Place, borrower: Absent, since: Instant) {
         if let Some(entry) = &mut self.places[place] {

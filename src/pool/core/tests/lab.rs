@@ -196,7 +196,7 @@ impl Lab {
 
     pub(super) fn remove(&mut self, conn: u32, reason: CloseReason) -> Step {
         let place = self.lent.remove(&conn).expect("it was lent").place;
-        Step::of(self.core.remove(place, Some(reason)))
+        Step::of(self.core.remove(place, Some(reason), Some(self.now)))
     }
 
     pub(super) fn collect(&mut self, ticket: u64) -> Option<Said> {
