@@ -31,8 +31,70 @@ fn options_that_contradict_each_other_are_named() {
         |options| options.max_active(1).wait(false).wait_timeout(SECOND),
         &["wait_timeout", "wait(false)"],
     );
+    let ten = |options: PoolBuilder| options.max_active(10);
+    is_refused(|options| options.max_waiters(5), &["max_waiters(5)", "wait(true)", "wait_timeout"]);
+    is_refused(|options| ten(options).max_waiters(5), &["max_waiters(5)", "wait(true)"]);
+    is_refused(
+        |options| options.wait_timeout(SECOND).max_waiters(5),
+        &["max_waiters(5)", "max_active"],
+    );
+    is_refused(|options| ten(options).min_idle(11), &["min_idle(11)", "max_active(10)"]);
+    is_refused(|options| options.min_idle(4).max_idle(3), &["min_idle(4)", "max_idle(3)"]);
+    is_refused(|options| options.min_idle(33), &["min_idle(33)", "max_idle(32)"]);
     is_refused(|options| options.cleanup_timeout(Duration::ZERO), &["cleanup_timeout"]);
     is_refused(|options| options.max_concurrent_dials(0), &["max_concurrent_dials"]);
+}
+
+#[test]
+fn times_that_contradict_each_other_are_named() {
+    const SECOND: Duration = Duration::from_secs(1);
+    is_refused(
+        |options| options.max_conn_lifetime_jitter(SECOND),
+        &["max_conn_lifetime_jitter", "without max_conn_lifetime"],
+    );
+    is_refused(
+        |options| options.max_conn_lifetime(SECOND).max_conn_lifetime_jitter(2 * SECOND),
+        &["max_conn_lifetime_jitter(2s)", "max_conn_lifetime(1s)"],
+    );
+    for end in ["idle_timeout", "max_conn_lifetime"] {
+        let ends = |options: PoolBuilder| match end {
+            "idle_timeout" => options.idle_timeout(SECOND),
+            _ => options.max_conn_lifetime(SECOND),
+        };
+        for begin in [SECOND, 2 * SECOND] {
+            let told = format!("{end}(1s)");
+            let (asks, looks) = (format!("keepalive({begin:?})"), format!("peek_after({begin:?})"));
+            is_refused(|options| ends(options.keepalive(begin)), &[&told, &asks]);
+            is_refused(|options| ends(options.peek_after(begin)), &[&told, &looks]);
+        }
+    }
+    is_refused(
+        |options| options.background_prune(true),
+        &["background_prune", "idle_timeout", "max_conn_lifetime"],
+    );
+}
+
+#[test]
+fn options_of_dials_and_loans_that_contradict_each_other_are_named() {
+    const SECOND: Duration = Duration::from_secs(1);
+    is_refused(
+        |options| options.dial_backoff(2 * SECOND, SECOND),
+        &["dial_backoff", "2s", "1s", "longest"],
+    );
+    is_refused(|options| options.dial_backoff(Duration::ZERO, SECOND), &["dial_backoff", "zero"]);
+    is_refused(
+        |options| options.dial_backoff(SECOND, SECOND).dial_retries(3).dial_budget(SECOND / 2),
+        &["dial_retries(3)", "dial_budget(500ms)", "1s"],
+    );
+    is_refused(|options| options.reclaim_leaked(true), &["reclaim_leaked(true)", "leak_threshold"]);
+    is_refused(
+        |options| options.refuse_deadlock(true).max_active(2),
+        &["refuse_deadlock(true)", "wait(true)"],
+    );
+    is_refused(
+        |options| options.refuse_deadlock(true).wait_timeout(SECOND),
+        &["refuse_deadlock(true)", "max_active"],
+    );
 }
 
 #[test]
@@ -49,6 +111,19 @@ fn what_belongs_together_is_accepted() {
     accepted(|options| options.wait_timeout(SECOND).max_active(1).wait(true));
     accepted(|options| options.wait_timeout(Duration::ZERO).wait(false));
     accepted(|options| options.max_idle(5).max_active(2));
+    accepted(|options| options.max_active(2).wait(true).max_waiters(0));
+    accepted(|options| options.max_active(2).wait_timeout(SECOND).max_waiters(5));
+    accepted(|options| options.min_idle(2).max_active(2));
+    accepted(|options| options.min_idle(40).max_active(50));
+    accepted(|options| options.max_conn_lifetime(SECOND).max_conn_lifetime_jitter(SECOND));
+    accepted(|options| options.keepalive(SECOND).peek_after(SECOND).idle_timeout(2 * SECOND));
+    accepted(|options| options.keepalive(Duration::ZERO).idle_timeout(SECOND));
+    accepted(|options| options.background_prune(true).max_conn_lifetime(SECOND));
+    accepted(|options| options.dial_backoff(SECOND, SECOND).dial_budget(SECOND / 2));
+    accepted(|options| options.dial_retries(3).dial_budget(SECOND));
+    accepted(|options| options.breaker(0).leak_threshold(Duration::ZERO));
+    accepted(|options| options.leak_threshold(SECOND).reclaim_leaked(true));
+    accepted(|options| options.refuse_deadlock(true).max_active(2).wait(true));
 }
 
 #[test]

@@ -237,6 +237,28 @@ fn a_connection_that_was_never_lent_was_not_in_use() {
 }
 
 #[test]
+fn nor_was_one_whose_caller_got_an_error_instead() {
+    let pool = FakeDialer::new().pool().track_borrows(true);
+    let pool = pool.on_borrow(|_| Err(redigo::Error::Nil)).build().unwrap();
+    assert!(pool.acquire().unwrap_err().is_nil());
+    assert_eq!(pool.stats().closed.of(CloseReason::Hook), 1);
+    assert_eq!(pool.stats().use_time.count(), 0);
+
+    // The caller is cancelled while its connection is asked.
+    let (ctx, handle) = Context::background().with_cancel();
+    let pool = FakeDialer::new().pool().track_borrows(true);
+    let pool = pool.test_on_borrow(move |_, _| {
+        handle.cancel();
+        Err(redigo::Error::Nil)
+    });
+    let pool = pool.build().unwrap();
+    pool.acquire().unwrap().close().unwrap();
+    assert!(pool.get_context(&ctx).unwrap_err().is_canceled());
+    assert_eq!(pool.stats().closed.of(CloseReason::Health), 1);
+    assert_eq!(pool.stats().use_time.count(), 1);
+}
+
+#[test]
 fn each_dial_and_each_checkout_that_succeeds_is_told_on_whatever_thread() {
     let notes = Notes::of_the_process();
     let dialer = FakeDialer::new();

@@ -351,7 +351,7 @@ fn the_report_tells_of_others_and_of_the_last_failed_dial() {
     assert_eq!(error.source().unwrap().to_string(), "connection refused");
     assert!(told.last_dial_error_age.is_some_and(|age| age < PATIENCE));
     let text = error.to_string();
-    assert!(text.contains("; 1 others waiting, 1 of them ahead; a dial failed "), "{text}");
+    assert!(text.contains("; 1 other waiting, 1 of them ahead; a dial failed "), "{text}");
     assert!(text.ends_with(" ago: connection refused"), "{text}");
 
     dialer.decide(Verdict::Connect);

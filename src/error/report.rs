@@ -59,7 +59,8 @@ impl fmt::Display for PoolReport {
             Some(max) => write!(f, " of at most {max}")?,
             None => f.write_str(", no maximum")?,
         }
-        write!(f, "; {} others waiting", self.waiting)?;
+        let others = if self.waiting == 1 { "other" } else { "others" };
+        write!(f, "; {} {others} waiting", self.waiting)?;
         if self.waiting > 0 {
             write!(f, ", {} of them ahead", self.waiters_ahead)?;
         }

@@ -53,8 +53,6 @@ pub(crate) struct Rules {
     pub(crate) backoff: Backoff,
     /// Whether loans are noted.
     pub(crate) tracks: bool,
-    /// Whether a connection in doubt is looked at before it is lent.
-    pub(crate) peeks: bool,
     /// Whether somebody comes by when the upkeep is due.
     pub(crate) upkeep: bool,
 }
@@ -73,7 +71,9 @@ pub(crate) struct Member<C> {
     pub(crate) returned: Option<Instant>,
     /// When it was last asked whether it lives.
     pub(crate) asked: Option<Instant>,
-    /// Another has turned out to be dead since it was used.
+    /// How many had turned out to be dead when it was known to live.
+    pub(crate) deaths: u64,
+    /// There were more by the time when it was lent.
     pub(crate) doubtful: bool,
     /// Nobody waited for it when it was dialled for somebody.
     pub(crate) late: bool,
@@ -100,12 +100,14 @@ pub(crate) struct Core<C, W> {
     retry: dials::Retry,
     /// Told of every end of a dial, and when the last connection is back in a closed pool.
     watchers: Vec<W>,
-    /// How many idle connections those want who warm the pool up.
+    /// How many connections those want to be ready who warm the pool up.
     warm: Vec<usize>,
     /// When the upkeep is due, as far as it was told.
     alarm: Option<Instant>,
     next_ticket: u64,
     generation: u64,
+    /// How many connections have turned out to be dead.
+    deaths: u64,
     suspended: bool,
     closed: bool,
     /// How many were open when `max_active` was last made smaller than that; zero when it was not.
@@ -197,6 +199,7 @@ impl<C, W> Core<C, W> {
             alarm: None,
             next_ticket: 0,
             generation: 0,
+            deaths: 0,
             suspended: false,
             closed: false,
             overhang: 0,
@@ -263,6 +266,8 @@ impl<C, W> Core<C, W> {
         }
         let answer = if let Some(refusal) = self.refusal(asker) {
             self.counters.count_refusal(refusal);
+            // What it gave up for another may be of use to who waits.
+            self.rebalance(&mut actions);
             Answer::Refused(refusal)
         } else if asker.caller == Caller::Dials && self.has_room() && !self.suspended {
             self.own_dials += 1;
@@ -452,8 +457,8 @@ impl<C, W> Core<C, W> {
             None => self.counters.detached += 1,
         }
         // Where one has died, the others may have too.
-        if self.rules.peeks && matches!(reason, Some(CloseReason::Io | CloseReason::Health)) {
-            self.idle.iter_mut().for_each(|member| member.doubtful = true);
+        if matches!(reason, Some(CloseReason::Io | CloseReason::Health)) {
+            self.deaths += 1;
         }
     }
 
@@ -529,8 +534,15 @@ impl<C, W> Core<C, W> {
                 self.counters.late_reused += 1;
             }
             self.in_use += 1;
+            self.doubt(&mut member);
             return Some(member);
         }
+    }
+
+    /// Who is about to lend it is to look at it, if others have died since it was known to live.
+    fn doubt(&self, member: &mut Member<C>) {
+        member.doubtful = member.deaths < self.deaths;
+        member.deaths = self.deaths;
     }
 
     /// Makes it the newest of the idle ones. One that was out for a check has its old place.
@@ -593,7 +605,7 @@ impl<C, W> Core<C, W> {
     #[inline]
     fn hand_over(
         &mut self,
-        member: Box<Member<C>>,
+        mut member: Box<Member<C>>,
         now: Option<Instant>,
         actions: &mut Actions<C, W>,
     ) -> Option<Box<Member<C>>> {
@@ -602,6 +614,7 @@ impl<C, W> Core<C, W> {
         }
         let Some((ticket, waiter)) = self.queue.pop() else { return Some(member) };
         self.in_use += 1;
+        self.doubt(&mut member);
         if let (Some(borrower), Some(now)) = (waiter.borrower, now) {
             self.roster.lend_to(member.place, borrower, now);
         }

@@ -10,7 +10,6 @@ use super::config::Dial;
 use super::core::{Fresh, JobCause, Member};
 use super::hooks;
 use super::meter::Timing;
-use super::reason::CloseReason;
 use super::shared::Shared;
 use crate::conn::conn::Conn;
 use crate::context::Context;
@@ -88,8 +87,7 @@ impl Shared {
             return Err(error.clone());
         }
         if let Some(hook) = &self.config().hooks.dial {
-            hooks::run(hook, "on_dial", &mut conn)
-                .inspect_err(|_| self.config().hooks.closed(CloseReason::Hook))?;
+            hooks::run(hook, "on_dial", &mut conn)?;
         }
         Ok(conn)
     }
@@ -111,6 +109,7 @@ impl Shared {
             expires,
             returned: None,
             asked: None,
+            deaths: 0,
             doubtful: false,
             late: false,
         };

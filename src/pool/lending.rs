@@ -1,5 +1,6 @@
 //! The way of one checkout: ask the core, and follow its answers until there is a connection.
 
+use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -7,6 +8,7 @@ use std::time::{Duration, Instant};
 use super::core::roster::Borrower;
 use super::core::{Answer, Asker, Caller, Cause, Member, Outcome, Refusal};
 use super::hooks;
+use super::meter::Timing;
 use super::reason::CloseReason;
 use super::shared::{PoolCore, Shared};
 use super::waiter::{Parker, Ticket};
@@ -18,7 +20,8 @@ use crate::error::{Error, PoolReport, Result, TimeoutKind};
 pub(crate) struct Patience {
     ctx: Context,
     limit: TimeoutKind,
-    began: Option<Instant>,
+    /// When it came, if it has a limit, or else when it began to wait.
+    began: Cell<Option<Instant>>,
     /// Where loans are noted.
     borrower: Option<Borrower>,
 }
@@ -39,7 +42,7 @@ impl Patience {
 
     #[inline]
     fn new(ctx: Context, limit: TimeoutKind, borrower: Option<Borrower>) -> Patience {
-        let began = ctx.is_bounded().then(Instant::now);
+        let began = Cell::new(ctx.is_bounded().then(Instant::now));
         Patience { ctx, limit, began, borrower }
     }
 
@@ -64,7 +67,7 @@ impl Shared {
             }
         }
         let asker = self.asker(patience);
-        let now = asker.now;
+        let mut now = asker.now;
         let (mut answer, actions) = self.core().checkout(asker, Parker::of_this_thread);
         self.carry_out(actions);
         loop {
@@ -74,11 +77,28 @@ impl Shared {
                     Err(unfit) => self.replace(ticket, unfit, patience)?,
                 },
                 Answer::Dial(ticket) => self.dial_for(ticket, patience)?,
-                Answer::Wait(ticket, cause) => self.wait(ticket, cause, patience)?,
+                Answer::Wait(ticket, cause) => {
+                    let answer = self.wait(ticket, cause, patience)?;
+                    now = self.now_on_get();
+                    answer
+                }
                 Answer::Refused(refusal) => return Err(self.refused(refusal, patience)),
                 Answer::Closed => return Err(Error::PoolClosed),
             };
         }
+    }
+
+    /// As [`lend`](Shared::lend), and the meter is told how long it took. A function of its own, so
+    /// that the way of those who have no meter is as short as it was.
+    #[inline(never)]
+    pub(crate) fn lend_and_tell(
+        self: &Arc<Self>,
+        patience: &Patience,
+    ) -> Result<Box<Member<Conn>>> {
+        let began = Instant::now();
+        let member = self.lend(patience)?;
+        self.config().meter.record(Timing::Wait, began.elapsed());
+        Ok(member)
     }
 
     fn asker<'a>(&self, patience: &'a Patience) -> Asker<'a> {
@@ -209,6 +229,7 @@ impl Shared {
         patience: &Patience,
     ) -> Result<Answer<Conn>> {
         let since = Instant::now();
+        patience.began.set(patience.began.get().or(Some(since)));
         let parker = Parker::of_this_thread();
         let (pool, canceled) = (Arc::clone(self), parker.clone());
         // When it is cancelled already, the loop will see.
@@ -287,7 +308,7 @@ impl Shared {
         let mut core = self.core();
         count(&mut core);
         PoolReport {
-            waited: patience.began.map_or(Duration::ZERO, |began| began.elapsed()),
+            waited: patience.began.get().map_or(Duration::ZERO, |began| began.elapsed()),
             limit: patience.limit,
             max_active: core.max_active(),
             idle: core.idle(),

@@ -3,14 +3,13 @@
 use std::fmt;
 use std::panic::Location;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::closing::CloseReport;
 use super::config::{Config, Dial, PoolBuilder};
 use super::core::Rules;
 use super::core::roster::Borrower;
 use super::lending::Patience;
-use super::meter::Timing;
 use super::pooled::PooledConn;
 use super::shared::Shared;
 use super::stats::PoolStats;
@@ -499,7 +498,7 @@ impl Pool {
         self.shared().is_closed()
     }
 
-    fn shared(&self) -> &Arc<Shared> {
+    pub(super) fn shared(&self) -> &Arc<Shared> {
         &self.handle.0
     }
 
@@ -509,14 +508,12 @@ impl Pool {
     }
 
     fn lend(&self, patience: &Patience) -> Result<PooledConn> {
-        let meter = &self.shared().config().meter;
-        let began = meter.is_on().then(Instant::now);
-        let member = self.shared().lend(patience)?;
-        let conn = PooledConn::new(Arc::clone(self.shared()), member);
-        if let Some(began) = began {
-            meter.record(Timing::Wait, began.elapsed());
-        }
-        Ok(conn)
+        let shared = self.shared();
+        let member = match shared.config().meter.is_on() {
+            false => shared.lend(patience)?,
+            true => shared.lend_and_tell(patience)?,
+        };
+        Ok(PooledConn::new(Arc::clone(shared), member))
     }
 }
 

@@ -148,6 +148,9 @@ impl Shared {
 
     /// Closes a connection that was lent.
     pub(crate) fn close_lent(self: &Arc<Self>, member: Box<Member<Conn>>, reason: CloseReason) {
+        // One that was taken back before is closed as what it was counted then.
+        let taken_back = self.core().roster().is_reclaimed(member.place);
+        let reason = if taken_back { CloseReason::Leak } else { reason };
         self.end_loan(member.place, |core, now| core.remove(member.place, Some(reason), now));
         self.close_conn(member, reason);
     }
@@ -250,9 +253,6 @@ impl Shared {
     #[cold]
     fn carry_out_more(self: &Arc<Self>, mut more: More<Conn, Parker>) {
         more.wake.iter().for_each(Parker::unpark);
-        if let Some(due) = more.alarm {
-            upkeep::alarm(self, due);
-        }
         while let Some(cause) = more.jobs.pop() {
             let Err(error) = self.workers.start(self, Job::Dial(cause)) else { continue };
             // No thread to be had is a failed dial, which may ask for another.
@@ -262,10 +262,13 @@ impl Shared {
             actions.wake.iter().for_each(Parker::unpark);
             if let Some(again) = actions.more {
                 again.wake.iter().for_each(Parker::unpark);
-                again.alarm.into_iter().for_each(|due| upkeep::alarm(self, due));
                 more.jobs.extend(again.jobs);
                 more.close.extend(again.close);
+                more.alarm = again.alarm.or(more.alarm);
             }
+        }
+        if let Some(due) = more.alarm {
+            upkeep::alarm(self, due);
         }
         more.overdue.drain(..).for_each(|overdue| self.report_overdue(overdue));
         if let Some(loan) = more.came_back.take() {

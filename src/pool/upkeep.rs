@@ -33,6 +33,15 @@ struct Alarm {
 }
 
 impl Alarms {
+    /// The sooner one stays: who says when something is due says it without the pool's lock, and may
+    /// be late. One that rings too soon does no harm.
+    fn set(&mut self, alarm: Alarm) {
+        match self.due.iter_mut().find(|other| other.pool.ptr_eq(&alarm.pool)) {
+            Some(other) => other.at = other.at.min(alarm.at),
+            None => self.due.push(alarm),
+        }
+    }
+
     fn take_due(&mut self) -> Vec<Alarm> {
         let all = std::mem::take(&mut self.due);
         let (due, to_come) = all.into_iter().partition(|alarm| alarm.remaining().is_zero());
@@ -48,15 +57,15 @@ impl Alarm {
     }
 }
 
-/// Has the pool's upkeep done at this time, if it is not to be done before. What two threads have
-/// found to be due may arrive in any order.
+/// Has the pool's upkeep done at this time, if not before.
 pub(crate) fn alarm(pool: &Arc<Shared>, at: Instant) {
     let weak = Arc::downgrade(pool);
     let mut alarms = ALARMS.lock();
-    match alarms.due.iter_mut().find(|alarm| alarm.pool.ptr_eq(&weak)) {
-        Some(alarm) => alarm.at = alarm.at.min(at),
-        None => alarms.due.push(Alarm { pool: weak, at, clock: pool.config().clock.clone() }),
+    // A pool is closed before it is forgotten, so whoever comes too late sees it.
+    if pool.lifetime().is_canceled() {
+        return;
     }
+    alarms.set(Alarm { pool: weak, at, clock: pool.config().clock.clone() });
     if alarms.thread_runs {
         RING.notify_one();
         return;
@@ -147,5 +156,41 @@ impl Shared {
             log::debug!(target: "redigo::pool", "an idle connection does not answer: {error}");
         }
         matches!(asked, Ok(true))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pool::pool::Pool;
+
+    /// Two threads were told by the core when something is due, and say so in the wrong order.
+    #[test]
+    fn a_later_alarm_does_not_take_the_place_of_a_sooner_one() {
+        let (clock, now) = (Clock::System, Instant::now());
+        let alarm = |at| Alarm { pool: Weak::new(), at, clock: clock.clone() };
+        let mut alarms = Alarms { due: Vec::new(), thread_runs: false };
+        for seconds in [5, 1, 3600] {
+            alarms.set(alarm(now + Duration::from_secs(seconds)));
+        }
+        let due: Vec<_> = alarms.due.iter().map(|alarm| alarm.at - now).collect();
+        assert_eq!(due, [Duration::from_secs(1)]);
+    }
+
+    /// Otherwise the thread would stay for the sake of a pool that is closed.
+    #[test]
+    fn who_comes_too_late_to_a_closed_pool_sets_no_alarm() {
+        let pool = Pool::builder_with(|_| Err(Error::other("nobody dials"))).build().unwrap();
+        let rings = || {
+            let weak = Arc::downgrade(pool.shared());
+            ALARMS.lock().due.iter().any(|alarm| alarm.pool.ptr_eq(&weak))
+        };
+        let hour = Instant::now() + Duration::from_secs(3600);
+        alarm(pool.shared(), hour);
+        assert!(rings());
+        pool.close();
+        assert!(!rings());
+        alarm(pool.shared(), hour);
+        assert!(!rings());
     }
 }

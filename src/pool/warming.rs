@@ -59,7 +59,7 @@ impl Shared {
             // Failed dials are tried again after a pause; nobody else may be there to see its end.
             let pause = core.retry_at().map(|at| at.saturating_duration_since(now));
             if pause.is_some_and(|pause| pause.is_zero()) {
-                let actions = core.tick(now);
+                let actions = core.dial_again(now);
                 drop(core);
                 self.carry_out(actions);
                 continue;

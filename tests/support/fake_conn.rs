@@ -1,9 +1,9 @@
 //! Connections without a server, and a dialler that counts them: what redigo's own pool tests use.
 //!
 //! A fake answers at once: `PING` with PONG, `ECHO` with its argument, `CLIENT ID` with the number of the
-//! dial that made it (from 1 on), anything else with OK. Three commands are made up:
-//! `ERR text` breaks the connection, `SILENT` is never answered, and after `TRAP` whatever is done
-//! with the connection panics.
+//! dial that made it (from 1 on), anything else with OK. Four commands are made up:
+//! `ERR text` breaks the connection, `FAIL text` is answered with this error, `SILENT` is never
+//! answered, and after `TRAP` whatever is done with the connection panics.
 
 // Included with #[path] by several tests, none of which uses all of it.
 #![allow(dead_code)]
@@ -17,8 +17,8 @@ use std::time::Instant;
 
 use crossbeam_channel::{Receiver, Sender, select, unbounded};
 use redigo::{
-    Args, Conn, Context, Error, Pool, PoolBuilder, RawConn, RawReceive, RawSend, Result,
-    ShutdownHandle, TimeoutKind, ToArgs, Value,
+    Args, Conn, Context, Error, Peek, Pool, PoolBuilder, RawConn, RawReceive, RawSend, Result,
+    ServerError, ShutdownHandle, TimeoutKind, ToArgs, Value,
 };
 
 /// How a dial is to end.
@@ -46,6 +46,10 @@ struct Shared {
     open: AtomicUsize,
     most_open: AtomicUsize,
     verdict: Mutex<Verdict>,
+    /// How many dials are to be refused before the verdict counts.
+    refusals: AtomicUsize,
+    /// The numbers up to which the server has closed the connections.
+    hung_up: AtomicUsize,
     decisions: (Sender<Verdict>, Receiver<Verdict>),
     commands: Mutex<Vec<String>>,
     closed: Mutex<Vec<usize>>,
@@ -60,6 +64,8 @@ impl FakeDialer {
             open: AtomicUsize::new(0),
             most_open: AtomicUsize::new(0),
             verdict: Mutex::new(Verdict::Connect),
+            refusals: AtomicUsize::new(0),
+            hung_up: AtomicUsize::new(0),
             decisions: unbounded(),
             commands: Mutex::default(),
             closed: Mutex::default(),
@@ -77,6 +83,16 @@ impl FakeDialer {
         *lock(&self.0.verdict) = verdict;
     }
 
+    /// The next so many dials are refused, whatever was set.
+    pub(crate) fn refuse_next(&self, dials: usize) {
+        self.0.refusals.store(dials, SeqCst);
+    }
+
+    /// The server closes all connections there are; what is dialled from now on is well.
+    pub(crate) fn hang_up(&self) {
+        self.0.hung_up.store(self.dialed(), SeqCst);
+    }
+
     /// Ends one of the dials that hang.
     pub(crate) fn decide(&self, verdict: Verdict) {
         self.0.decisions.0.send(verdict).expect("the dialler holds the other end");
@@ -86,7 +102,9 @@ impl FakeDialer {
         let number = self.0.dialed.fetch_add(1, SeqCst) + 1;
         let _under_way = Counted::new(&self.0.dialing, &self.0.most_dialing);
         let decisions = &self.0.decisions.1;
-        let verdict = *lock(&self.0.verdict);
+        let refusals = &self.0.refusals;
+        let refuses = refusals.fetch_update(SeqCst, SeqCst, |left| left.checked_sub(1)).is_ok();
+        let verdict = if refuses { Verdict::Refuse } else { *lock(&self.0.verdict) };
         let verdict = match verdict {
             Verdict::Hang => select! {
                 recv(decisions) -> decided => decided.expect("the dialler holds the other end"),
@@ -215,6 +233,10 @@ impl RawConn for FakeConn {
         false
     }
 
+    fn peek(&self) -> Result<Peek> {
+        Ok(if self.sender.is_hung_up() { Peek::Closed } else { Peek::Quiet })
+    }
+
     fn shutdown_handle(&self) -> ShutdownHandle {
         self.shutdown.clone()
     }
@@ -258,6 +280,10 @@ struct FakeSender {
 }
 
 impl FakeSender {
+    fn is_hung_up(&self) -> bool {
+        self.number <= self.dialer.0.hung_up.load(SeqCst)
+    }
+
     fn spring_trap(&self) {
         if self.is_trapped {
             resume_unwind(Box::new("a trap in the connection"));
@@ -269,10 +295,17 @@ impl RawSend for FakeSender {
     fn send(&mut self, command: &str, args: &dyn ToArgs, _: Option<Instant>) -> Result<()> {
         lock(&self.dialer.0.commands).push(command.to_owned());
         self.spring_trap();
+        if self.is_hung_up() {
+            return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
+        }
         let args = Args::new().args(args);
         let first = args.iter().next().unwrap_or_default();
         match command {
             "ERR" => return Err(io::Error::other(String::from_utf8_lossy(first)).into()),
+            "FAIL" => {
+                let error = ServerError::new(String::from_utf8_lossy(first));
+                self.unsent.push(Value::Error(error));
+            }
             "SILENT" => {}
             "TRAP" => {
                 self.is_trapped = true;

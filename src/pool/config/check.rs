@@ -49,17 +49,19 @@ impl PoolBuilder {
         check_sizes(&rules, rules.max_active, rules.max_idle)?;
 
         let ages = rules.idle_timeout.is_some() || self.max_conn_lifetime.is_some();
+        let peeks = self.peek_after.is_some();
         let mut tests = self.tests;
         tests.extend(self.tests_with_context);
         let config = Config {
             wait_timeout: self.wait_timeout,
             peek_after: self.peek_after,
-            vets: self.peek_after.is_some() || !tests.is_empty() || self.hooks.borrow.is_some(),
-            clock_on_get: ages || rules.peeks || rules.tracks,
+            vets: peeks || !tests.is_empty() || self.hooks.borrow.is_some(),
+            clock_on_get: ages || peeks || rules.tracks,
             clock_on_put: ages
-                || rules.peeks
+                || peeks
                 || rules.tracks
                 || rules.keepalive.is_some()
+                || self.hooks.borrow.is_some()
                 || !tests.is_empty(),
             tests,
             retire_on: self.retire_on,
@@ -99,7 +101,6 @@ impl PoolBuilder {
                 || self.leak_threshold.is_some()
                 || self.refuse_deadlock
                 || self.meter.is_on(),
-            peeks: self.peek_after.is_some(),
             upkeep: self.min_idle > 0
                 || self.keepalive.is_some()
                 || self.leak_threshold.is_some()
@@ -194,8 +195,11 @@ impl PoolBuilder {
         if self.reclaim_leaked && self.leak_threshold.is_none() {
             return invalid("reclaim_leaked(true) without leak_threshold");
         }
-        if self.refuse_deadlock && !self.waits() {
-            return invalid("refuse_deadlock(true) without wait(true): nobody would ever wait");
+        if self.refuse_deadlock && !(self.waits() && self.max_active.is_some()) {
+            let needs = if self.waits() { "max_active" } else { "wait(true) or a wait_timeout" };
+            return invalid(format!(
+                "refuse_deadlock(true) without {needs}: nobody would ever wait"
+            ));
         }
         Ok(())
     }

@@ -10,8 +10,8 @@ use crate::error::Result;
 
 impl PoolBuilder {
     /// Closes connections that have been idle for longer than this. Looked at whenever a
-    /// connection is asked for, and by [`Pool::prune`](crate::Pool::prune). Keep it below the server's own
-    /// `timeout`.
+    /// connection is asked for, and by [`Pool::prune`](crate::Pool::prune). Keep it below the
+    /// server's own `timeout`.
     ///
     /// ```
     /// use std::time::Duration;
@@ -105,7 +105,7 @@ impl PoolBuilder {
     /// one tried. One system call, no round trip. So the first command after a restart of the server
     /// succeeds. One second is a good value.
     ///
-    /// Once a connection has turned out to be dead, all that were idle then are looked at.
+    /// Once a connection has turned out to be dead, all the others are looked at too.
     ///
     /// ```
     /// use std::time::Duration;

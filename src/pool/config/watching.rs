@@ -223,8 +223,10 @@ impl PoolBuilder {
         self
     }
 
-    /// Runs this whenever the pool closes a connection, with the reason. It may run on any thread
-    /// that uses the pool, so it should be quick.
+    /// Runs this whenever the pool closes a connection, with the reason: once for each that
+    /// [`PoolStats::closed`](crate::PoolStats::closed) counts, and for one that was taken back as a
+    /// leak when it comes. One that [`on_dial`](PoolBuilder::on_dial) has refused never was the
+    /// pool's. It may run on any thread that uses the pool, so it should be quick.
     ///
     /// ```
     /// use redigo::{CloseReason, Dialer, Pool};

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::{Actions, Core};
+use super::{Actions, Core, Outcome};
 use crate::pool::reason::CloseReason;
 
 impl<C, W> Core<C, W> {
@@ -22,7 +22,9 @@ impl<C, W> Core<C, W> {
 
     /// True when the pool is closed and nothing is out any more.
     pub(crate) fn is_drained(&self) -> bool {
-        self.closed && self.open() == 0
+        // Who was woken up to dial, and has not come by yet, will not.
+        let woken = self.ready.values().filter(|outcome| matches!(outcome, Outcome::Dial));
+        self.closed && self.open() == woken.count()
     }
 
     /// Other limits from now on. Idle connections beyond them are closed at once, others when they
@@ -57,6 +59,10 @@ impl<C, W> Core<C, W> {
             debug_assert!(left.is_none(), "somebody waits");
         }
         self.end_pause(now, &mut actions);
+        // Nobody looked at what was put off, in the meantime.
+        if let Some(at) = self.retry.at {
+            self.alarm_by(at, &mut actions);
+        }
         self.rebalance(&mut actions);
         self.check();
         actions

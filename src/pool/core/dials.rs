@@ -161,6 +161,7 @@ impl<C, W> Core<C, W> {
     fn welcome(&mut self, fresh: Fresh<C>) -> Box<Member<C>> {
         let Fresh { mut member, handle } = fresh;
         member.place = self.roster.enter(handle);
+        member.deaths = self.deaths;
         member
     }
 
@@ -198,7 +199,7 @@ impl<C, W> Core<C, W> {
         if self.closed || self.retry.at.is_some() || self.retry.probing {
             return;
         }
-        if self.retry.broken || self.idle_target() > 0 {
+        if self.retry.broken || self.rules.min_idle.max(self.warm_target()) > 0 {
             let pause = self.rules.backoff.pause(self.retry.pauses, &mut self.dice);
             self.retry.pauses = self.retry.pauses.saturating_add(1);
             let at = now + pause;
@@ -207,13 +208,22 @@ impl<C, W> Core<C, W> {
         }
     }
 
+    /// Dials what was put off, if that is over.
+    pub(crate) fn dial_again(&mut self, now: Instant) -> Actions<C, W> {
+        let mut actions = Actions::none();
+        self.end_pause(now, &mut actions);
+        self.rebalance(&mut actions);
+        self.check();
+        actions
+    }
+
     /// The pause is over, if it is: what was put off may be tried again.
     pub(super) fn end_pause(&mut self, now: Instant, actions: &mut Actions<C, W>) {
-        if self.retry.at.is_none_or(|at| now < at) {
+        if self.suspended || self.retry.at.is_none_or(|at| now < at) {
             return;
         }
         self.retry.at = None;
-        if !self.retry.broken || self.retry.probing || self.suspended {
+        if !self.retry.broken || self.retry.probing {
             return;
         }
         if self.has_room() && self.jobs < self.rules.max_jobs {
@@ -224,18 +234,23 @@ impl<C, W> Core<C, W> {
         }
     }
 
-    /// How many should be idle.
-    fn idle_target(&self) -> usize {
-        let warm = self.warm.iter().copied().max().unwrap_or(0);
-        self.rules.min_idle.max(warm.min(self.rules.max_idle))
+    /// How many should be open and not being dialled any more.
+    fn warm_target(&self) -> usize {
+        self.warm.iter().copied().max().unwrap_or(0).min(self.rules.max_idle)
     }
 
     /// True when a dial is wanted that nobody waits for.
     #[inline]
     pub(super) fn lacks_idle(&self) -> bool {
-        let target = self.idle_target();
+        if self.rules.min_idle == 0 && self.warm.is_empty() {
+            return false;
+        }
         let coming = self.jobs.saturating_sub(self.queue.len());
-        target > 0 && self.idle() + coming < target && self.retry.at.is_none()
+        // One that is asked whether it lives is as good as idle.
+        let idle = self.idle() + self.asking + coming;
+        let out = self.in_use() - self.asking;
+        let lacks = idle < self.rules.min_idle || idle + out < self.warm_target();
+        lacks && self.retry.at.is_none()
     }
 
     /// Starts a dial for each waiter that no dial is running for, and for what should be idle, as

@@ -149,6 +149,11 @@ impl Roster {
         (now.map(|now| now.saturating_duration_since(loan.since)), reported)
     }
 
+    /// Whether it was given up, and has not come back.
+    pub(crate) fn is_reclaimed(&self, place: Place) -> bool {
+        self.places[place].as_ref().is_some_and(|entry| entry.reclaimed)
+    }
+
     /// Forgets a connection that was given up before, if it was.
     pub(crate) fn forget_reclaimed(&mut self, place: Place) -> Option<Lent> {
         let lent = self.places[place].as_ref().filter(|entry| entry.reclaimed)?.lent();

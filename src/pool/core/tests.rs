@@ -2,9 +2,13 @@
 
 use super::*;
 
+mod breaker;
+mod control;
 mod lab;
+mod loans;
 mod model;
 mod random;
+mod upkeep;
 
 use lab::{AT_LIMIT, DIALING, Lab, Said, Step, rules};
 

@@ -45,7 +45,7 @@ impl<C, W> Core<C, W> {
         if alive {
             self.in_use -= 1;
             member.asked = Some(now);
-            member.doubtful = false;
+            member.deaths = self.deaths;
             self.take_in(member, Some(now), &mut actions);
         } else {
             self.note_end(member.place, Some(CloseReason::Health));
@@ -114,7 +114,7 @@ impl<C, W> Core<C, W> {
 
     /// When the next thing is due, if anything will be.
     fn next_due(&self) -> Option<Instant> {
-        let mut due = self.retry.at;
+        let mut due = self.retry.at.filter(|_| !self.suspended);
         let mut by = |at: Option<Instant>| due = due.into_iter().chain(at).min();
         if let Some(threshold) = self.rules.leak_threshold {
             by(self.roster.oldest_unreported().map(|since| since + threshold));

@@ -1,11 +1,18 @@
 //! A core on plain integers, and its answers in a form to compare.
 
 use std::panic::Location;
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 
-use super::super::roster::{Borrower, ThreadTag};
 use super::*;
 use crate::net::stream::ShutdownHandle;
+use crate::pool::core::roster::ThreadTag;
+
+/// The threads of a test go by number.
+const TAGS: [fn() -> Arc<ThreadTag>; 3] = [|| tag(0), || tag(1), || tag(2)];
+
+fn tag(number: u64) -> Arc<ThreadTag> {
+    Arc::new(ThreadTag { number, name: number.to_string().into() })
+}
 
 /// What an event came to, in a form to compare.
 #[derive(Debug, Default, PartialEq)]
@@ -69,6 +76,8 @@ pub(super) struct Lab {
     pub(super) lent: HashMap<u32, Box<Member<u32>>>,
     pub(super) now: Instant,
     pub(super) lifetime: Option<Duration>,
+    /// The thread that asks, where loans are noted.
+    pub(super) thread: Option<u64>,
 }
 
 impl Lab {
@@ -78,6 +87,7 @@ impl Lab {
             lent: HashMap::new(),
             now: Instant::now(),
             lifetime: None,
+            thread: None,
         }
     }
 
@@ -112,6 +122,7 @@ impl Lab {
             expires: self.lifetime.map(|lifetime| self.now + lifetime),
             returned: None,
             asked: None,
+            deaths: 0,
             doubtful: false,
             late: false,
         };
@@ -119,12 +130,15 @@ impl Lab {
     }
 
     pub(super) fn asker(&self, caller: Caller) -> Asker<'static> {
-        static BORROWER: LazyLock<Borrower> = LazyLock::new(|| Borrower {
-            location: Location::caller(),
-            thread: 1,
-            tag: || Arc::new(ThreadTag { number: 1, name: "a thread".into() }),
+        let borrower = self.thread.map(|number| {
+            let borrower = Borrower {
+                location: Location::caller(),
+                thread: number,
+                tag: TAGS[number as usize],
+            };
+            // A test's threads live as long as the test.
+            &*Box::leak(Box::new(borrower))
         });
-        let borrower = self.core.rules().tracks.then(|| &*BORROWER);
         Asker { caller, now: Some(self.now), borrower }
     }
 
@@ -214,6 +228,17 @@ impl Lab {
         (ahead, Step::of(actions))
     }
 
+    /// Time passes, and the upkeep comes by.
+    pub(super) fn after(&mut self, time: Duration) -> Step {
+        self.now += time;
+        Step::of(self.core.tick(self.now))
+    }
+
+    /// How long it is until the upkeep is due.
+    pub(super) fn due(&self) -> Option<Duration> {
+        self.core.alarm.map(|alarm| alarm.saturating_duration_since(self.now))
+    }
+
     /// Idle, in use, being dialled.
     pub(super) fn counts(&self) -> (usize, usize, usize) {
         let counts = (self.core.idle(), self.core.in_use(), self.core.dialing());
@@ -239,7 +264,6 @@ pub(super) fn rules() -> Rules {
         breaker: None,
         backoff: Backoff { first: Duration::from_secs(1), longest: Duration::from_secs(8) },
         tracks: false,
-        peeks: false,
         upkeep: false,
     }
 }

@@ -247,7 +247,7 @@ impl Model {
     }
 
     fn pauses(&mut self) {
-        let wanted = self.broken || self.idle_target() > 0;
+        let wanted = self.broken || self.rules.min_idle.max(self.warm_target()) > 0;
         self.paused |= wanted && !self.closed && !self.probing();
     }
 
@@ -297,11 +297,11 @@ impl Model {
     }
 
     fn end_pause(&mut self, over: bool, step: &mut Step) {
-        if !over {
+        if !over || self.suspended {
             return;
         }
         self.paused = false;
-        if !self.broken || self.probing() || self.suspended {
+        if !self.broken || self.probing() {
             return;
         }
         if self.has_room() && self.jobs.len() < self.rules.max_jobs {
@@ -443,9 +443,18 @@ impl Model {
         step.wakes(oldest)
     }
 
-    fn idle_target(&self) -> usize {
-        let warm = self.warm.iter().max().map_or(0, |&warm| warm.min(self.rules.max_idle));
-        warm.max(self.rules.min_idle)
+    /// Whether a dial is wanted that nobody waits for. One that is asked whether it lives is as good
+    /// as idle; for those who warm the pool up, so is one that is out.
+    fn lacks_idle(&self) -> bool {
+        let asked = usize::from(self.asked.is_some());
+        let coming = self.jobs.len().saturating_sub(self.queue.len());
+        let idle = self.idle.len() + asked + coming;
+        let out = self.in_use() - asked;
+        !self.paused && (idle < self.rules.min_idle || idle + out < self.warm_target())
+    }
+
+    fn warm_target(&self) -> usize {
+        self.warm.iter().max().map_or(0, |&warm| warm.min(self.rules.max_idle))
     }
 
     /// The one rule about dials: while there is room, there is one for each who waits, and then for
@@ -471,12 +480,7 @@ impl Model {
                 Caller::Waits => return step,
             }
         }
-        while !self.paused
-            && self.idle.len() + self.jobs.len().saturating_sub(self.queue.len())
-                < self.idle_target()
-            && self.has_room()
-            && self.jobs.len() < self.rules.max_jobs
-        {
+        while self.lacks_idle() && self.has_room() && self.jobs.len() < self.rules.max_jobs {
             self.jobs.push((JobCause::MinIdle, self.generation));
             step.dials += 1;
         }

@@ -91,7 +91,6 @@ fn any_rules() -> impl Strategy<Value = (Rules, Option<Duration>)> {
                 max_jobs,
                 breaker,
                 tracks: leak_threshold.is_some(),
-                peeks: true,
                 upkeep: true,
                 ..rules()
             };
@@ -115,7 +114,8 @@ struct Run {
 
 impl Run {
     fn new(rules: Rules, lifetime: Option<Duration>) -> Run {
-        let lab = Lab { lifetime, ..Lab::new(rules.clone()) };
+        let thread = rules.tracks.then_some(1);
+        let lab = Lab { lifetime, thread, ..Lab::new(rules.clone()) };
         Run {
             began: lab.now,
             lab,

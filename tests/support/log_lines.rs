@@ -1,0 +1,44 @@
+//! What the pools of a program have written to the log, on whatever thread.
+
+// Included with #[path] by several tests, none of which uses all of it.
+#![allow(dead_code)]
+
+use std::sync::{Mutex, Once, PoisonError};
+
+use log::{Level, LevelFilter, Log, Metadata, Record};
+
+static LINES: Mutex<Vec<String>> = Mutex::new(Vec::new());
+
+struct Capture;
+
+impl Log for Capture {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        metadata.target() == "redigo::pool" && metadata.level() <= Level::Warn
+    }
+
+    fn log(&self, record: &Record<'_>) {
+        if self.enabled(record.metadata()) {
+            let mut lines = LINES.lock().unwrap_or_else(PoisonError::into_inner);
+            lines.push(record.args().to_string());
+        }
+    }
+
+    fn flush(&self) {}
+}
+
+/// Call it first; once or more.
+pub(crate) fn listen() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        log::set_logger(&Capture).expect("the only logger of this program");
+        log::set_max_level(LevelFilter::Warn);
+    });
+}
+
+/// The warnings so far that have these words in them. Other tests run at the same time, so one of the
+/// words should be the test's own.
+pub(crate) fn warnings_with(words: &[&str]) -> Vec<String> {
+    let lines = LINES.lock().unwrap_or_else(PoisonError::into_inner);
+    let fits = |line: &&String| words.iter().all(|word| line.contains(word));
+    lines.iter().filter(fits).cloned().collect()
+}
