@@ -5,79 +5,29 @@
 //! `idle + in_use + dialing == open <= max_active`.
 //!
 //! This file has the events of borrowing; `dials.rs` those of dialling, `control.rs` what is said to
-//! the pool as a whole, `upkeep.rs` the passing of time.
+//! the pool as a whole, `upkeep.rs` the passing of time. Questions and answers are in `terms.rs`.
 
 use std::collections::{HashMap, VecDeque};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use super::backoff::{Backoff, Dice};
+use super::backoff::Dice;
 use super::reason::CloseReason;
 use super::stats::Counters;
 use super::waiter::{Ticket, WaitQueue, Waiter};
-use crate::error::Error;
 
 mod actions;
 mod control;
 mod dials;
+mod idle;
+mod loans;
 pub(crate) mod roster;
+mod terms;
 mod upkeep;
 
 pub(crate) use actions::{Actions, More, Overdue};
 pub(crate) use dials::{Fresh, JobCause};
 use roster::{Borrower, Place, Roster};
-
-/// What the core has to know of the pool's options.
-#[derive(Debug, Clone)]
-pub(crate) struct Rules {
-    pub(crate) max_idle: usize,
-    /// `usize::MAX`: no limit.
-    pub(crate) max_active: usize,
-    pub(crate) min_idle: usize,
-    /// Whether to wait at `max_active`.
-    pub(crate) wait: bool,
-    /// How many may wait for what others hold.
-    pub(crate) max_waiters: usize,
-    /// Lends what has been idle for longest first.
-    pub(crate) fifo: bool,
-    pub(crate) idle_timeout: Option<Duration>,
-    pub(crate) keepalive: Option<Duration>,
-    pub(crate) leak_threshold: Option<Duration>,
-    /// Whether a connection out for that long is given up.
-    pub(crate) reclaims: bool,
-    /// Whether a thread that would wait for itself is told so.
-    pub(crate) refuses_deadlock: bool,
-    /// How many dials may run that are nobody's own.
-    pub(crate) max_jobs: usize,
-    /// How many dials in a row may fail before there are no more.
-    pub(crate) breaker: Option<u32>,
-    pub(crate) backoff: Backoff,
-    /// Whether loans are noted.
-    pub(crate) tracks: bool,
-    /// Whether somebody comes by when the upkeep is due.
-    pub(crate) upkeep: bool,
-}
-
-/// A connection with what the pool knows of it. The instants are there when a rule needs them.
-/// Always boxed, so that it moves through the pool as one pointer.
-#[derive(Debug)]
-pub(crate) struct Member<C> {
-    pub(crate) conn: C,
-    /// Where the roster has it, from when it has become a member.
-    pub(crate) place: Place,
-    /// The generation of the pool when its dial began.
-    pub(crate) generation: u64,
-    pub(crate) expires: Option<Instant>,
-    /// When it came back last; `None` for one that was never lent.
-    pub(crate) returned: Option<Instant>,
-    /// When it was last asked whether it lives.
-    pub(crate) asked: Option<Instant>,
-    /// How many had turned out to be dead when it was known to live.
-    pub(crate) deaths: u64,
-    /// There were more by the time when it was lent.
-    pub(crate) doubtful: bool,
-    /// Nobody waited for it when it was dialled for somebody.
-    pub(crate) late: bool,
-}
+pub(crate) use terms::{Answer, Asker, Caller, Cause, Member, Outcome, Refusal, Reply, Rules};
 
 /// The state of a pool over connections `C`, with `W` to wake a waiter up.
 #[derive(Debug)]
@@ -115,71 +65,6 @@ pub(crate) struct Core<C, W> {
     dice: Dice,
     pub(crate) counters: Counters,
 }
-
-/// Who asks for a connection, and when if a rule of time is set.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Asker<'a> {
-    pub(crate) caller: Caller,
-    pub(crate) now: Option<Instant>,
-    /// Where loans are to be noted.
-    pub(crate) borrower: Option<&'a Borrower>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Caller {
-    /// Will dial on its own thread when there is nothing to lend.
-    Dials,
-    /// Has a deadline, or can be cancelled: somebody else has to dial.
-    Waits,
-}
-
-/// The answer to one who asks for a connection.
-#[derive(Debug)]
-pub(crate) enum Answer<C> {
-    Take(Ticket, Box<Member<C>>),
-    /// Dial, and come back with [`Core::dialed`] or [`Core::dial_failed`].
-    Dial(Ticket),
-    /// Sleep until woken, then [`Core::collect`].
-    Wait(Ticket, Cause),
-    Refused(Refusal),
-    Closed,
-}
-
-/// Why one gets nothing, at once.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Refusal {
-    /// All that may be open is, or enough wait for it already.
-    Exhausted,
-    /// Dials fail, and no more are made for now.
-    BreakerOpen,
-    /// Every connection is held by a thread that waits for another.
-    Deadlock,
-}
-
-/// Why one has to wait.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Cause {
-    /// All that may be open is.
-    AtLimit,
-    /// For a dial.
-    Dialing,
-    /// The pool is suspended.
-    Suspended,
-}
-
-/// What a waiter gets.
-#[derive(Debug)]
-pub(crate) enum Outcome<C> {
-    Take(Box<Member<C>>),
-    /// There is room now: dial.
-    Dial,
-    Failed(Error),
-    BreakerOpen,
-    Closed,
-}
-
-/// A connection or a place to wait was asked for: the answer, and what it entails.
-pub(crate) type Reply<C, W> = (Answer<C>, Actions<C, W>);
 
 impl<C, W> Core<C, W> {
     pub(crate) fn new(rules: Rules, dice: Dice) -> Core<C, W> {
@@ -316,20 +201,6 @@ impl<C, W> Core<C, W> {
         self.rules.max_active.saturating_sub(self.open()).saturating_add(self.jobs)
     }
 
-    /// True when every connection is held by a thread that waits for another, this one included.
-    fn is_deadlocked(&self, asker: Asker<'_>) -> bool {
-        let Some(own) = asker.borrower else { return false };
-        if self.roster.oldest_loan_of(own.thread).is_none() {
-            return false;
-        }
-        let waits = |thread: u64| {
-            let mut waiting = self.queue.iter().filter_map(|waiter| waiter.borrower.as_ref());
-            thread == own.thread || waiting.any(|other| other.thread.number == thread)
-        };
-        // Anything that is no loan, a dial for one, may still come free.
-        self.roster.len() == self.open() && self.roster.all_are_lent_to(waits)
-    }
-
     /// A waiter woke up: what it gets, if anything yet.
     pub(crate) fn collect(&mut self, ticket: Ticket) -> Option<Outcome<C>> {
         match self.ready.remove(&ticket) {
@@ -400,22 +271,6 @@ impl<C, W> Core<C, W> {
         }
     }
 
-    /// Why it may not be lent again.
-    #[inline]
-    fn unfit(&self, member: &Member<C>, now: Option<Instant>) -> Option<CloseReason> {
-        if self.closed {
-            Some(CloseReason::PoolClosed)
-        } else if member.generation != self.generation {
-            Some(CloseReason::Generation)
-        } else if has_outlived(member, now) {
-            Some(CloseReason::Lifetime)
-        } else if self.overhang > 0 && self.open() >= self.rules.max_active {
-            Some(CloseReason::Overflow)
-        } else {
-            None
-        }
-    }
-
     /// The connection that was lent from this place does not come back: why it is closed, if it is,
     /// and when its loan ended, if it was used.
     pub(crate) fn remove(
@@ -430,36 +285,6 @@ impl<C, W> Core<C, W> {
         self.tell_watchers_if_drained(&mut actions);
         self.check();
         actions
-    }
-
-    fn let_go(
-        &mut self,
-        place: Place,
-        reason: Option<CloseReason>,
-        now: Option<Instant>,
-        actions: &mut Actions<C, W>,
-    ) {
-        if self.rules.reclaims && self.forget_reclaimed(place, actions) {
-            return;
-        }
-        if self.rules.tracks {
-            self.note_return(place, now, actions);
-        }
-        self.note_end(place, reason);
-    }
-
-    /// What was lent from this place is out of the pool.
-    fn note_end(&mut self, place: Place, reason: Option<CloseReason>) {
-        self.in_use -= 1;
-        self.roster.leave(place);
-        match reason {
-            Some(reason) => self.counters.closed.add(reason),
-            None => self.counters.detached += 1,
-        }
-        // Where one has died, the others may have too.
-        if matches!(reason, Some(CloseReason::Io | CloseReason::Health)) {
-            self.deaths += 1;
-        }
     }
 
     pub(crate) fn is_closed(&self) -> bool {
@@ -511,83 +336,6 @@ impl<C, W> Core<C, W> {
         self.open() < self.rules.max_active
     }
 
-    /// The next idle connection to lend. While somebody waits there is none: what comes back goes
-    /// to those who wait, so a newcomer cannot push in.
-    #[inline]
-    fn take_idle(
-        &mut self,
-        now: Option<Instant>,
-        actions: &mut Actions<C, W>,
-    ) -> Option<Box<Member<C>>> {
-        if self.suspended {
-            return None;
-        }
-        loop {
-            let next = if self.rules.fifo { self.idle.pop_back() } else { self.idle.pop_front() };
-            let mut member = next?;
-            if has_outlived(&member, now) {
-                self.close_member(member, CloseReason::Lifetime, actions);
-                continue;
-            }
-            if member.late {
-                member.late = false;
-                self.counters.late_reused += 1;
-            }
-            self.in_use += 1;
-            self.doubt(&mut member);
-            return Some(member);
-        }
-    }
-
-    /// Who is about to lend it is to look at it, if others have died since it was known to live.
-    fn doubt(&self, member: &mut Member<C>) {
-        member.doubtful = member.deaths < self.deaths;
-        member.deaths = self.deaths;
-    }
-
-    /// Makes it the newest of the idle ones. One that was out for a check has its old place.
-    #[inline]
-    fn push_idle(&mut self, member: Box<Member<C>>) {
-        if self.idle.front().is_none_or(|front| front.returned <= member.returned) {
-            self.idle.push_front(member);
-            return;
-        }
-        let newer = self.idle.iter().take_while(|idle| idle.returned > member.returned).count();
-        self.idle.insert(newer, member);
-    }
-
-    /// Closes the oldest of those that are too many.
-    #[inline]
-    fn trim_idle(&mut self, most: usize, actions: &mut Actions<C, W>) {
-        while self.idle.len() > most {
-            let Some(oldest) = self.idle.pop_back() else { break };
-            self.close_member(oldest, CloseReason::Overflow, actions);
-        }
-    }
-
-    /// Takes out what has been idle for too long. The oldest are at the back.
-    #[inline]
-    fn expire_idle(&mut self, now: Instant, actions: &mut Actions<C, W>) {
-        let Some(timeout) = self.rules.idle_timeout else { return };
-        let too_old = |returned| now.saturating_duration_since(returned) > timeout;
-        while self.idle.back().is_some_and(|oldest| oldest.returned.is_some_and(too_old)) {
-            let Some(oldest) = self.idle.pop_back() else { break };
-            self.close_member(oldest, CloseReason::IdleTimeout, actions);
-        }
-    }
-
-    #[cold]
-    fn close_member(
-        &mut self,
-        member: Box<Member<C>>,
-        reason: CloseReason,
-        actions: &mut Actions<C, W>,
-    ) {
-        self.roster.leave(member.place);
-        self.counters.closed.add(reason);
-        actions.more().close.push((member, reason));
-    }
-
     fn enqueue(
         &mut self,
         ticket: Ticket,
@@ -626,33 +374,6 @@ impl<C, W> Core<C, W> {
         None
     }
 
-    #[inline]
-    fn note_loan(&mut self, place: Place, asker: Asker<'_>) {
-        if let (Some(borrower), Some(now)) = (asker.borrower, asker.now) {
-            self.roster.lend(place, borrower, now);
-        }
-    }
-
-    fn note_return(&mut self, place: Place, now: Option<Instant>, actions: &mut Actions<C, W>) {
-        let (lasted, reported) = self.roster.take_back(place, now);
-        if let Some(lasted) = lasted {
-            self.counters.use_time.record(lasted);
-        }
-        if reported.is_some() {
-            actions.more().came_back = reported;
-        }
-    }
-
-    /// True when the connection was given up before it came back now.
-    fn forget_reclaimed(&mut self, place: Place, actions: &mut Actions<C, W>) -> bool {
-        let loan = self.roster.forget_reclaimed(place);
-        let reclaimed = loan.is_some();
-        if reclaimed {
-            actions.more().came_back = loan;
-        }
-        reclaimed
-    }
-
     /// What holds after every event.
     fn check(&self) {
         debug_assert!(self.open() <= self.rules.max_active.max(self.overhang), "too many open");
@@ -664,13 +385,6 @@ impl<C, W> Core<C, W> {
         debug_assert!(self.asking <= self.in_use, "asked and not in use");
         debug_assert_eq!(self.roster.len(), self.idle() + self.in_use(), "roster");
         debug_assert!(!self.closed || self.idle.is_empty() && self.queue.is_empty(), "closed");
-    }
-}
-
-fn has_outlived<C>(member: &Member<C>, now: Option<Instant>) -> bool {
-    match (member.expires, now) {
-        (Some(expires), Some(now)) => now >= expires,
-        _ => false,
     }
 }
 

@@ -1,6 +1,10 @@
 //! The core on plain integers: a connection is a number, and so is whoever waits.
 
+use std::time::Duration;
+
 use super::*;
+use crate::error::Error;
+use crate::pool::backoff::Backoff;
 
 mod breaker;
 mod control;

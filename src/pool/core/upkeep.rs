@@ -2,7 +2,8 @@
 
 use std::time::Instant;
 
-use super::{Actions, Core, Member, Overdue, has_outlived};
+use super::idle::has_outlived;
+use super::{Actions, Core, Member, Overdue};
 use crate::pool::reason::CloseReason;
 
 impl<C, W> Core<C, W> {
