@@ -37,7 +37,7 @@ header() {
 fresh_copy() {
     rm -rf "$work/copy"
     mkdir "$work/copy"
-    (cd "$root" && tar -cf - Cargo.toml Cargo.lock README.md src tests examples benches) | (cd "$work/copy" && tar -xmf -)
+    (cd "$root" && tar -cf - .cargo Cargo.toml Cargo.lock README.md src tests examples benches docs) | (cd "$work/copy" && tar -xmf -)
 }
 
 # Cargo's test for the options in $1, which may end with a part of a test's name; the output is in $work/output. The models
@@ -96,7 +96,7 @@ for name in $names; do
     fi
     status=0
     run_tests "$run" || status=$?
-    failed=$(sed -n 's/^test \(.*\) \.\.\. FAILED$/\1/p; s/^---- \(.*\) stdout ----$/\1/p' "$work/output" | sort -u)
+    failed=$(sed -n 's/^test \(.*\) \.\.\. FAILED$/\1/p; s/^    \([a-z0-9_:]*\)$/\1/p' "$work/output" | sort -u)
     if [ "$status" -eq 0 ]; then
         complain "$name was not caught by '$run'"
     elif [ "$status" -eq 124 ] || [ "$status" -eq 137 ]; then

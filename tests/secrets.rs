@@ -1,7 +1,7 @@
 //! A known password goes through everything that can be said about dialling: every error and its
 //! causes, every Debug, every line of the log at its most talkative. It is found nowhere.
 //!
-//! The passphrases and keys of TLS belong in here as well: see [`every_dialler`].
+//! With TLS, so are the passphrase and the key of a client's identity: see [`with_tls`].
 
 use std::error::Error as StdError;
 use std::fmt::{Debug, Write as _};
@@ -12,6 +12,9 @@ use log::{LevelFilter, Log, Metadata, Record};
 use redigo::testing::MemoryStream;
 use redigo::{Context, Dialer, Error, Mux, Pool, PubSubConn, logging};
 
+#[cfg(feature = "tls")]
+#[path = "support/certs.rs"]
+mod certs;
 #[path = "support/fake_server.rs"]
 mod fake_server;
 #[path = "support/redis_server.rs"]
@@ -73,6 +76,11 @@ fn log_so_far() -> String {
 fn clean(what: &str, text: &str) {
     for piece in PIECES {
         assert!(!text.contains(piece), "{what} shows {piece:?}: {text}");
+    }
+    #[cfg(feature = "tls")]
+    for line in std::fs::read_to_string(certs::cert("client.key")).unwrap().lines() {
+        let is_secret = !line.starts_with("-----");
+        assert!(!is_secret || !text.contains(line), "{what} shows the client's key: {text}");
     }
 }
 
@@ -152,9 +160,16 @@ fn every_dial(what: &str, dialer: &Dialer) {
     clean(what, &log_so_far());
 }
 
-/// With the password in each way in which it can be told. A passphrase or a client's key is one
-/// more row here, and each of the tests goes through it.
+/// With the secrets in each way in which they can be told.
 fn every_dialler(address: &str) -> Vec<(String, Dialer)> {
+    #[allow(unused_mut)]
+    let mut rows = in_the_clear(address);
+    #[cfg(feature = "tls")]
+    rows.extend(with_tls(address));
+    rows
+}
+
+fn in_the_clear(address: &str) -> Vec<(String, Dialer)> {
     let mut rows = vec![
         ("options".into(), Dialer::tcp(address).password(PASSWORD)),
         ("options".into(), Dialer::tcp(address).username(USER).password(PASSWORD).database(7)),
@@ -166,6 +181,53 @@ fn every_dialler(address: &str) -> Vec<(String, Dialer)> {
         format!("redis://{ENCODED}@{address}?db=1"),
     ] {
         rows.push((url.clone(), Dialer::url(url).unwrap()));
+    }
+    rows
+}
+
+/// A client's certificate and key behind the password, made once.
+#[cfg(feature = "tls")]
+fn identity() -> std::path::PathBuf {
+    use certs::{cert, folder};
+
+    static MADE: Once = Once::new();
+    let file = folder().path.join("guarded.p12");
+    MADE.call_once(|| {
+        let made = std::process::Command::new("openssl")
+            .args(["pkcs12", "-export", "-passout", &format!("pass:{PASSWORD}")])
+            .args(["-in".as_ref(), cert("client.pem").as_os_str()])
+            .args(["-inkey".as_ref(), cert("client.key").as_os_str()])
+            .args(["-out".as_ref(), file.as_os_str()])
+            .output()
+            .expect("the openssl tool");
+        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    });
+    file
+}
+
+/// With a client's identity whose passphrase is the password, in a file that is right, that is not
+/// there and that is none; and with a key in the place of each other file.
+#[cfg(feature = "tls")]
+fn with_tls(address: &str) -> Vec<(String, Dialer)> {
+    use certs::{cert, folder};
+
+    let url = format!("rediss://{USER}:{ENCODED}@{address}");
+    let dialer = Dialer::url(&url).unwrap();
+    let (key, prose) = (cert("client.key"), folder().path.join("prose"));
+    // What is wrong with it must not be told by repeating it.
+    std::fs::write(&prose, format!("-----BEGIN PRIVATE KEY-----\n{PASSWORD}\n")).unwrap();
+    let mut rows = vec![
+        ("rediss".into(), dialer.clone()),
+        ("rediss".into(), dialer.clone().tls_skip_verify(true)),
+        ("use_tls".into(), Dialer::tcp(address).password(PASSWORD).use_tls(true)),
+        ("an identity".into(), dialer.clone().tls_client_identity(cert("client.pem"), &key)),
+        ("no certificate".into(), dialer.clone().tls_client_identity(&key, &key)),
+        ("no key".into(), dialer.clone().tls_client_identity(cert("client.pem"), &prose)),
+        ("no authority".into(), dialer.clone().tls_ca_file(&prose)),
+    ];
+    for file in [identity(), folder().path.join("no-such-file"), prose] {
+        let dialer = dialer.clone().tls_client_identity_pkcs12(file, PASSWORD);
+        rows.push(("pkcs12".into(), dialer));
     }
     rows
 }
@@ -254,7 +316,8 @@ fn a_server_that_lets_nobody_in_or_anybody() {
     every_dial("a user who may not", &user.database(1));
 }
 
-/// Servers that repeat what they were told.
+/// Servers that repeat what they were told: to one that speaks no TLS, a dialler that does tells
+/// nothing.
 #[test]
 fn a_server_that_gives_it_away() {
     let _alone = listen();
@@ -275,7 +338,7 @@ fn a_server_that_gives_it_away() {
     ];
     for answer in answers {
         for server in [FakeServer::saying(&*answer), FakeServer::closing_after(&*answer)] {
-            for (what, dialer) in every_dialler(&server.address()) {
+            for (what, dialer) in in_the_clear(&server.address()) {
                 // The first byte of nonsense is told, and that is all.
                 every_dial(&format!("{what}: {answer:?}"), &dialer);
             }

@@ -2,7 +2,7 @@
 //! meant) and beside the limit (a hand-written exchange on a socket).
 //!
 //! `cargo bench --features tls --bench suite` runs all of them, prints a table, writes `target/bench/summary.json`
-//! and draws `docs/benchmarks.svg`. `cargo bench --bench suite -- get_1t dial` runs those whose
+//! (and `docs/benchmarks.json`) and draws `docs/benchmarks.svg`. `cargo bench --bench suite -- get_1t dial` runs those whose
 //! names begin so, and only prints.
 
 mod chart;

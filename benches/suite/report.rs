@@ -126,12 +126,17 @@ impl Report {
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));
         // Beside what cargo has built: target/ may be elsewhere.
         let target = std::env::var_os("CARGO_TARGET_DIR").map_or(root.join("target"), Into::into);
-        let summary = target.join("bench").join("summary.json");
         fs::create_dir_all(target.join("bench"))?;
-        fs::write(&summary, format!("{:#}\n", self.summary()))?;
-        let chart = root.join("docs/benchmarks.svg");
-        fs::write(&chart, chart::draw(&self.lines))?;
-        println!("\nwrote {} and {}", summary.display(), chart.display());
+        let summary = format!("{:#}\n", self.summary());
+        println!();
+        for (path, content) in [
+            (target.join("bench/summary.json"), summary.clone()),
+            (root.join("docs/benchmarks.json"), summary),
+            (root.join("docs/benchmarks.svg"), chart::draw(&self.lines)),
+        ] {
+            fs::write(&path, content)?;
+            println!("wrote {}", path.display());
+        }
         Ok(())
     }
 

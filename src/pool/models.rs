@@ -6,262 +6,28 @@
 //! after each event. At the end everything must be back to zero.
 //!
 //! `make models` runs each under `MODEL_SCHEDULES` orders (100,000), with `cargo test` it is a few
-//! hundred. An order that fails is printed; see the documentation of shuttle for how to replay it.
+//! dozen. An order that fails is printed; see the documentation of shuttle for how to replay it.
 
-use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Mutex};
 
 use shuttle::thread;
 
-use super::pool::Pool;
-use super::pooled::PooledConn;
-use crate::args::ToArgs;
-use crate::conn::conn::Conn;
-use crate::conn::raw::{RawConn, RawReceive, RawSend};
+mod deeds;
+mod world;
+
+use deeds::{DEEDS, Deed, TRIPLES};
+use world::{KINDS, Kind, LONG, SHORT, World, lock};
+
 use crate::context::Context;
-use crate::error::{Error, Result};
-use crate::net::stream::ShutdownHandle;
+use crate::error::Error;
 use crate::sync::model;
-use crate::value::Value;
-
-/// No model goes on for so long.
-const LONG: Duration = Duration::from_secs(3600);
-/// How long the impatient wait.
-const SHORT: Duration = Duration::from_millis(10);
-/// When a connection that is idle is pruned.
-const IDLE: Duration = Duration::from_secs(60);
-
-/// A connection that only counts.
-struct Counted(Arc<AtomicUsize>, bool);
-
-impl Counted {
-    fn new(open: &Arc<AtomicUsize>) -> Counted {
-        open.fetch_add(1, SeqCst);
-        Counted(Arc::clone(open), true)
-    }
-}
-
-impl Drop for Counted {
-    fn drop(&mut self) {
-        self.close();
-    }
-}
-
-impl RawSend for Counted {
-    fn send(&mut self, _: &str, _: &dyn ToArgs, _: Option<Instant>) -> Result<()> {
-        Ok(())
-    }
-
-    fn flush(&mut self, _: Option<Instant>) -> Result<()> {
-        Ok(())
-    }
-}
-
-impl RawReceive for Counted {
-    fn receive(&mut self, _: Option<Instant>) -> Result<Value> {
-        Ok(Value::Nil)
-    }
-
-    fn poll(&mut self, _: Option<Instant>) -> Result<bool> {
-        Ok(false)
-    }
-}
-
-impl RawConn for Counted {
-    fn split(&mut self) -> (&mut dyn RawSend, &mut dyn RawReceive) {
-        unimplemented!("no model splits a connection")
-    }
-
-    fn shutdown_handle(&self) -> ShutdownHandle {
-        ShutdownHandle::new(|| {})
-    }
-
-    fn close(&mut self) {
-        if std::mem::take(&mut self.1) {
-            self.0.fetch_sub(1, SeqCst);
-        }
-    }
-}
-
-#[derive(Debug, Clone, Copy)]
-enum Verdict {
-    Refuse,
-    Panic,
-}
-
-/// What the deeds are done to.
-struct World {
-    pool: Pool,
-    max_active: usize,
-    /// Connections that are not closed.
-    open: Arc<AtomicUsize>,
-    /// How the next dials end, before they succeed again.
-    verdicts: Arc<Mutex<VecDeque<Verdict>>>,
-    /// Lent before the model begins, for those who give back.
-    lent: Mutex<Vec<PooledConn>>,
-    may_close: AtomicBool,
-}
-
-impl World {
-    fn new(max_active: usize, lent: usize, idle: usize) -> World {
-        let open = Arc::new(AtomicUsize::new(0));
-        let verdicts = Arc::new(Mutex::new(VecDeque::new()));
-        let (counted, next) = (Arc::clone(&open), Arc::clone(&verdicts));
-        let dial = move |_: &Context| {
-            // Here another thread may come in between.
-            thread::yield_now();
-            match lock(&next).pop_front() {
-                None => Ok(Conn::new(Counted::new(&counted))),
-                Some(Verdict::Refuse) => Err(Error::other("refused")),
-                Some(Verdict::Panic) => resume_unwind(Box::new("a trap in the dial function")),
-            }
-        };
-        let builder = Pool::builder_with(dial).max_active(max_active).wait(true);
-        let pool = builder.idle_timeout(IDLE).max_concurrent_dials(1).build().expect("a pool");
-        let mut borrowed: Vec<_> =
-            (0..lent + idle).map(|_| pool.acquire().expect("a connection")).collect();
-        borrowed.truncate(lent);
-        let (lent, may_close) = (Mutex::new(borrowed), AtomicBool::new(false));
-        World { pool, max_active, open, verdicts, lent, may_close }
-    }
-
-    fn take_lent(&self) -> PooledConn {
-        lock(&self.lent).pop().expect("one that was lent before")
-    }
-
-    /// What must hold at each instant. It is about places: a connection that is on its way out has
-    /// given up its own before its socket is closed, on the time of nobody who waits for it.
-    fn check(&self) {
-        let stats = self.pool.stats();
-        assert_eq!(stats.open, stats.idle + stats.in_use + stats.dialing, "{stats:?}");
-        assert!(stats.open <= self.max_active, "{stats:?}");
-        assert!(stats.waiting == 0 || stats.idle == 0, "idle while somebody waits: {stats:?}");
-    }
-
-    /// What has come of asking, and the connection is given back.
-    fn settle(&self, outcome: Result<PooledConn>, may_fail: fn(&Error) -> bool) {
-        self.check();
-        match outcome {
-            Ok(conn) => drop(conn),
-            Err(Error::PoolClosed) => assert!(self.may_close.load(SeqCst), "nobody closed it"),
-            // A dial fails one caller, whoever that is.
-            Err(error) if error.to_string().contains("refused") => {}
-            Err(error) if error.to_string().contains("panicked") => {}
-            Err(error) => assert!(may_fail(&error), "{error:?}"),
-        }
-        self.check();
-    }
-
-    /// Everything comes to its end, and nothing is left.
-    fn end(self) {
-        lock(&self.lent).clear();
-        while self.pool.stats().dialing > 0 {
-            thread::yield_now();
-        }
-        self.check();
-        let stats = self.pool.stats();
-        assert_eq!((stats.in_use, stats.waiting, stats.open), (0, 0, stats.idle), "{stats:?}");
-        assert_eq!(self.open.load(SeqCst), stats.idle, "{stats:?}");
-        // The next one can have all that there is.
-        if !self.pool.is_closed() {
-            lock(&self.verdicts).clear();
-            let all: Vec<_> = (0..self.max_active).map(|_| self.pool.acquire()).collect();
-            assert!(all.iter().all(Result::is_ok), "a place is lost");
-        }
-        let open = Arc::clone(&self.open);
-        drop(self);
-        assert_eq!(open.load(SeqCst), 0, "a connection is left open");
-    }
-}
-
-fn never(_: &Error) -> bool {
-    false
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// What is done at the same time as others. The second says how many connections it needs that were
-/// lent before.
-type Deed = (&'static str, usize, fn(&World));
-
-const DEEDS: [Deed; 13] = [
-    ("get", 0, |world| world.settle(world.pool.acquire(), never)),
-    ("get patiently", 0, |world| world.settle(world.pool.get_timeout(LONG), never)),
-    ("give up", 0, |world| world.settle(world.pool.get_timeout(SHORT), Error::is_timeout)),
-    ("be cancelled", 0, |world| {
-        let (ctx, cancel) = Context::background().with_cancel();
-        let canceller = thread::spawn(move || cancel.cancel());
-        world.settle(world.pool.get_context(&ctx), Error::is_canceled);
-        canceller.join().expect("it only cancels");
-    }),
-    ("put", 1, |world| drop(world.take_lent())),
-    ("discard", 1, |world| world.take_lent().discard()),
-    ("panic with it", 1, |world| {
-        let conn = world.take_lent();
-        let panicked = catch_unwind(AssertUnwindSafe(move || {
-            let _conn = conn;
-            resume_unwind(Box::new("on purpose"));
-        }));
-        assert!(panicked.is_err());
-    }),
-    ("get, and the dial fails", 0, |world| {
-        lock(&world.verdicts).push_back(Verdict::Refuse);
-        world.settle(world.pool.acquire(), never);
-    }),
-    ("get patiently, and the dial fails", 0, |world| {
-        lock(&world.verdicts).push_back(Verdict::Refuse);
-        world.settle(world.pool.get_timeout(LONG), never);
-    }),
-    ("get patiently, and the dial panics", 0, |world| {
-        lock(&world.verdicts).push_back(Verdict::Panic);
-        world.settle(world.pool.get_timeout(LONG), never);
-    }),
-    ("let a moment pass", 0, |_| model::advance(SHORT)),
-    ("let a minute pass and prune", 0, |world| {
-        model::advance(IDLE);
-        world.pool.prune();
-    }),
-    ("close", 0, |world| {
-        world.may_close.store(true, SeqCst);
-        world.pool.close();
-    }),
-];
-
-/// Those of which three at a time are the most dangerous: somebody waits, the thing waited for comes,
-/// and something gets in between.
-const TRIPLES: [[&str; 3]; 20] = [
-    ["get patiently", "get patiently", "put"],
-    ["get", "get patiently", "put"],
-    ["get patiently", "give up", "put"],
-    ["give up", "let a moment pass", "put"],
-    ["give up", "let a moment pass", "close"],
-    ["give up", "let a moment pass", "discard"],
-    ["get patiently", "be cancelled", "put"],
-    ["get patiently", "be cancelled", "discard"],
-    ["be cancelled", "put", "close"],
-    ["get patiently", "put", "close"],
-    ["get patiently", "discard", "close"],
-    ["get patiently", "panic with it", "close"],
-    ["get patiently", "get, and the dial fails", "discard"],
-    ["get patiently", "get patiently, and the dial fails", "discard"],
-    ["get", "get patiently, and the dial panics", "discard"],
-    ["get", "discard", "close"],
-    ["get", "panic with it", "close"],
-    ["get", "put", "let a minute pass and prune"],
-    ["get patiently", "get patiently, and the dial fails", "let a minute pass and prune"],
-    ["get patiently, and the dial panics", "discard", "let a minute pass and prune"],
-];
 
 fn schedules() -> usize {
-    std::env::var("MODEL_SCHEDULES").map_or(200, |text| text.parse().expect("a number"))
+    std::env::var("MODEL_SCHEDULES").map_or(50, |text| text.parse().expect("a number"))
 }
 
-/// Does these at the same time, in pools of all sizes that matter.
+/// Does these at the same time, in pools of all kinds and of all sizes that matter.
 fn explore(deeds: &[Deed]) -> usize {
     let lent: usize = deeds.iter().map(|(_, lent, _)| lent).sum();
     let names: Vec<_> = deeds.iter().map(|(name, ..)| *name).collect();
@@ -269,41 +35,50 @@ fn explore(deeds: &[Deed]) -> usize {
     let full = lent.max(1);
     let sizes = [(full, lent, 0), (full + 1, lent, 0), (full + 1, lent, 1)];
     let deeds: Vec<_> = deeds.iter().map(|(_, _, deed)| *deed).collect();
-    let each = schedules().div_ceil(sizes.len());
-    for (max_active, lent, idle) in sizes {
-        let deeds = deeds.clone();
-        let model = move || {
-            model::reset();
-            let world = Arc::new(World::new(max_active, lent, idle));
-            let threads: Vec<_> = deeds
-                .iter()
-                .map(|deed| {
-                    let (deed, world) = (*deed, Arc::clone(&world));
-                    thread::spawn(move || deed(&world))
-                })
-                .collect();
-            threads.into_iter().for_each(|thread| thread.join().expect("a deed"));
-            Arc::into_inner(world).expect("the threads have ended").end();
-        };
-        let found = catch_unwind(AssertUnwindSafe(|| shuttle::check_random(model, each)));
-        if let Err(panic) = found {
-            eprintln!("{names:?}, {max_active} at most, {lent} lent, {idle} idle");
-            resume_unwind(panic);
+    let each = schedules().div_ceil(KINDS.len() * sizes.len());
+    for kind in KINDS {
+        for (max_active, lent, idle) in sizes {
+            let deeds = deeds.clone();
+            let model = move || {
+                model::reset();
+                let world = Arc::new(World::new(kind, max_active, lent, idle));
+                let threads: Vec<_> = deeds
+                    .iter()
+                    .map(|deed| {
+                        let (deed, world) = (*deed, Arc::clone(&world));
+                        thread::spawn(move || deed(&world))
+                    })
+                    .collect();
+                threads.into_iter().for_each(|thread| thread.join().expect("a deed"));
+                Arc::into_inner(world).expect("the threads have ended").end();
+            };
+            let found = catch_unwind(AssertUnwindSafe(|| shuttle::check_random(model, each)));
+            if let Err(panic) = found {
+                eprintln!("{names:?}, {kind:?}, {max_active} at most, {lent} lent, {idle} idle");
+                resume_unwind(panic);
+            }
         }
     }
-    sizes.len() * each
+    KINDS.len() * sizes.len() * each
 }
 
 #[test]
 fn every_pair() {
-    let (mut pairs, mut tried) = (0, 0);
-    for (place, first) in DEEDS.iter().enumerate() {
-        for second in &DEEDS[place..] {
-            tried += explore(&[*first, *second]);
-            pairs += 1;
-        }
-    }
-    println!("{pairs} pairs of deeds, {tried} schedules");
+    let pairs: Vec<_> = DEEDS
+        .iter()
+        .enumerate()
+        .flat_map(|(place, first)| DEEDS[place..].iter().map(|second| [*first, *second]))
+        .collect();
+    // A model is one thread of the system's, whatever it has itself.
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    let tried: usize = std::thread::scope(|scope| {
+        let parts = pairs.chunks(pairs.len().div_ceil(processors));
+        let parts: Vec<_> = parts
+            .map(|part| scope.spawn(|| part.iter().map(|pair| explore(pair)).sum::<usize>()))
+            .collect();
+        parts.into_iter().map(|part| part.join().expect("its pairs")).sum()
+    });
+    println!("{} pairs of deeds, {tried} schedules", pairs.len());
 }
 
 #[test]
@@ -323,7 +98,7 @@ fn who_waits_in_vain_leaves() {
     let model = |ends: fn(&World)| {
         move || {
             model::reset();
-            let world = World::new(1, 1, 0);
+            let world = World::new(Kind::Plain, 1, 1, 0);
             ends(&world);
             assert_eq!(world.pool.stats().in_use, 1);
             world.end();
@@ -362,7 +137,7 @@ fn who_waits_in_vain_leaves() {
 fn first_come_first_served() {
     let model = || {
         model::reset();
-        let world = Arc::new(World::new(1, 1, 0));
+        let world = Arc::new(World::new(Kind::Plain, 1, 1, 0));
         let served = Arc::new(Mutex::new(Vec::new()));
         let mut waiting = Vec::new();
         for number in 0..3 {

@@ -1,4 +1,5 @@
-//! The faults: of the network, by way of the proxies, and of the server itself.
+//! The faults: of the network, by way of the proxies, and of the server itself; and what an operator
+//! does to a pool in use.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -7,10 +8,11 @@ use std::time::Duration;
 
 use redigo::{Conn, Dialer, ToArgs};
 
-use crate::LIMIT;
 use crate::fault_proxy::{Fault, FaultProxy};
 use crate::redis_server::RedisServer;
 use crate::wait::wait_until;
+use crate::worker::Site;
+use crate::{LIMIT, MAX_ACTIVE};
 
 /// Numbers from a seed: splitmix64.
 #[derive(Debug, Clone)]
@@ -49,9 +51,12 @@ enum Blow {
     PauseWrites,
     MaxClients,
     ReadOnly,
+    Evict,
+    Resize,
+    Suspend,
 }
 
-const BLOWS: [Blow; 10] = [
+const BLOWS: [Blow; 13] = [
     Blow::Network,
     Blow::Cut,
     Blow::KillNine,
@@ -62,6 +67,9 @@ const BLOWS: [Blow; 10] = [
     Blow::PauseWrites,
     Blow::MaxClients,
     Blow::ReadOnly,
+    Blow::Evict,
+    Blow::Resize,
+    Blow::Suspend,
 ];
 
 pub(crate) struct Chaos {
@@ -91,7 +99,7 @@ impl Chaos {
     }
 
     /// One blow, and a moment to feel it.
-    pub(crate) fn strike(&mut self) {
+    pub(crate) fn strike(&mut self, site: &Site) {
         if self.deck.is_empty() {
             let mut rest = BLOWS.to_vec();
             while !rest.is_empty() {
@@ -136,6 +144,21 @@ impl Chaos {
                 self.ask("REPLICAOF", ("127.0.0.1", 1));
                 thread::sleep(time);
                 self.ask("REPLICAOF", ("NO", "ONE"));
+            }
+            Blow::Evict => {
+                site.pool.evict_all();
+                site.echoing.evict_all();
+            }
+            Blow::Resize => {
+                let few = 2 + self.random.below(4) as usize;
+                site.pool.resize(few, few).unwrap();
+                thread::sleep(time);
+                site.pool.resize(MAX_ACTIVE, MAX_ACTIVE).unwrap();
+            }
+            Blow::Suspend => {
+                site.pool.suspend();
+                thread::sleep(time);
+                site.pool.resume();
             }
         }
         thread::sleep(self.random.millis(10, 150));

@@ -11,6 +11,7 @@ mod control;
 mod lab;
 mod loans;
 mod model;
+mod mutants;
 mod random;
 mod upkeep;
 
