@@ -17,6 +17,7 @@ use crate::net::stream::ShutdownHandle;
 use crate::pool::pool::Pool;
 use crate::pool::pooled::PooledConn;
 use crate::pool::stats::PoolStats;
+use crate::pool::upkeep;
 use crate::sync::model;
 use crate::value::Value;
 
@@ -169,6 +170,9 @@ pub(super) struct World {
 
 impl World {
     pub(super) fn new(kind: Kind, max_active: usize, lent: usize, idle: usize) -> World {
+        // What all pools share is made now: the checker takes it for poisoned when that happens while
+        // any thread unwinds.
+        upkeep::clock_was_set();
         let outside = Arc::new(Outside::default());
         let server = Arc::clone(&outside);
         let builder = Pool::builder_with(move |_: &Context| server.dial(0))
