@@ -19,19 +19,13 @@ mod threads;
 #[path = "support/wait.rs"]
 mod wait;
 
-use fake_conn::{FakeDialer, number};
+use fake_conn::{number, setup};
 use redis_server::{RedisServer, free_port};
 use threads::{join, start_waiting};
 use wait::{PATIENCE, promptly};
 
 const SECOND: Duration = Duration::from_secs(1);
 const MILLI: Duration = Duration::from_millis(1);
-
-fn setup(options: impl FnOnce(PoolBuilder) -> PoolBuilder) -> (FakeDialer, Pool, ManualClock) {
-    let (dialer, clock) = (FakeDialer::new(), ManualClock::new());
-    let pool = options(dialer.pool().clock(clock.clone())).build().unwrap();
-    (dialer, pool, clock)
-}
 
 /// So many were in use at a time and are idle now.
 fn leave_idle(pool: &Pool, connections: usize) {

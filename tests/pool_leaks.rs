@@ -29,9 +29,7 @@ const MILLI: Duration = Duration::from_millis(1);
 
 fn setup(options: impl FnOnce(PoolBuilder) -> PoolBuilder) -> (FakeDialer, Pool, ManualClock) {
     listen();
-    let (dialer, clock) = (FakeDialer::new(), ManualClock::new());
-    let pool = options(dialer.pool().clock(clock.clone())).build().unwrap();
-    (dialer, pool, clock)
+    fake_conn::setup(options)
 }
 
 #[test]

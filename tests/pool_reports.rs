@@ -7,8 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use redigo::testing::ManualClock;
-use redigo::{CloseReason, Context, Dialer, Error, Pool, PoolBuilder, PoolStats, TimeoutKind};
+use redigo::{CloseReason, Context, Dialer, Error, Pool, PoolStats, TimeoutKind};
 
 #[path = "support/fake_conn.rs"]
 mod fake_conn;
@@ -19,19 +18,13 @@ mod threads;
 #[path = "support/wait.rs"]
 mod wait;
 
-use fake_conn::{FakeDialer, Verdict};
+use fake_conn::{Verdict, setup};
 use redis_server::RedisServer;
 use threads::{join, join_all, start, start_waiting};
 use wait::{PATIENCE, promptly, wait_until};
 
 const SECOND: Duration = Duration::from_secs(1);
 const MILLI: Duration = Duration::from_millis(1);
-
-fn setup(options: impl FnOnce(PoolBuilder) -> PoolBuilder) -> (FakeDialer, Pool, ManualClock) {
-    let (dialer, clock) = (FakeDialer::new(), ManualClock::new());
-    let pool = options(dialer.pool().clock(clock.clone())).build().unwrap();
-    (dialer, pool, clock)
-}
 
 #[test]
 fn everything_that_can_be_told_of_a_wait_in_vain() {

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use redigo::testing::ManualClock;
-use redigo::{CloseReason, Conn, Dialer, Error, Pool, PoolBuilder};
+use redigo::{CloseReason, Conn, Dialer, Error, Pool};
 
 #[path = "support/fake_conn.rs"]
 mod fake_conn;
@@ -15,19 +15,13 @@ mod threads;
 #[path = "support/wait.rs"]
 mod wait;
 
-use fake_conn::{FakeDialer, Verdict, number};
+use fake_conn::{FakeDialer, Verdict, number, setup};
 use redis_server::RedisServer;
 use threads::{join, start};
 use wait::{PATIENCE, promptly, wait_until};
 
 const SECOND: Duration = Duration::from_secs(1);
 const MILLI: Duration = Duration::from_millis(1);
-
-fn setup(options: impl FnOnce(PoolBuilder) -> PoolBuilder) -> (FakeDialer, Pool, ManualClock) {
-    let (dialer, clock) = (FakeDialer::new(), ManualClock::new());
-    let pool = options(dialer.pool().clock(clock.clone())).build().unwrap();
-    (dialer, pool, clock)
-}
 
 #[track_caller]
 fn wait_for_idle(pool: &Pool, idle: usize) {

@@ -4,6 +4,9 @@ use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
 use std::time::Duration;
 
+/// What is put off for longer is put off for ever; a sum of this and the time of day is still a time.
+const CENTURY: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
+
 /// The first pause and the longest. Each is twice the one before; a random part of its second half
 /// is left out, so that clients that failed together do not come back together.
 #[derive(Debug, Clone, Copy)]
@@ -16,7 +19,7 @@ impl Backoff {
     /// The pause after so many failures; the first is number 0.
     pub(crate) fn pause(&self, failure: u32, dice: &mut Dice) -> Duration {
         let doubled = self.first.saturating_mul(1 << failure.min(30));
-        let whole = doubled.min(self.longest);
+        let whole = doubled.min(self.longest).min(CENTURY);
         whole - dice.part_of(whole / 2)
     }
 }
@@ -63,6 +66,13 @@ mod tests {
                 assert!(pause > whole / 2 && pause <= whole, "{pause:?} after {failure}");
             }
         }
+    }
+
+    #[test]
+    fn the_end_of_a_pause_is_a_time_whatever_the_options_say() {
+        let backoff = Backoff { first: Duration::MAX, longest: Duration::MAX };
+        let pause = backoff.pause(u32::MAX, &mut Dice::random());
+        assert!(std::time::Instant::now().checked_add(pause).is_some(), "{pause:?}");
     }
 
     #[test]

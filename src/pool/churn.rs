@@ -56,7 +56,8 @@ impl Churn {
         });
         window.closed += count;
         window.most_open = window.most_open.max(open + usize::try_from(count).unwrap_or(0));
-        let dialed = dialed - window.dialed_before;
+        // Of two who count at once, the one with the smaller number may come later.
+        let dialed = dialed.saturating_sub(window.dialed_before);
         if window.warned || window.closed < MANY || dialed < MANY {
             return None;
         }
@@ -87,6 +88,13 @@ mod tests {
         let expected =
             Warning { closed: 20, dialed: 38, within: Duration::from_secs(19), enough: 13 };
         assert_eq!(said[0], expected);
+    }
+
+    #[test]
+    fn who_has_counted_before_may_come_later() {
+        let (mut churn, now) = (Churn::default(), Instant::now());
+        assert_eq!(churn.closed(30, 100, 8, now), None);
+        assert_eq!(churn.closed(30, 99, 8, now), None);
     }
 
     #[test]

@@ -16,10 +16,20 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use crossbeam_channel::{Receiver, Sender, select, unbounded};
+use redigo::testing::ManualClock;
 use redigo::{
     Args, Conn, Context, Error, Peek, Pool, PoolBuilder, RawConn, RawReceive, RawSend, Result,
     ServerError, ShutdownHandle, TimeoutKind, ToArgs, Value,
 };
+
+/// A pool of fakes on a clock that is set by hand.
+pub(crate) fn setup(
+    options: impl FnOnce(PoolBuilder) -> PoolBuilder,
+) -> (FakeDialer, Pool, ManualClock) {
+    let (dialer, clock) = (FakeDialer::new(), ManualClock::new());
+    let pool = options(dialer.pool().clock(clock.clone())).build().unwrap();
+    (dialer, pool, clock)
+}
 
 /// How a dial is to end.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -106,7 +106,7 @@ impl Series {
 
 impl CounterFn for Series {
     fn increment(&self, _: u64) {
-        unimplemented!("{} is incremented", self.name)
+        panic!("{} is incremented", self.name)
     }
 
     fn absolute(&self, value: u64) {
@@ -116,11 +116,11 @@ impl CounterFn for Series {
 
 impl GaugeFn for Series {
     fn increment(&self, _: f64) {
-        unimplemented!("{} is incremented", self.name)
+        panic!("{} is incremented", self.name)
     }
 
     fn decrement(&self, _: f64) {
-        unimplemented!("{} is decremented", self.name)
+        panic!("{} is decremented", self.name)
     }
 
     fn set(&self, value: f64) {

@@ -135,7 +135,7 @@ impl RawReceive for Link {
 
 impl RawConn for Link {
     fn split(&mut self) -> (&mut dyn RawSend, &mut dyn RawReceive) {
-        unimplemented!("no model splits a connection")
+        unreachable!("no model splits a connection")
     }
 
     fn shutdown_handle(&self) -> ShutdownHandle {
