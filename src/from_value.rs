@@ -12,7 +12,7 @@ use std::str::FromStr;
 use crate::error::{ConvertError, Error, Result};
 use crate::value::Value;
 
-pub(crate) use items::Items;
+pub(crate) use items::{Items, Source};
 
 impl Value {
     /// Converts the reply to the type asked for; the table is at [`FromValue`].
@@ -91,6 +91,12 @@ pub trait FromValue: Sized {
     /// Those of [`Value::to`], which calls this.
     fn from_value(value: Value) -> Result<Self>;
 
+    /// Converts a bulk string that is only lent.
+    #[doc(hidden)]
+    fn from_bulk(bytes: &[u8]) -> Result<Self> {
+        Self::from_value(Value::Bulk(bytes.to_vec()))
+    }
+
     /// Converts a list, whose elements may still be on their way. What it leaves is dropped.
     #[doc(hidden)]
     fn from_items(items: &mut Items<'_>) -> Result<Self> {
@@ -123,6 +129,10 @@ impl FromValue for () {
         Ok(())
     }
 
+    fn from_bulk(_: &[u8]) -> Result<()> {
+        Ok(())
+    }
+
     fn from_value(value: Value) -> Result<()> {
         match value {
             Value::Error(error) => Err(error.into()),
@@ -136,6 +146,10 @@ impl<T: FromValue> FromValue for Option<T> {
 
     fn from_items(items: &mut Items<'_>) -> Result<Option<T>> {
         T::from_items(items).map(Some)
+    }
+
+    fn from_bulk(bytes: &[u8]) -> Result<Option<T>> {
+        T::from_bulk(bytes).map(Some)
     }
 
     fn from_value(value: Value) -> Result<Option<T>> {
@@ -152,13 +166,17 @@ impl FromValue for bool {
     fn from_value(value: Value) -> Result<bool> {
         match value {
             Value::Int(number) => Ok(number != 0),
-            // Those that Go's strconv.ParseBool knows.
-            Value::Bulk(text) => match text.as_slice() {
-                b"1" | b"t" | b"T" | b"TRUE" | b"true" | b"True" => Ok(true),
-                b"0" | b"f" | b"F" | b"FALSE" | b"false" | b"False" => Ok(false),
-                other => Err(unreadable(Self::WANTED, other)),
-            },
+            Value::Bulk(text) => bool::from_bulk(&text),
             other => Err(refused(Self::WANTED, other)),
+        }
+    }
+
+    /// From the words that Go's strconv.ParseBool knows.
+    fn from_bulk(text: &[u8]) -> Result<bool> {
+        match text {
+            b"1" | b"t" | b"T" | b"TRUE" | b"true" | b"True" => Ok(true),
+            b"0" | b"f" | b"F" | b"FALSE" | b"false" | b"False" => Ok(false),
+            other => Err(unreadable(Self::WANTED, other)),
         }
     }
 }
@@ -170,6 +188,10 @@ macro_rules! integers {
 
             fn from_value(value: Value) -> Result<$type> {
                 integer(value, concat!("an integer that fits ", stringify!($type)))
+            }
+
+            fn from_bulk(text: &[u8]) -> Result<$type> {
+                integer_from_text(text, concat!("an integer that fits ", stringify!($type)))
             }
         }
     )*};
@@ -183,6 +205,10 @@ impl FromValue for u8 {
 
     fn from_value(value: Value) -> Result<u8> {
         integer(value, "an integer that fits u8")
+    }
+
+    fn from_bulk(text: &[u8]) -> Result<u8> {
+        integer_from_text(text, "an integer that fits u8")
     }
 
     fn from_list(value: Value) -> Result<Vec<u8>> {
@@ -199,14 +225,16 @@ fn integer<T: FromValue + FromStr + TryFrom<i64>>(value: Value, fits: &'static s
         Value::Int(number) => {
             T::try_from(number).map_err(|_| ConvertError::new(fits, number.to_string()).into())
         }
-        Value::Bulk(text) => {
-            // Go's ParseUint takes no sign at all, where Rust would let a plus pass.
-            let signed = T::try_from(-1).is_ok();
-            let number = if !signed && text.starts_with(b"+") { None } else { parse(&text) };
-            number.ok_or_else(|| unreadable(fits, &text))
-        }
+        Value::Bulk(text) => integer_from_text(&text, fits),
         other => Err(refused(T::WANTED, other)),
     }
+}
+
+fn integer_from_text<T: FromStr + TryFrom<i64>>(text: &[u8], fits: &'static str) -> Result<T> {
+    // Go's ParseUint takes no sign at all, where Rust would let a plus pass.
+    let signed = T::try_from(-1).is_ok();
+    let number = if !signed && text.starts_with(b"+") { None } else { parse(text) };
+    number.ok_or_else(|| unreadable(fits, text))
 }
 
 macro_rules! floats {
@@ -217,13 +245,17 @@ macro_rules! floats {
             fn from_value(value: Value) -> Result<$type> {
                 match value {
                     Value::Int(number) => Ok(number as $type),
-                    Value::Bulk(text) => parse(&text)
-                        .filter(|number: &$type| number.is_finite() || is_not_finite(&text))
-                        .ok_or_else(|| {
-                            unreadable(concat!("a number that fits ", stringify!($type)), &text)
-                        }),
+                    Value::Bulk(text) => <$type>::from_bulk(&text),
                     other => Err(refused(Self::WANTED, other)),
                 }
+            }
+
+            fn from_bulk(text: &[u8]) -> Result<$type> {
+                parse(text)
+                    .filter(|number: &$type| number.is_finite() || is_not_finite(text))
+                    .ok_or_else(|| {
+                        unreadable(concat!("a number that fits ", stringify!($type)), text)
+                    })
             }
         }
     )*};
@@ -378,10 +410,13 @@ fn from_list<T>(
     convert: impl FnOnce(&mut Items<'_>) -> Result<T>,
 ) -> Result<T> {
     let Value::Array(list) = value else { return Err(refused(wanted, value)) };
-    let length = list.len();
-    let mut list = list.into_iter();
-    let mut next = || Ok(list.next().unwrap_or(Value::Nil));
-    convert(&mut Items::here(length, &mut next))
+    convert(&mut Items::known(list.len(), &mut list.into_iter()))
+}
+
+impl Source for std::vec::IntoIter<Value> {
+    fn next(&mut self) -> Result<Value> {
+        Ok(Iterator::next(self).unwrap_or(Value::Nil))
+    }
 }
 
 fn elements<T: FromValue>(items: &mut Items<'_>) -> Result<Vec<T>> {
@@ -394,12 +429,16 @@ fn elements<T: FromValue>(items: &mut Items<'_>) -> Result<Vec<T>> {
 
 /// One element of a list, whose errors tell which element it was.
 pub(crate) fn element<T: FromValue>(index: usize, value: Value) -> Result<T> {
-    T::from_value(value).map_err(|error| match error {
+    T::from_value(value).map_err(|error| in_element::<T>(index, error))
+}
+
+fn in_element<T: FromValue>(index: usize, error: Error) -> Error {
+    match error {
         // Error::Nil would read as if the whole reply were nil.
         Error::Nil => ConvertError::new(T::WANTED, Value::Nil.kind()).in_element(index).into(),
         Error::Convert(error) => error.in_element(index).into(),
         other => other,
-    })
+    }
 }
 
 fn exactly<T, const N: usize>(items: Vec<T>) -> Result<[T; N]> {

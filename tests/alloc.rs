@@ -99,6 +99,31 @@ fn a_call_allocates_only_what_its_reply_holds() {
 }
 
 #[test]
+fn numbers_in_strings_take_no_string() {
+    let count = per_call("$3\r\n123\r\n", |conn| {
+        conn.query::<u64>("GET", "key").unwrap();
+    });
+    assert_eq!(count, 0, "GET as a number");
+    let scores = "*4\r\n$1\r\n1\r\n$3\r\n2.5\r\n$-1\r\n$3\r\ninf\r\n";
+    let scores = per_call(scores, |conn| {
+        conn.query::<Vec<Option<f64>>>("ZMSCORE", "key").unwrap();
+    });
+    assert_eq!(scores, 1, "ZMSCORE: the list");
+}
+
+#[test]
+fn a_pipeline_allocates_its_queue_and_what_its_replies_hold() {
+    const COMMANDS: usize = 20;
+    let replies = "$5\r\nvalue\r\n".repeat(COMMANDS);
+    let texts = per_call(&replies, |conn| {
+        let mut pipeline = conn.pipeline();
+        (0..COMMANDS).for_each(|_| pipeline.push("GET", "key"));
+        assert_eq!(pipeline.query::<Vec<String>>().unwrap().len(), COMMANDS);
+    });
+    assert_eq!(texts, 2 + 1 + COMMANDS, "the queue, the list and its values");
+}
+
+#[test]
 fn a_typed_list_allocates_only_itself() {
     let mget = format!("*10\r\n{}", "$1\r\nx\r\n".repeat(10));
     let keys = ["k"; 10];

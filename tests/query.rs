@@ -13,11 +13,16 @@ mod streams;
 
 use streams::Tapped;
 
-const REPLIES: [&str; 22] = [
+const REPLIES: [&str; 27] = [
     "+OK\r\n",
     ":7\r\n",
     "$-1\r\n",
     "$5\r\nhello\r\n",
+    "$0\r\n\r\n",
+    "$2\r\n-1\r\n",
+    "$2\r\n+1\r\n",
+    "$3\r\n1.5\r\n",
+    "$1\r\nt\r\n",
     "-ERR refused\r\n",
     "*-1\r\n",
     "*0\r\n",
@@ -105,6 +110,57 @@ fn a_query_gives_what_a_call_and_a_conversion_give() {
     compare::<Vec<Whole>>();
 }
 
+/// The replies of a pipeline as one type, as a run and a conversion give them.
+fn compare_pipelines<T: FromValue + Debug>() {
+    let queue = |conn: &mut Conn, count| {
+        let mut pipeline = conn.pipeline();
+        (0..count).for_each(|at| pipeline.push("GET", at));
+        pipeline.query::<T>()
+    };
+    let lists = REPLIES.iter().enumerate().flat_map(|(at, &first)| {
+        let others = REPLIES[at..].iter().step_by(5);
+        others.map(move |&second| [first, second].concat()).chain([first.to_owned()])
+    });
+    for (input, count) in lists.map(|list| (list, 2)).chain([(String::new(), 0)]) {
+        // A reply that is one less is followed by one that no command asked for.
+        let input = format!("{input}+next\r\n+next\r\n");
+        let wanted = std::any::type_name::<T>();
+        let mut whole = conn(&input, 1);
+        let mut pipeline = whole.pipeline();
+        (0..count).for_each(|at| pipeline.push("GET", at));
+        let replies = pipeline.run().and_then(|replies| replies.into_iter().collect());
+        let expected = replies.and_then(|replies: Vec<Value>| Value::Array(replies).to::<T>());
+        for piece in [1, 3, 8, usize::MAX] {
+            let mut conn = conn(&input, piece);
+            let got = queue(&mut conn, count);
+            assert_eq!(format!("{got:?}"), format!("{expected:?}"), "{wanted} from {input:?}");
+            if conn.err().is_none() {
+                assert_eq!(conn.receive().unwrap().as_str(), Some("next"), "{wanted}, {input:?}");
+            } else {
+                assert!(input.contains("x2"), "{wanted} from {input:?}: {:?}", conn.err());
+            }
+        }
+    }
+}
+
+#[test]
+fn a_pipeline_gives_what_its_replies_and_a_conversion_give() {
+    compare_pipelines::<Value>();
+    compare_pipelines::<()>();
+    compare_pipelines::<i64>();
+    compare_pipelines::<Vec<Value>>();
+    compare_pipelines::<Vec<()>>();
+    compare_pipelines::<Vec<i64>>();
+    compare_pipelines::<Vec<bool>>();
+    compare_pipelines::<Vec<String>>();
+    compare_pipelines::<Vec<Option<Vec<u8>>>>();
+    compare_pipelines::<[String; 2]>();
+    compare_pipelines::<(String, Option<f64>)>();
+    compare_pipelines::<((), Vec<String>)>();
+    compare_pipelines::<HashMap<String, u8>>();
+    compare_pipelines::<Vec<Whole>>();
+}
+
 #[test]
 fn errors_of_replies_owed_come_first() {
     let mut conn = conn("-ERR first\r\n-ERR second\r\n*2\r\n:1\r\n:2\r\n*1\r\n:3\r\n", 7);
@@ -138,19 +194,40 @@ fn half_a_list_ends_the_connection() {
     }
 }
 
+struct Panicking;
+
+impl FromValue for Panicking {
+    fn from_value(value: Value) -> Result<Panicking> {
+        assert_ne!(value, Value::Int(2), "on purpose");
+        Ok(Panicking)
+    }
+}
+
 #[test]
 fn a_conversion_that_panics_ends_the_connection() {
-    struct Panicking;
-    impl FromValue for Panicking {
-        fn from_value(value: Value) -> Result<Panicking> {
-            assert_ne!(value, Value::Int(2), "on purpose");
-            Ok(Panicking)
-        }
-    }
     let mut conn = conn("*3\r\n:1\r\n:2\r\n:3\r\n+OK\r\n", 7);
     let query = AssertUnwindSafe(|| conn.query::<Vec<Panicking>>("MGET", "k").map(drop));
     assert!(catch_unwind(query).is_err());
     // Its third element would have been taken for the next reply.
     let error = conn.call("PING", ()).unwrap_err();
     assert_eq!(error.to_string(), "the conversion of a reply panicked");
+}
+
+#[test]
+fn a_conversion_that_panics_ends_the_connection_of_a_pipeline() {
+    for (replies, ends) in
+        [(":1\r\n:2\r\n:3\r\n+OK\r\n", true), (":1\r\n:1\r\n:2\r\n+OK\r\n", false)]
+    {
+        let mut conn = conn(replies, 7);
+        let mut pipeline = conn.pipeline();
+        (0..3).for_each(|at| pipeline.push("GET", at));
+        let query = AssertUnwindSafe(|| pipeline.query::<Vec<Panicking>>().map(drop));
+        assert!(catch_unwind(query).is_err());
+        // The reply to the third command would have been taken for the next one's.
+        let next = conn.call("PING", ()).map_err(|error| error.to_string());
+        match ends {
+            true => assert_eq!(next.unwrap_err(), "the conversion of a reply panicked"),
+            false => assert_eq!(next.unwrap().as_str(), Some("OK"), "nothing was left"),
+        }
+    }
 }

@@ -7,13 +7,14 @@ use std::time::Duration;
 use super::command::Session;
 use super::limit::{Limit, Limits};
 use super::observer::Observer;
+use super::queue::Encoded;
 use super::raw::{NoConn, RawConn};
 use super::split::{ReceiveHalf, SendHalf};
 use super::status::{HalfDone, Status};
 use crate::args::ToArgs;
 use crate::context::Context;
 use crate::error::{Error, Result, ServerError};
-use crate::from_value::{FromValue, Items};
+use crate::from_value::{FromValue, Items, Source};
 use crate::net::stream::{Peek, ShutdownHandle};
 use crate::value::Value;
 
@@ -439,15 +440,17 @@ impl Conn {
         let opened = self.raw.open_list(limit.at);
         let length = self.settle(opened, limit)?;
         if length == 0 {
+            if let Some(bytes) = self.raw.take_bulk() {
+                return T::from_bulk(bytes);
+            }
             return match self.receive_raw(limit)? {
                 Value::Error(error) => Err(Error::Server(error)),
                 reply => reply.to(),
             };
         }
-        let Conn { raw, status, .. } = self;
-        let half_done = HalfDone::receiving(status);
-        let mut next = || raw.receive(limit.at);
-        let mut items = Items::arriving(length, &mut next);
+        let half_done = HalfDone::receiving(&self.status);
+        let mut arriving = Arriving { raw: &mut *self.raw, limit };
+        let mut items = Items::announced(length, &mut arriving);
         let converted = T::from_items(&mut items);
         // Whatever came of it, the next reply begins behind this one.
         let received = items.finish();
@@ -472,6 +475,19 @@ impl Conn {
         self.settle(sent, limit)
     }
 
+    /// Writes commands whose replies the caller receives, or ends the connection: they do not count
+    /// as owed.
+    pub(super) fn write_encoded(&mut self, commands: Encoded<'_>, limit: Limit) -> Result<()> {
+        self.status.check()?;
+        for command in commands.iter() {
+            let name = command.name();
+            self.session.note(name, &command);
+            self.observer.sending(name, &command);
+        }
+        let written = self.raw.write_encoded(commands, limit.at);
+        self.settle(written, limit)
+    }
+
     pub(super) fn flush_within(&mut self, limit: Limit) -> Result<()> {
         self.status.check()?;
         let flushed = self.raw.flush(limit.at);
@@ -482,6 +498,12 @@ impl Conn {
         self.status.check()?;
         let reply = self.receive_raw(limit)?;
         self.status.received(reply)
+    }
+
+    /// Takes a reply to [`Conn::write_encoded`], if it is a bulk string that is here already.
+    pub(super) fn take_bulk(&mut self) -> Option<&[u8]> {
+        // Who watches sees whole replies.
+        if self.observer.is_some() { None } else { self.raw.take_bulk() }
     }
 
     pub(super) fn drain_within(&mut self, limits: &Limits) -> Result<Vec<Value>> {
@@ -497,7 +519,7 @@ impl Conn {
         (0..pending).map(|_| self.receive_raw(limit)).collect()
     }
 
-    fn receive_raw(&mut self, limit: Limit) -> Result<Value> {
+    pub(super) fn receive_raw(&mut self, limit: Limit) -> Result<Value> {
         let received = self.raw.receive(limit.at);
         let reply = self.settle(received, limit)?;
         self.observer.received(&reply);
@@ -611,6 +633,22 @@ impl Conn {
     /// Who watches what goes through it.
     pub(crate) fn observer(&mut self) -> &mut Option<Box<dyn Observer>> {
         &mut self.observer
+    }
+}
+
+/// The elements of a list that is being received.
+struct Arriving<'a> {
+    raw: &'a mut dyn RawConn,
+    limit: Limit,
+}
+
+impl Source for Arriving<'_> {
+    fn next(&mut self) -> Result<Value> {
+        self.raw.receive(self.limit.at)
+    }
+
+    fn next_bulk(&mut self) -> Option<&[u8]> {
+        self.raw.take_bulk()
     }
 }
 

@@ -3,18 +3,15 @@
 use std::fmt;
 use std::time::Duration;
 
+use super::batch::Batch;
 use super::conn::Conn;
-use super::limit::{Limit, Limits};
-use crate::args::{ArgWriter, ToArgs};
+use super::limit::Limits;
+use super::queue::Queue;
+use crate::args::ToArgs;
 use crate::context::Context;
-use crate::error::{Error, Result};
-use crate::from_value::FromValue;
+use crate::error::{Result, ServerError};
+use crate::from_value::{FromValue, Items, Source};
 use crate::value::Value;
-
-/// The most bytes of commands that are under way without an answer, unless one command is longer.
-/// The buffers of a socket hold that much on every common system, so a write does not wait for a
-/// peer that itself waits for us to read.
-const WINDOW: usize = 64 * 1024;
 
 /// Commands that are sent together; see [`Conn::pipeline`].
 ///
@@ -56,40 +53,6 @@ impl Conn {
         Pipeline { conn: self, queue: Queue::new() }
     }
 
-    /// Sends what is queued and receives one reply for each; an error reply is a value here.
-    pub(super) fn run_queue(&mut self, queue: &Queue, limits: &Limits) -> Result<Vec<Value>> {
-        self.status().check()?;
-        self.receive_owed(limits)?;
-        let mut replies = Vec::with_capacity(queue.len());
-        let mut sizes = queue.iter().map(|command| command.size());
-        let mut in_flight = 0;
-        let mut write = limits.for_write();
-        // One deadline for all replies, from the moment that the first is waited for.
-        let mut read = None;
-        for command in queue.iter() {
-            let size = command.size();
-            if in_flight > 0 && in_flight + size > WINDOW {
-                self.flush_within(write)?;
-                let limit = *read.get_or_insert_with(|| limits.for_read());
-                // Half of it stays under way, so that the server has something to do.
-                let low = WINDOW.saturating_sub(size).min(WINDOW / 2);
-                while in_flight > low {
-                    replies.push(self.receive_value(limit)?);
-                    in_flight -= sizes.next().unwrap_or(in_flight);
-                }
-                write = limits.for_write().or_sooner(limit);
-            }
-            self.send_within(command.name, &command, write)?;
-            in_flight += size;
-        }
-        self.flush_within(write)?;
-        let limit = read.unwrap_or_else(|| limits.for_read());
-        while replies.len() < queue.len() {
-            replies.push(self.receive_value(limit)?);
-        }
-        Ok(replies)
-    }
-
     /// Receives the replies to what was sent before, so that none is taken for a later command's.
     ///
     /// # Errors
@@ -97,13 +60,6 @@ impl Conn {
     pub(super) fn receive_owed(&mut self, limits: &Limits) -> Result<()> {
         let owed = self.drain_within(limits)?;
         owed.into_iter().try_for_each(|reply| reply.to())
-    }
-
-    fn receive_value(&mut self, limit: Limit) -> Result<Value> {
-        match self.receive_within(limit) {
-            Err(Error::Server(error)) => Ok(Value::Error(error)),
-            received => received,
-        }
     }
 }
 
@@ -220,16 +176,47 @@ impl Pipeline<'_> {
     /// ```
     pub fn query<T: FromValue>(self) -> Result<T> {
         let limits = self.conn.limits();
-        let mut replies = self.conn.run_queue(&self.queue, &limits)?;
-        if replies.iter().any(|reply| matches!(reply, Value::Error(_))) {
-            replies = self.queue.results(0, replies).collect::<Result<_>>()?;
+        let batch = Batch::start(self.conn, &self.queue, &limits)?;
+        let mut replies = Replies { batch, first_error: None };
+        let mut items = Items::known(self.queue.len(), &mut replies);
+        let converted = T::from_items(&mut items);
+        // Whatever came of it, all commands are carried out, and their replies received.
+        items.finish()?;
+        match replies.first_error {
+            Some((index, error)) => {
+                Err(error.of_command(index, self.queue.get(index).name()).into())
+            }
+            None => converted,
         }
-        Value::Array(replies).to()
     }
 
     fn run_within(self, limits: &Limits) -> Result<Vec<Result<Value>>> {
-        let replies = self.conn.run_queue(&self.queue, limits)?;
+        let replies = Batch::start(self.conn, &self.queue, limits)?.replies()?;
         Ok(self.queue.results(0, replies).collect())
+    }
+}
+
+/// The replies on their way into a type. In the place of an error it finds a nil: what it makes of
+/// that does not matter.
+struct Replies<'a> {
+    batch: Batch<'a>,
+    first_error: Option<(usize, ServerError)>,
+}
+
+impl Source for Replies<'_> {
+    fn next(&mut self) -> Result<Value> {
+        let index = self.batch.answered();
+        match self.batch.next()? {
+            Value::Error(error) => {
+                self.first_error.get_or_insert((index, error));
+                Ok(Value::Nil)
+            }
+            reply => Ok(reply),
+        }
+    }
+
+    fn next_bulk(&mut self) -> Option<&[u8]> {
+        self.batch.next_bulk()
     }
 }
 
@@ -237,139 +224,5 @@ impl fmt::Debug for Pipeline<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // No names and no arguments: either may be a secret.
         f.debug_struct("Pipeline").field("commands", &self.len()).finish_non_exhaustive()
-    }
-}
-
-/// A list of commands, in a few allocations however long it is.
-pub(super) struct Queue {
-    names: String,
-    bytes: Vec<u8>,
-    /// Where each argument ends in `bytes`.
-    ends: Vec<usize>,
-    marks: Vec<Mark>,
-}
-
-/// Where a command ends in the lists.
-#[derive(Clone, Copy, Default)]
-struct Mark {
-    name: usize,
-    arg: usize,
-    byte: usize,
-}
-
-/// One command of a queue; as arguments, its arguments.
-#[derive(Clone, Copy)]
-pub(super) struct Queued<'a> {
-    pub(super) name: &'a str,
-    bytes: &'a [u8],
-    /// Where each argument ends, counted from where the queue's bytes begin.
-    ends: &'a [usize],
-    start: usize,
-}
-
-impl Queue {
-    /// Has room for a few dozen commands: growing step by step from one would cost as much as
-    /// encoding them.
-    pub(super) fn new() -> Queue {
-        const COMMANDS: usize = 64;
-        Queue {
-            names: String::with_capacity(4 * COMMANDS),
-            bytes: Vec::with_capacity(16 * COMMANDS),
-            ends: Vec::with_capacity(2 * COMMANDS),
-            marks: Vec::with_capacity(COMMANDS),
-        }
-    }
-
-    pub(super) fn push(&mut self, command: &str, args: &dyn ToArgs) {
-        self.names.push_str(command);
-        args.write_args(&mut ArgWriter::to_list(&mut self.bytes, &mut self.ends));
-        let (name, arg, byte) = (self.names.len(), self.ends.len(), self.bytes.len());
-        self.marks.push(Mark { name, arg, byte });
-    }
-
-    pub(super) fn len(&self) -> usize {
-        self.marks.len()
-    }
-
-    pub(super) fn iter(&self) -> impl Iterator<Item = Queued<'_>> {
-        let mut last = Mark::default();
-        self.marks.iter().map(move |mark| {
-            let queued = Queued {
-                name: &self.names[last.name..mark.name],
-                bytes: &self.bytes[last.byte..mark.byte],
-                ends: &self.ends[last.arg..mark.arg],
-                start: last.byte,
-            };
-            last = *mark;
-            queued
-        })
-    }
-
-    /// Replies as results, whose errors tell the command: the replies to those commands that
-    /// follow the first `skip`, which do not count.
-    pub(super) fn results(
-        &self,
-        skip: usize,
-        replies: Vec<Value>,
-    ) -> impl Iterator<Item = Result<Value>> {
-        let commands = self.iter().skip(skip);
-        commands.zip(replies).enumerate().map(|(index, (command, reply))| match reply {
-            Value::Error(error) => Err(error.of_command(index, command.name).into()),
-            reply => Ok(reply),
-        })
-    }
-}
-
-impl Queued<'_> {
-    /// About how many bytes it is on the wire.
-    fn size(&self) -> usize {
-        const FRAME: usize = 12;
-        self.name.len() + self.bytes.len() + FRAME * (self.ends.len() + 2)
-    }
-}
-
-impl ToArgs for Queued<'_> {
-    fn write_args(&self, out: &mut ArgWriter<'_>) {
-        let mut start = self.start;
-        for &end in self.ends {
-            out.bytes(&self.bytes[start - self.start..end - self.start]);
-            start = end;
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::args::Args;
-
-    #[test]
-    fn a_queue_gives_back_what_it_was_given() {
-        let mut queue = Queue::new();
-        queue.push("PING", &());
-        queue.push("MSET", &("a", 1, "bb", ""));
-        queue.push("", &"lone");
-        queue.push("GET", &"a");
-        let list: Vec<(String, Args)> =
-            queue.iter().map(|queued| (queued.name.to_owned(), Args::new().args(queued))).collect();
-        let expected = [
-            ("PING", Args::new()),
-            ("MSET", crate::args!["a", 1, "bb", ""]),
-            ("", crate::args!["lone"]),
-            ("GET", crate::args!["a"]),
-        ];
-        assert_eq!(list, expected.map(|(name, args)| (name.to_owned(), args)));
-    }
-
-    #[test]
-    fn the_size_of_a_command_is_no_less_than_on_the_wire() {
-        for args in [0, 1, 5, 100] {
-            let mut queue = Queue::new();
-            queue.push("SET", &vec!["x".repeat(1000); args]);
-            let mut wire = Vec::new();
-            let queued = queue.iter().next().unwrap();
-            crate::resp::encode::command(&mut wire, queued.name, |out| queued.write_args(out));
-            assert!((wire.len()..2 * wire.len() + 50).contains(&queued.size()), "{}", wire.len());
-        }
     }
 }

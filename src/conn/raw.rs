@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use super::queue::Encoded;
 use crate::args::ToArgs;
 use crate::error::{Error, Result};
 use crate::net::stream::{Peek, ShutdownHandle};
@@ -23,6 +24,16 @@ pub trait RawSend: Send {
     /// # Errors
     /// As for [`RawSend::send`].
     fn flush(&mut self, deadline: Option<Instant>) -> Result<()>;
+
+    /// Writes what is queued, and then commands that are encoded already.
+    ///
+    /// # Errors
+    /// As for [`RawSend::send`].
+    #[doc(hidden)]
+    fn write_encoded(&mut self, commands: Encoded<'_>, deadline: Option<Instant>) -> Result<()> {
+        commands.iter().try_for_each(|command| self.send(command.name(), &command, deadline))?;
+        self.flush(deadline)
+    }
 }
 
 /// The receiving side of a connection.
@@ -48,6 +59,13 @@ pub trait RawReceive: Send {
     fn open_list(&mut self, deadline: Option<Instant>) -> Result<usize> {
         let _ = deadline;
         Ok(0)
+    }
+
+    /// Takes the next reply if it is a bulk string that has been read already, and lends its bytes.
+    /// Anything else is left for [`RawReceive::receive`], and in the default everything.
+    #[doc(hidden)]
+    fn take_bulk(&mut self) -> Option<&[u8]> {
+        None
     }
 
     /// Waits for the first byte of the next reply, at most until the deadline, and says whether

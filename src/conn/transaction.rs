@@ -4,10 +4,11 @@ use std::fmt;
 use std::ops::{Deref, DerefMut};
 use std::time::Duration;
 
+use super::batch::Batch;
 use super::command::{Dirt, TRANSACTION};
 use super::conn::Conn;
 use super::limit::Limit;
-use super::pipeline::Queue;
+use super::queue::Queue;
 use crate::args::{Args, ToArgs};
 use crate::context::Context;
 use crate::error::{ConvertError, Error, Result};
@@ -277,7 +278,7 @@ impl<'a> Transaction<'a> {
         let wanted = self.len();
         self.queue.push("EXEC", &());
         let limits = self.conn.limits();
-        let mut replies = self.conn.run_queue(&self.queue, &limits)?;
+        let mut replies = Batch::start(self.conn, &self.queue, &limits)?.replies()?;
         match replies.pop() {
             Some(Value::Array(replies)) if replies.len() == wanted => {
                 Ok(self.queue.results(MULTI, replies).collect())

@@ -5,6 +5,7 @@ use std::mem;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
+use super::queue::Encoded;
 use super::raw::{RawConn, RawReceive, RawSend};
 use crate::args::ToArgs;
 use crate::error::{Error, Result, TimeoutKind};
@@ -58,6 +59,10 @@ impl RawSend for Wire {
     fn flush(&mut self, deadline: Option<Instant>) -> Result<()> {
         self.sender.flush(deadline)
     }
+
+    fn write_encoded(&mut self, commands: Encoded<'_>, deadline: Option<Instant>) -> Result<()> {
+        self.sender.write_encoded(commands, deadline)
+    }
 }
 
 impl RawReceive for Wire {
@@ -67,6 +72,10 @@ impl RawReceive for Wire {
 
     fn open_list(&mut self, deadline: Option<Instant>) -> Result<usize> {
         self.receiver.open_list(deadline)
+    }
+
+    fn take_bulk(&mut self) -> Option<&[u8]> {
+        self.receiver.take_bulk()
     }
 
     fn poll(&mut self, deadline: Option<Instant>) -> Result<bool> {
@@ -232,6 +241,16 @@ impl RawSend for Sender {
         self.buffer = buffer;
         written
     }
+
+    /// From where they lie. After a timeout what is not written is queued.
+    fn write_encoded(&mut self, commands: Encoded<'_>, deadline: Option<Instant>) -> Result<()> {
+        let bytes = commands.bytes();
+        let mut count = 0;
+        let written =
+            self.flush(deadline).and_then(|()| self.write_all(bytes, deadline, &mut count));
+        self.buffer.extend_from_slice(&bytes[count..]);
+        written
+    }
 }
 
 struct Receiver {
@@ -338,6 +357,12 @@ impl RawReceive for Receiver {
         }
     }
 
+    fn take_bulk(&mut self) -> Option<&[u8]> {
+        let (used, bytes) = self.decoder.take_bulk(&self.buffer[self.start..self.end])?;
+        self.start += used;
+        Some(bytes)
+    }
+
     fn poll(&mut self, deadline: Option<Instant>) -> Result<bool> {
         if self.has_unread() {
             return Ok(true);
@@ -352,6 +377,7 @@ impl RawReceive for Receiver {
 
 #[cfg(test)]
 mod tests {
+    use super::super::queue::Queue;
     use super::*;
     use crate::sync::Mutex;
 
@@ -420,6 +446,22 @@ mod tests {
             let mset = ["MSET", "a", &large, "b", "1", "c", &larger].map(bulk).concat();
             let expected = format!("*2\r\n$3\r\nGET\r\n$1\r\nk\r\n*7\r\n{mset}").repeat(3);
             assert!(*stream.written.lock() == expected.as_bytes(), "in pieces of {piece}");
+        }
+    }
+
+    #[test]
+    fn a_queue_goes_out_whole_behind_what_was_queued_before() {
+        let mut queue = Queue::new();
+        (0..1000).for_each(|at| queue.push("SET", &(at, "x".repeat(at))));
+        for piece in [1_000, 65_536, usize::MAX] {
+            let (mut wire, stream) = narrow(piece);
+            wire.send("PING", &(), None).unwrap();
+            let sent = wire.write_encoded(queue.range(0..400), None);
+            persist(&mut wire, sent);
+            let sent = wire.write_encoded(queue.range(400..1000), None);
+            persist(&mut wire, sent);
+            let expected = [b"*1\r\n$4\r\nPING\r\n", queue.range(0..1000).bytes()].concat();
+            assert!(*stream.written.lock() == expected, "in pieces of {piece}");
         }
     }
 

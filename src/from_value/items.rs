@@ -2,14 +2,25 @@
 
 use std::fmt;
 
-use super::{FromValue, element, wrong_length};
+use super::{FromValue, element, in_element, wrong_length};
 use crate::error::{Error, Result};
 use crate::value::Value;
+
+/// Where the elements of a list come from.
+pub(crate) trait Source {
+    /// The next one.
+    fn next(&mut self) -> Result<Value>;
+
+    /// The next one, if it is a string that can be lent: its bytes.
+    fn next_bulk(&mut self) -> Option<&[u8]> {
+        None
+    }
+}
 
 /// The elements of a list, which are in memory or are received one by one.
 #[doc(hidden)]
 pub struct Items<'a> {
-    source: &'a mut dyn FnMut() -> Result<Value>,
+    source: &'a mut dyn Source,
     length: usize,
     taken: usize,
     /// How many of them are known to be there, at least.
@@ -19,19 +30,16 @@ pub struct Items<'a> {
 }
 
 impl<'a> Items<'a> {
-    /// So many elements that are in memory.
-    pub(super) fn here(length: usize, source: &'a mut dyn FnMut() -> Result<Value>) -> Items<'a> {
+    /// So many elements as were asked for, or are in memory.
+    pub(crate) fn known(length: usize, source: &'a mut dyn Source) -> Items<'a> {
         Items { source, length, taken: 0, known: length, fault: None }
     }
 
-    /// So many elements that a source gives one by one. It is not asked again after an error.
-    pub(crate) fn arriving(
-        length: usize,
-        source: &'a mut dyn FnMut() -> Result<Value>,
-    ) -> Items<'a> {
+    /// So many elements as a peer has announced. The source is not asked again after an error.
+    pub(crate) fn announced(length: usize, source: &'a mut dyn Source) -> Items<'a> {
         /// The memory that an announced length is worth.
         const FIRST: usize = 1024;
-        Items { source, length, taken: 0, known: FIRST, fault: None }
+        Items { known: FIRST, ..Items::known(length, source) }
     }
 
     /// Takes and drops what was not wanted.
@@ -54,7 +62,7 @@ impl<'a> Items<'a> {
             return Ok(Value::Nil);
         }
         self.taken += 1;
-        let next = (self.source)();
+        let next = self.source.next();
         if let Err(error) = &next {
             self.fault = Some(error.clone());
             self.taken = self.length;
@@ -65,6 +73,12 @@ impl<'a> Items<'a> {
     /// The next element, converted.
     pub(super) fn take<T: FromValue>(&mut self) -> Result<T> {
         let index = self.taken;
+        if self.left() > 0 {
+            if let Some(bytes) = self.source.next_bulk() {
+                self.taken += 1;
+                return T::from_bulk(bytes).map_err(|error| in_element::<T>(index, error));
+            }
+        }
         element(index, self.next()?)
     }
 
@@ -91,10 +105,17 @@ impl fmt::Debug for Items<'_> {
 mod tests {
     use super::*;
 
+    struct Nothing;
+    impl Source for Nothing {
+        fn next(&mut self) -> Result<Value> {
+            Ok(Value::Nil)
+        }
+    }
+
     #[test]
     fn large_elements_get_no_more_room_than_the_reply_took() {
-        let mut nothing = || Ok(Value::Nil);
-        let here = Items::here(10, &mut nothing);
+        let mut nothing = Nothing;
+        let here = Items::known(10, &mut nothing);
         assert_eq!(here.room::<i64>(10), 10);
         assert_eq!(here.room::<()>(10), 10);
         assert_eq!(here.room::<[u64; 16]>(10), 10 * size_of::<Value>() / 128);
@@ -103,8 +124,8 @@ mod tests {
 
     #[test]
     fn elements_that_were_only_announced_get_next_to_no_room() {
-        let mut nothing = || Ok(Value::Nil);
-        let mut items = Items::arriving(1 << 40, &mut nothing);
+        let mut nothing = Nothing;
+        let mut items = Items::announced(1 << 40, &mut nothing);
         assert_eq!(items.room::<Value>(items.left()), 1024);
         (0..5000).for_each(|_| drop(items.next()));
         assert_eq!(items.room::<Value>(items.left()), 5000);

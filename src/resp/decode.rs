@@ -7,6 +7,7 @@
 
 use std::borrow::Cow;
 
+use super::number::{BAD_LINE_END, parse_number};
 use crate::error::{ProtocolError, ServerError};
 use crate::value::Value;
 
@@ -31,8 +32,6 @@ impl Default for Limits {
 
 /// No string is longer, whatever the limit, so that lengths can be added up without overflow.
 pub(crate) const MAX_BULK: usize = isize::MAX as usize / 2;
-/// A length in a header is a number of at most 19 digits with a sign.
-const LONGEST_NUMBER: usize = 20;
 /// What is set aside before the bytes are there.
 const FIRST_ELEMENTS: usize = 1024;
 const FIRST_BYTES: usize = 64 * 1024;
@@ -141,6 +140,21 @@ impl Decoder {
         let used = if length.is_some_and(|length| length > 0) { 1 + line } else { 0 };
         self.apart = length.unwrap_or(0);
         Ok(Some((used, self.apart)))
+    }
+
+    /// Takes the next reply if it is a bulk string and all there: how many bytes of the input that
+    /// is, and those of the string, where they lie. Anything else, and anything wrong, is left to
+    /// [`Decoder::decode`].
+    pub(crate) fn take_bulk<'a>(&mut self, input: &'a [u8]) -> Option<(usize, &'a [u8])> {
+        if input.first() != Some(&b'$') || self.bulk.is_some() || !self.open.is_empty() {
+            return None;
+        }
+        let (number, line) = parse_number(&input[1..]).ok()??;
+        let length = usize::try_from(number).ok().filter(|&length| length <= self.limits.bulk)?;
+        let head = 1 + line;
+        let bytes = input.get(head..head + length + 2)?.strip_suffix(b"\r\n")?;
+        self.apart = self.apart.saturating_sub(1);
+        Some((head + length + 2, bytes))
     }
 
     /// Room for the next bytes of a long bulk string that is being received: a caller may read
@@ -318,7 +332,6 @@ impl Step {
     }
 }
 
-const BAD_LINE_END: ProtocolError = ProtocolError::new("line does not end in \\r\\n");
 const BAD_BULK_END: ProtocolError = ProtocolError::new("bulk string does not end in \\r\\n");
 
 /// The frequent statuses without an allocation.
@@ -331,42 +344,6 @@ fn simple(line: &[u8]) -> Cow<'static, [u8]> {
     }
 }
 
-/// A line that is a number: digits with an optional minus sign, checked. Gives the number and the
-/// length of the line with its end; `None` when that is not there yet.
-fn parse_number(input: &[u8]) -> Result<Option<(i64, usize)>, ProtocolError> {
-    let negative = input.first() == Some(&b'-');
-    let start = usize::from(negative);
-    let mut number: i64 = 0;
-    for (at, &byte) in input.iter().enumerate().skip(start) {
-        match byte {
-            b'0'..=b'9' if at < LONGEST_NUMBER => {
-                // Built up below zero, where there is room for the smallest number.
-                number = number
-                    .checked_mul(10)
-                    .and_then(|number| number.checked_sub(i64::from(byte - b'0')))
-                    .ok_or(OUT_OF_RANGE)?;
-            }
-            b'0'..=b'9' => return Err(ProtocolError::new("line too long")),
-            b'\r' => match input.get(at + 1) {
-                None => return Ok(None),
-                Some(_) if at == start => return Err(ProtocolError::new("number without digits")),
-                Some(b'\n') if negative => return Ok(Some((number, at + 2))),
-                Some(b'\n') => {
-                    let number = number.checked_neg().ok_or(OUT_OF_RANGE)?;
-                    return Ok(Some((number, at + 2)));
-                }
-                Some(_) => return Err(ProtocolError::at_byte(BAD_BYTE, byte)),
-            },
-            b'\n' => return Err(BAD_LINE_END),
-            other => return Err(ProtocolError::at_byte(BAD_BYTE, other)),
-        }
-    }
-    Ok(None)
-}
-
-const OUT_OF_RANGE: ProtocolError = ProtocolError::new("number out of range");
-const BAD_BYTE: &str = "number with an unexpected byte";
-
 /// A length from a header: `-1` means nil, anything else below zero is an error.
 fn checked_length(number: i64, limit: usize) -> Result<Option<usize>, ProtocolError> {
     match usize::try_from(number) {
@@ -378,165 +355,4 @@ fn checked_length(number: i64, limit: usize) -> Result<Option<usize>, ProtocolEr
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn whole(input: &[u8]) -> Result<Value, ProtocolError> {
-        let progress = Decoder::new(Limits::default()).decode(input)?;
-        assert_eq!(progress.consumed, input.len());
-        Ok(progress.reply.expect("a whole reply"))
-    }
-
-    /// Feeds the input as a socket might: `size` bytes at a time behind what was not used.
-    fn in_pieces(input: &[u8], size: usize) -> Result<Vec<Value>, ProtocolError> {
-        let mut decoder = Decoder::new(Limits::default());
-        let (mut kept, mut replies) = (Vec::new(), Vec::new());
-        for piece in input.chunks(size) {
-            kept.extend_from_slice(piece);
-            loop {
-                let progress = decoder.decode(&kept)?;
-                kept.drain(..progress.consumed);
-                match progress.reply {
-                    Some(reply) => replies.push(reply),
-                    None => break,
-                }
-            }
-        }
-        assert!(kept.is_empty() && decoder.is_at_boundary());
-        Ok(replies)
-    }
-
-    #[test]
-    fn every_split_of_the_input_gives_the_same_replies() {
-        let input = b"+OK\r\n$6\r\nfoobar\r\n*3\r\n:1\r\n*2\r\n$-1\r\n$0\r\n\r\n-ERR no\r\n*0\r\n:-12\r\n*-1\r\n";
-        let expected = in_pieces(input, input.len()).unwrap();
-        assert_eq!(expected.len(), 6);
-        for size in 1..input.len() {
-            assert_eq!(in_pieces(input, size).unwrap(), expected, "pieces of {size}");
-        }
-    }
-
-    #[test]
-    fn a_reply_ends_where_it_ends() {
-        let mut decoder = Decoder::new(Limits::default());
-        let progress = decoder.decode(b":1\r\n:2\r\n").unwrap();
-        assert_eq!(progress, Progress { consumed: 4, reply: Some(Value::Int(1)) });
-    }
-
-    #[test]
-    fn numbers_are_checked_to_the_last_digit() {
-        assert_eq!(whole(b":9223372036854775807\r\n"), Ok(Value::Int(i64::MAX)));
-        assert_eq!(whole(b":-9223372036854775808\r\n"), Ok(Value::Int(i64::MIN)));
-        for bad in [
-            &b":9223372036854775808\r\n"[..],
-            b":-9223372036854775809\r\n",
-            b":18446744073709551616\r\n",
-            b"$18446744073709551615\r\n",
-            b":-\r\n",
-            b":1-\r\n",
-            b":+1\r\n",
-        ] {
-            assert!(Decoder::new(Limits::default()).decode(bad).is_err(), "{}", bad.escape_ascii());
-        }
-    }
-
-    #[test]
-    fn an_announced_length_reserves_next_to_nothing() {
-        let mut decoder = Decoder::new(Limits::default());
-        assert_eq!(decoder.decode(b"*4294967295\r\n").unwrap().reply, None);
-        assert!(decoder.open[0].items.capacity() <= FIRST_ELEMENTS);
-        assert_eq!(decoder.decode(b"$536870912\r\nx").unwrap().reply, None);
-        assert!(decoder.bulk.unwrap().bytes.capacity() <= FIRST_BYTES);
-    }
-
-    #[test]
-    fn limits_hold() {
-        let limits = Limits { bulk: 10, elements: 3, line: 20, depth: 2 };
-        let check = |input: &[u8]| Decoder::new(limits).decode(input).map(|p| p.reply.is_some());
-        assert_eq!(check(b"$10\r\n0123456789\r\n"), Ok(true));
-        assert!(check(b"$11\r\n").is_err());
-        assert!(check(b"*4\r\n").is_err());
-        assert_eq!(check(b"*1\r\n*1\r\n:1\r\n"), Ok(true));
-        assert!(check(b"*1\r\n*1\r\n*1\r\n").is_err());
-        assert_eq!(check(b"+01234567890123456789\r\n"), Ok(true));
-        assert!(check(b"+012345678901234567890\r\n").is_err());
-        assert!(check(b"+0123456789012345678901234").is_err(), "no end in sight");
-        assert!(check(b":00000000000000000000000000000000").is_err(), "no end in sight");
-    }
-
-    #[test]
-    fn nesting_a_million_deep_is_an_error_and_no_stack_overflow() {
-        let input = b"*1\r\n".repeat(1_000_000);
-        assert!(Decoder::new(Limits::default()).decode(&input).is_err());
-    }
-
-    #[test]
-    fn a_long_string_can_be_read_straight_into_its_place() {
-        let text: Vec<u8> = (0..=255).cycle().take(3_000_000).collect();
-        for piece in [1, 1460, 20_000, usize::MAX] {
-            let mut decoder = Decoder::new(Limits::default());
-            decoder.decode(format!("${}\r\n", text.len()).as_bytes()).unwrap();
-            let mut sent = 0;
-            while let Some(room) = decoder.bulk_room() {
-                let count = room.len().min(piece);
-                room[..count].copy_from_slice(&text[sent..sent + count]);
-                sent += count;
-                decoder.bulk_read(count);
-                let held = decoder.bulk.as_ref().unwrap().bytes.capacity();
-                assert!(held <= 2 * sent + FIRST_BYTES, "{held} bytes for {sent}");
-                assert_eq!(decoder.decode(b"").unwrap(), Progress { consumed: 0, reply: None });
-            }
-            assert!(text.len() - sent < LEAST_ROOM, "the last few come with what follows");
-            assert!(!decoder.is_at_boundary());
-            let progress = decoder.decode(&[&text[sent..], b"\r\n:1\r\n"].concat()).unwrap();
-            assert!(progress.reply == Some(Value::Bulk(text.clone())), "in pieces of {piece}");
-            assert!(decoder.is_at_boundary());
-        }
-    }
-
-    #[test]
-    fn a_list_comes_apart() {
-        let input = b"*3\r\n:1\r\n*1\r\n$1\r\nx\r\n+OK\r\n:7\r\n";
-        let mut decoder = Decoder::new(Limits::default());
-        for end in 0..4 {
-            assert_eq!(decoder.open_list(&input[..end]).unwrap(), None, "{end} bytes");
-        }
-        assert_eq!(decoder.open_list(input).unwrap(), Some((4, 3)));
-        let mut at = 4;
-        for expected in [1.into(), Value::Array(vec!["x".into()]), Value::simple("OK")] {
-            assert!(!decoder.is_at_boundary());
-            let progress = decoder.decode(&input[at..]).unwrap();
-            assert_eq!(progress.reply, Some(expected));
-            at += progress.consumed;
-        }
-        assert!(decoder.is_at_boundary());
-        for whole in [&b":7\r\n"[..], b"*0\r\n", b"*-1\r\n", b"$1\r\nx\r\n", b"-ERR\r\n"] {
-            assert_eq!(decoder.open_list(whole).unwrap(), Some((0, 0)));
-            assert!(decoder.is_at_boundary());
-        }
-        assert!(decoder.open_list(b"*4294967296\r\n").is_err());
-    }
-
-    #[test]
-    fn bad_numbers_are_the_same_error_in_every_split() {
-        for bad in [
-            &b":\r\n"[..],
-            b":-\r\n",
-            b":1\n",
-            b":1\r2",
-            b":1\rx\n",
-            b"$-2\r\n",
-            b":12a\r\n",
-            b"*x\r\n",
-            b":000000000000000000000\r\n",
-            b":99999999999999999999\r\n",
-            b"$536870913\r\n",
-            b"$2\r\nabc\n",
-        ] {
-            let whole = in_pieces(bad, bad.len()).unwrap_err();
-            for size in 1..bad.len() {
-                assert_eq!(in_pieces(bad, size).unwrap_err(), whole, "{}", bad.escape_ascii());
-            }
-        }
-    }
-}
+mod tests;

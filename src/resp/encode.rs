@@ -4,7 +4,9 @@
 //! the bytes fills it from where the argument lies, so that it is not copied first.
 
 use std::fmt;
-use std::fmt::Write as _;
+
+use super::float::FloatText;
+use super::number::{Digits, fill_digits};
 
 /// From this many bytes on an argument is large: two more system calls cost less than a copy.
 const LARGE: usize = 64 * 1024;
@@ -18,7 +20,9 @@ pub struct ArgWriter<'a> {
 }
 
 enum Target<'a> {
-    /// Bulk strings, as they go to the server, and what was left out.
+    /// Bulk strings, as they go to the server.
+    Whole(&'a mut Vec<u8>),
+    /// The same, and what was left out.
     Wire { out: &'a mut Vec<u8>, gaps: &'a mut Vec<Gap> },
     /// What was left out, one by one.
     Gaps(&'a mut dyn FnMut(&[u8])),
@@ -41,7 +45,7 @@ impl<'a> ArgWriter<'a> {
                 gaps.push(Gap { at: out.len(), length: arg.len() });
                 out.extend_from_slice(b"\r\n");
             }
-            Target::Wire { out, .. } => write_bulk(out, arg),
+            Target::Whole(out) | Target::Wire { out, .. } => write_bulk(out, arg),
             Target::Gaps(fill) if arg.len() >= LARGE => fill(arg),
             Target::Gaps(_) => {}
             Target::List { bytes, ends } => {
@@ -97,24 +101,48 @@ pub(crate) fn command(
     name: &str,
     write_args: impl FnOnce(&mut ArgWriter<'_>),
 ) -> Vec<Gap> {
-    // The number of arguments is known only when they are written, and nearly always has one
-    // digit: leave room for one, and move the body where it needs more.
-    let head = out.len();
-    out.extend_from_slice(b"*0\r\n");
-    write_bulk(out, name.as_bytes());
+    let head = begin(out, name);
     let mut gaps = Vec::new();
     let mut writer = ArgWriter { target: Target::Wire { out, gaps: &mut gaps }, count: 1 };
     write_args(&mut writer);
     let count = writer.count;
+    let moved = end(out, head, count);
+    gaps.iter_mut().for_each(|gap| gap.at += moved);
+    gaps
+}
+
+/// Appends a command and the arguments that `write_args` adds, however large they are.
+pub(crate) fn whole_command(
+    out: &mut Vec<u8>,
+    name: &str,
+    write_args: impl FnOnce(&mut ArgWriter<'_>),
+) {
+    let head = begin(out, name);
+    let mut writer = ArgWriter { target: Target::Whole(out), count: 1 };
+    write_args(&mut writer);
+    let count = writer.count;
+    end(out, head, count);
+}
+
+/// Appends what comes before the arguments. Their number is known only when they are written, and
+/// nearly always has one digit: there is room for one.
+fn begin(out: &mut Vec<u8>, name: &str) -> usize {
+    let head = out.len();
+    out.extend_from_slice(b"*0\r\n");
+    write_bulk(out, name.as_bytes());
+    head
+}
+
+/// Fills the number in, and says how far that has moved the arguments.
+fn end(out: &mut Vec<u8>, head: usize, count: usize) -> usize {
+    if let digit @ 0..=9 = count {
+        out[head + 1] = b'0' + digit as u8;
+        return 0;
+    }
     let mut digits = Digits::new();
     let digits = digits.unsigned(count as u64);
-    if let [digit] = digits {
-        out[head + 1] = *digit;
-    } else {
-        out.splice(head + 1..head + 2, digits.iter().copied());
-        gaps.iter_mut().for_each(|gap| gap.at += digits.len() - 1);
-    }
-    gaps
+    out.splice(head + 1..head + 2, digits.iter().copied());
+    digits.len() - 1
 }
 
 /// Gives the arguments that [`command`] leaves out, one by one, where they lie.
@@ -131,196 +159,18 @@ fn write_bulk(out: &mut Vec<u8>, bytes: &[u8]) {
 
 /// The dollar sign, the length and the line end in one piece.
 fn write_bulk_head(out: &mut Vec<u8>, length: usize) {
+    if let digit @ 0..=9 = length {
+        out.extend_from_slice(&[b'$', b'0' + digit as u8, b'\r', b'\n']);
+        return;
+    }
     let mut head = *b"$$$$$$$$$$$$$$$$$$$$$\r\n";
     let start = fill_digits(&mut head[1..21], length as u64);
     out.extend_from_slice(&head[start..]);
 }
 
-/// Writes a number in decimal at the end of a place that is long enough; gives where it starts.
-fn fill_digits(place: &mut [u8], mut number: u64) -> usize {
-    let mut at = place.len();
-    loop {
-        at -= 1;
-        place[at] = b'0' + (number % 10) as u8;
-        number /= 10;
-        if number == 0 {
-            return at;
-        }
-    }
-}
-
-/// Room for a 64-bit number in decimal, filled from the right.
-struct Digits([u8; 20]);
-
-impl Digits {
-    fn new() -> Digits {
-        Digits([b'0'; 20])
-    }
-
-    fn unsigned(&mut self, number: u64) -> &[u8] {
-        let start = fill_digits(&mut self.0, number);
-        &self.0[start..]
-    }
-
-    fn signed(&mut self, number: i64) -> &[u8] {
-        // 19 digits are the most that a magnitude of 64 bits with a sign takes, so the sign fits.
-        let length = self.unsigned(number.unsigned_abs()).len();
-        let mut at = self.0.len() - length;
-        if number < 0 {
-            at -= 1;
-            self.0[at] = b'-';
-        }
-        &self.0[at..]
-    }
-}
-
-/// A float as text, on the stack.
-#[derive(Default)]
-struct FloatText {
-    scientific: StackText,
-    out: StackText,
-}
-
-impl FloatText {
-    /// `number` gives its shortest digits through `{:e}`, at its own precision.
-    fn write(&mut self, nan: bool, negative: bool, number: &dyn std::fmt::LowerExp) -> &[u8] {
-        let _ = write!(self.scientific, "{number:e}");
-        let text = self.scientific.as_bytes();
-        let Some(split) = text.iter().position(|&byte| byte == b'e') else {
-            // Not finite: no exponent.
-            return match (nan, negative) {
-                (true, _) => b"NaN",
-                (false, false) => b"+Inf",
-                (false, true) => b"-Inf",
-            };
-        };
-        let (mantissa, exponent) = (&text[..split], &text[split + 1..]);
-        let exponent: i32 =
-            std::str::from_utf8(exponent).ok().and_then(|e| e.parse().ok()).unwrap_or(0);
-        let mantissa = mantissa.strip_prefix(b"-").unwrap_or(mantissa);
-        let out = &mut self.out;
-        if negative {
-            out.push(b"-");
-        }
-        if (-4..6).contains(&exponent) {
-            write_plain(out, mantissa, exponent);
-        } else {
-            out.push(mantissa);
-            let sign = if exponent < 0 { '-' } else { '+' };
-            let _ = write!(out, "e{sign}{:02}", exponent.unsigned_abs());
-        }
-        out.as_bytes()
-    }
-}
-
-/// Digits `d.ddd` times ten to the `exponent`, without an exponent.
-fn write_plain(out: &mut StackText, mantissa: &[u8], exponent: i32) {
-    let digits = mantissa.iter().copied().filter(u8::is_ascii_digit);
-    // How many digits stand before the point.
-    let before = exponent + 1;
-    if before <= 0 {
-        out.push(b"0.");
-        for _ in before..0 {
-            out.push(b"0");
-        }
-    }
-    let mut written = 0;
-    for digit in digits {
-        if written == before && before > 0 {
-            out.push(b".");
-        }
-        out.push(&[digit]);
-        written += 1;
-    }
-    for _ in written..before {
-        out.push(b"0");
-    }
-}
-
-/// Text on the stack, long enough for any float: sign, 17 digits, point, zeros, exponent.
-#[derive(Default)]
-struct StackText {
-    bytes: [u8; 32],
-    length: usize,
-}
-
-impl StackText {
-    fn push(&mut self, text: &[u8]) {
-        let end = self.length + text.len();
-        if let Some(room) = self.bytes.get_mut(self.length..end) {
-            room.copy_from_slice(text);
-            self.length = end;
-        }
-    }
-
-    fn as_bytes(&self) -> &[u8] {
-        &self.bytes[..self.length]
-    }
-}
-
-impl std::fmt::Write for StackText {
-    fn write_str(&mut self, text: &str) -> std::fmt::Result {
-        self.push(text.as_bytes());
-        Ok(())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn float(number: f64) -> String {
-        let (mut bytes, mut ends) = (Vec::new(), Vec::new());
-        ArgWriter::to_list(&mut bytes, &mut ends).float(number);
-        String::from_utf8(bytes).unwrap()
-    }
-
-    #[test]
-    fn floats_are_written_as_go_writes_them() {
-        // strconv.FormatFloat(x, 'g', -1, 64)
-        let table = [
-            (0.0, "0"),
-            (-0.0, "-0"),
-            (1.0, "1"),
-            (-1.5, "-1.5"),
-            (100.0, "100"),
-            (100000.0, "100000"),
-            (123456.0, "123456"),
-            (123456.789, "123456.789"),
-            (999999.5, "999999.5"),
-            (1e6, "1e+06"),
-            (1234567.0, "1.234567e+06"),
-            (1349673917.939762, "1.349673917939762e+09"),
-            (0.1, "0.1"),
-            (0.25, "0.25"),
-            (0.001, "0.001"),
-            (0.0001, "0.0001"),
-            (0.00012345, "0.00012345"),
-            (0.00001, "1e-05"),
-            (2.71, "2.71"),
-            (1e100, "1e+100"),
-            (1e-300, "1e-300"),
-            (f64::MAX, "1.7976931348623157e+308"),
-            (f64::MIN_POSITIVE, "2.2250738585072014e-308"),
-            (-f64::MAX, "-1.7976931348623157e+308"),
-            (f64::INFINITY, "+Inf"),
-            (f64::NEG_INFINITY, "-Inf"),
-            (f64::NAN, "NaN"),
-            (60.0, "60"),
-        ];
-        for (number, text) in table {
-            assert_eq!(float(number), text);
-        }
-    }
-
-    #[test]
-    fn single_precision_keeps_its_own_shortest_digits() {
-        let (mut bytes, mut ends) = (Vec::new(), Vec::new());
-        let mut out = ArgWriter::to_list(&mut bytes, &mut ends);
-        out.float32(0.1);
-        out.float32(16777216.0);
-        assert_eq!(bytes, b"0.11.6777216e+07");
-    }
 
     #[test]
     fn integers_reach_from_end_to_end() {

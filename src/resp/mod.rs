@@ -2,3 +2,5 @@
 
 pub(crate) mod decode;
 pub(crate) mod encode;
+mod float;
+pub(crate) mod number;

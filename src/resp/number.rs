@@ -1,0 +1,81 @@
+//! Integers as text, both ways.
+
+use crate::error::ProtocolError;
+
+/// A length in a header is a number of at most 19 digits with a sign.
+const LONGEST_NUMBER: usize = 20;
+
+/// A line that is a number: digits with an optional minus sign, checked. Gives the number and the
+/// length of the line with its end; `None` when that is not there yet.
+pub(crate) fn parse_number(input: &[u8]) -> Result<Option<(i64, usize)>, ProtocolError> {
+    let negative = input.first() == Some(&b'-');
+    let start = usize::from(negative);
+    let mut number: i64 = 0;
+    for (at, &byte) in input.iter().enumerate().skip(start) {
+        match byte {
+            b'0'..=b'9' if at < LONGEST_NUMBER => {
+                // Built up below zero, where there is room for the smallest number.
+                number = number
+                    .checked_mul(10)
+                    .and_then(|number| number.checked_sub(i64::from(byte - b'0')))
+                    .ok_or(OUT_OF_RANGE)?;
+            }
+            b'0'..=b'9' => return Err(ProtocolError::new("line too long")),
+            b'\r' => match input.get(at + 1) {
+                None => return Ok(None),
+                Some(_) if at == start => return Err(ProtocolError::new("number without digits")),
+                Some(b'\n') if negative => return Ok(Some((number, at + 2))),
+                Some(b'\n') => {
+                    let number = number.checked_neg().ok_or(OUT_OF_RANGE)?;
+                    return Ok(Some((number, at + 2)));
+                }
+                Some(_) => return Err(ProtocolError::at_byte(BAD_BYTE, byte)),
+            },
+            b'\n' => return Err(BAD_LINE_END),
+            other => return Err(ProtocolError::at_byte(BAD_BYTE, other)),
+        }
+    }
+    Ok(None)
+}
+
+pub(super) const BAD_LINE_END: ProtocolError = ProtocolError::new("line does not end in \\r\\n");
+const OUT_OF_RANGE: ProtocolError = ProtocolError::new("number out of range");
+const BAD_BYTE: &str = "number with an unexpected byte";
+
+/// Writes a number in decimal at the end of a place that is long enough; gives where it starts.
+pub(super) fn fill_digits(place: &mut [u8], mut number: u64) -> usize {
+    let mut at = place.len();
+    loop {
+        at -= 1;
+        place[at] = b'0' + (number % 10) as u8;
+        number /= 10;
+        if number == 0 {
+            return at;
+        }
+    }
+}
+
+/// Room for a 64-bit number in decimal, filled from the right.
+pub(super) struct Digits([u8; 20]);
+
+impl Digits {
+    pub(super) fn new() -> Digits {
+        Digits([b'0'; 20])
+    }
+
+    pub(super) fn unsigned(&mut self, number: u64) -> &[u8] {
+        let start = fill_digits(&mut self.0, number);
+        &self.0[start..]
+    }
+
+    pub(super) fn signed(&mut self, number: i64) -> &[u8] {
+        // 19 digits are the most that a magnitude of 64 bits with a sign takes, so the sign fits.
+        let length = self.unsigned(number.unsigned_abs()).len();
+        let mut at = self.0.len() - length;
+        if number < 0 {
+            at -= 1;
+            self.0[at] = b'-';
+        }
+        &self.0[at..]
+    }
+}
