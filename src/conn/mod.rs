@@ -4,6 +4,7 @@ pub(crate) mod batch;
 pub(crate) mod command;
 #[allow(clippy::module_inception)]
 pub(crate) mod conn;
+pub(crate) mod exchange;
 pub(crate) mod limit;
 pub(crate) mod observer;
 pub(crate) mod pipeline;
@@ -14,3 +15,4 @@ pub(crate) mod split;
 pub(crate) mod status;
 pub(crate) mod transaction;
 pub(crate) mod wire;
+pub(crate) mod within;
