@@ -197,7 +197,7 @@ impl Decoder {
                 None => Value::Nil,
                 Some(0) => Value::Array(Vec::new()),
                 Some(length) => {
-                    if self.open.len() == self.limits.depth {
+                    if self.open.len() + usize::from(self.apart > 0) == self.limits.depth {
                         return Err(ProtocolError::new("lists nested too deep"));
                     }
                     // No more than may be here already, as lists in lists add up.

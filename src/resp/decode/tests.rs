@@ -204,6 +204,18 @@ fn nothing_else_is_lent() {
 }
 
 #[test]
+fn a_list_that_comes_apart_is_as_deep_as_any() {
+    let limits = Limits { depth: 2, ..Limits::default() };
+    for (input, fits) in [(&b"*1\r\n*1\r\n:1\r\n"[..], true), (b"*1\r\n*1\r\n*1\r\n:1\r\n", false)]
+    {
+        assert_eq!(Decoder::new(limits).decode(input).is_ok(), fits);
+        let mut decoder = Decoder::new(limits);
+        let (used, _) = decoder.open_list(input).unwrap().unwrap();
+        assert_eq!(decoder.decode(&input[used..]).is_ok(), fits);
+    }
+}
+
+#[test]
 fn the_elements_of_a_list_may_be_lent() {
     let mut decoder = Decoder::new(Limits::default());
     assert_eq!(decoder.open_list(b"*2\r\n").unwrap(), Some((4, 2)));

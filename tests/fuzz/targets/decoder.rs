@@ -1,9 +1,11 @@
 //! Any bytes from a server: no panic, little memory, the same replies in whatever pieces they come,
-//! and replies that survive being written and read again.
+//! whole or converted on the way, and replies that survive being written and read again.
 
-use redigo::Value;
+use std::fmt::Debug;
 
-use super::pieces::replies;
+use redigo::{FromValue, Value};
+
+use super::pieces::{Pieces, replies};
 use crate::memory::peak_of;
 
 /// What a connection takes for what is announced: lists within lists, a string, its buffers.
@@ -20,11 +22,25 @@ pub(crate) fn run(input: &[u8]) {
         let (pieces, end_of_pieces) = replies(input, sizes);
         assert_eq!(pieces, whole, "in pieces of {sizes:?}");
         assert_eq!(end_of_pieces, end, "in pieces of {sizes:?}");
+        converted::<String>(input, sizes, &whole);
+        converted::<Vec<Option<Vec<u8>>>>(input, sizes, &whole);
+        converted::<Vec<(i64, f64)>>(input, sizes, &whole);
     }
 
     let mut again = Vec::new();
     whole.iter().for_each(|reply| encode(reply, &mut again));
     assert_eq!(replies(&again, &[]).0, whole, "written and read again");
+}
+
+/// Asks for one type until the connection ends, and gets what the whole replies become.
+fn converted<T: FromValue + Debug>(input: &[u8], sizes: &[usize], whole: &[Value]) {
+    let mut conn = Pieces::new(input, sizes).conn();
+    for reply in whole {
+        let expected = reply.clone().to::<T>();
+        let got = conn.query::<T>("GET", "key");
+        assert_eq!(format!("{got:?}"), format!("{expected:?}"), "in pieces of {sizes:?}");
+    }
+    assert!(conn.query::<T>("GET", "key").unwrap_err().is_fatal(), "nothing is left");
 }
 
 /// As a server would.
