@@ -159,7 +159,7 @@ impl Pipeline<'_> {
     }
 
     /// As [`run`](Pipeline::run), with all replies as one type: a tuple with a member for each
-    /// command, or a list. Members of type `()` skip a reply.
+    /// command, or a list. Members of type `()` skip a reply. Each reply is converted as it comes.
     ///
     /// # Errors
     /// As [`run`](Pipeline::run). Then the first error reply to any of the commands, which tells
