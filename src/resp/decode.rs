@@ -256,8 +256,8 @@ impl Decoder {
             return Ok(Step::Element(head + body.len(), Value::Bulk(bytes.to_vec())));
         }
         let bytes = Vec::with_capacity(length.min(FIRST_BYTES));
-        let step = self.bulk.insert(Bulk { bytes, filled: 0, length }).receive(rest)?;
-        Ok(step.behind(head))
+        self.bulk = Some(Bulk { bytes, filled: 0, length });
+        Ok(Step::Opened(head))
     }
 
     /// Puts an element into the innermost open list, closing those that it completes; gives the
@@ -319,17 +319,6 @@ enum Step {
     Opened(usize),
     Filled(usize),
     Starved(usize),
-}
-
-impl Step {
-    fn behind(self, head: usize) -> Step {
-        match self {
-            Step::Element(used, element) => Step::Element(used + head, element),
-            Step::Opened(used) => Step::Opened(used + head),
-            Step::Filled(used) => Step::Filled(used + head),
-            Step::Starved(used) => Step::Starved(used + head),
-        }
-    }
 }
 
 const BAD_BULK_END: ProtocolError = ProtocolError::new("bulk string does not end in \\r\\n");

@@ -173,6 +173,13 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_command_takes_little_more_room_than_its_bytes() {
+        let mut out = Vec::new();
+        command(&mut out, "SET", |args| args.bytes(&[0; 10_000]));
+        assert!(out.len() > 10_000 && out.capacity() < 2 * out.len(), "{}", out.capacity());
+    }
+
+    #[test]
     fn integers_reach_from_end_to_end() {
         let (mut bytes, mut ends) = (Vec::new(), Vec::new());
         let mut out = ArgWriter::to_list(&mut bytes, &mut ends);

@@ -71,6 +71,14 @@ fn an_announced_length_reserves_next_to_nothing() {
 }
 
 #[test]
+fn no_more_is_set_aside_for_a_list_than_may_be_there() {
+    let mut decoder = Decoder::new(Limits::default());
+    // Six bytes are two elements at most.
+    assert_eq!(decoder.decode(b"*1000\r\n+\r\n+\r\n").unwrap().reply, None);
+    assert_eq!(decoder.open[0].items.capacity(), 2);
+}
+
+#[test]
 fn limits_hold() {
     let limits = Limits { bulk: 10, elements: 3, line: 20, depth: 2 };
     let check = |input: &[u8]| Decoder::new(limits).decode(input).map(|p| p.reply.is_some());
@@ -81,6 +89,7 @@ fn limits_hold() {
     assert!(check(b"*1\r\n*1\r\n*1\r\n").is_err());
     assert_eq!(check(b"+01234567890123456789\r\n"), Ok(true));
     assert!(check(b"+012345678901234567890\r\n").is_err());
+    assert_eq!(check(b"+01234567890123456789\r"), Ok(false), "its end may be next");
     assert!(check(b"+0123456789012345678901234").is_err(), "no end in sight");
     assert!(check(b":00000000000000000000000000000000").is_err(), "no end in sight");
 }
