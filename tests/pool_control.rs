@@ -1,8 +1,8 @@
 //! What is said to a pool in use: other limits, a pause, a new generation, other credentials, the
 //! end. On fakes, and on a real server that restarts and changes its password.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::{Arc, Barrier};
 use std::thread;
 use std::time::Duration;
 
@@ -265,6 +265,29 @@ fn closing_waits_for_no_dial_that_nobody_will_make() {
         assert_eq!(report.cut, 0, "{report}");
         let _ = join(waiter);
         assert_eq!((pool.active_count(), dialer.open()), (0, 0));
+    }
+}
+
+#[test]
+fn closing_hears_of_a_connection_that_fails_its_test_meanwhile() {
+    for _ in 0..20 {
+        let gate = Arc::new(Barrier::new(2));
+        let test = Arc::clone(&gate);
+        let (_, pool) = setup(|options| {
+            options.test_on_borrow(move |_, _| {
+                test.wait();
+                test.wait();
+                Err(Error::other("it has died"))
+            })
+        });
+        drop(pool.acquire().unwrap());
+        let borrower = start(&pool, |pool| pool.acquire().map(drop));
+        gate.wait();
+        let closing = start(&pool, |pool| pool.close_and_wait(Duration::MAX));
+        wait_until("it is closed", || pool.is_closed());
+        gate.wait();
+        assert!(matches!(join(borrower), Err(Error::PoolClosed)));
+        assert_eq!(join(closing).cut, 0);
     }
 }
 

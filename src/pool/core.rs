@@ -121,6 +121,7 @@ impl<C, W> Core<C, W> {
         let (answer, mut actions) = self.find(ticket, asker, waker, actions);
         // Where this caller does not use the place that is free now, another may.
         self.rebalance(&mut actions);
+        self.tell_watchers_if_drained(&mut actions);
         self.check();
         (answer, actions)
     }
@@ -260,10 +261,7 @@ impl<C, W> Core<C, W> {
             self.rebalance(actions);
             self.tell_watchers_if_drained(actions);
         } else if let Some(member) = self.hand_over(member, now, actions) {
-            if self.rules.upkeep {
-                self.expect_idle(&member, now, actions);
-            }
-            self.push_idle(member);
+            self.keep(member, now, actions);
             self.trim_idle(self.rules.max_idle, actions);
         } else {
             // The next may be one who dials, where this one waited for a dial thread.

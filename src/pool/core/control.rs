@@ -53,8 +53,7 @@ impl<C, W> Core<C, W> {
         self.suspended = false;
         self.expire(now, &mut actions);
         while !self.queue.is_empty() {
-            let Some(member) = self.take_idle(Some(now), &mut actions) else { break };
-            self.in_use -= 1;
+            let Some(member) = self.next_idle(Some(now), &mut actions) else { break };
             let left = self.hand_over(member, Some(now), &mut actions);
             debug_assert!(left.is_none(), "somebody waits");
         }

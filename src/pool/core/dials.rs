@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::{Actions, Answer, Asker, Caller, Cause, Core, Member, Outcome, Refusal, Reply};
+use super::{Actions, Answer, Asker, Cause, Core, Member, Outcome, Refusal, Reply};
 use crate::error::Error;
 use crate::net::stream::ShutdownHandle;
 use crate::pool::reason::CloseReason;
@@ -66,7 +66,7 @@ impl<C, W> Core<C, W> {
         } else if self.queue.first().is_some_and(|(oldest, _)| oldest < ticket) || self.suspended {
             if let Some(mut member) = self.hand_over(member, now, &mut actions) {
                 member.returned = now;
-                self.push_idle(member);
+                self.keep(member, now, &mut actions);
             }
             if !self.rules.wait && !self.suspended && self.queue.len() >= self.hopes() {
                 // Every dial that runs, or may, is for somebody else: no more to wait for.
@@ -74,7 +74,7 @@ impl<C, W> Core<C, W> {
                 Answer::Refused(Refusal::Exhausted)
             } else {
                 let cause = if self.suspended { Cause::Suspended } else { Cause::Dialing };
-                self.enqueue(ticket, Asker { caller: Caller::Dials, ..asker }, waker, &mut actions);
+                self.enqueue(ticket, asker, waker, &mut actions);
                 Answer::Wait(ticket, cause)
             }
         } else {
@@ -124,10 +124,7 @@ impl<C, W> Core<C, W> {
                 member.late = true;
             }
             member.returned = Some(now);
-            if self.rules.upkeep {
-                self.expect_idle(&member, Some(now), &mut actions);
-            }
-            self.push_idle(member);
+            self.keep(member, Some(now), &mut actions);
         }
         self.dials_work(&mut actions);
         self.check();

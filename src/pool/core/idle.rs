@@ -17,6 +17,19 @@ impl<C, W> Core<C, W> {
         if self.suspended {
             return None;
         }
+        let mut member = self.next_idle(now, actions)?;
+        self.in_use += 1;
+        self.doubt(&mut member);
+        Some(member)
+    }
+
+    /// The one whose turn it is, out of the idle ones.
+    #[inline]
+    pub(super) fn next_idle(
+        &mut self,
+        now: Option<Instant>,
+        actions: &mut Actions<C, W>,
+    ) -> Option<Box<Member<C>>> {
         loop {
             let next = if self.rules.fifo { self.idle.pop_back() } else { self.idle.pop_front() };
             let mut member = next?;
@@ -28,8 +41,6 @@ impl<C, W> Core<C, W> {
                 member.late = false;
                 self.counters.late_reused += 1;
             }
-            self.in_use += 1;
-            self.doubt(&mut member);
             return Some(member);
         }
     }
@@ -40,9 +51,23 @@ impl<C, W> Core<C, W> {
         member.deaths = self.deaths;
     }
 
+    /// Has it idle until somebody asks for it, or it is due.
+    #[inline]
+    pub(super) fn keep(
+        &mut self,
+        member: Box<Member<C>>,
+        now: Option<Instant>,
+        actions: &mut Actions<C, W>,
+    ) {
+        if self.rules.upkeep {
+            self.expect_idle(&member, now, actions);
+        }
+        self.push_idle(member);
+    }
+
     /// Makes it the newest of the idle ones. One that was out for a check has its old place.
     #[inline]
-    pub(super) fn push_idle(&mut self, member: Box<Member<C>>) {
+    fn push_idle(&mut self, member: Box<Member<C>>) {
         if self.idle.front().is_none_or(|front| front.returned <= member.returned) {
             self.idle.push_front(member);
             return;

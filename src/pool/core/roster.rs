@@ -83,10 +83,6 @@ impl Entry {
         let Loan { location, since, overdue } = loan;
         Some(Lent { location, thread: Arc::clone(thread), since, overdue })
     }
-
-    fn is_lent_to(&self, thread: u64) -> bool {
-        self.loan.is_some() && self.thread.as_ref().is_some_and(|tag| tag.number == thread)
-    }
 }
 
 impl Roster {
@@ -174,7 +170,7 @@ impl Roster {
 
     /// The one of this thread that has lasted longest.
     pub(crate) fn oldest_loan_of(&self, thread: u64) -> Option<Lent> {
-        self.oldest(|entry| entry.is_lent_to(thread))
+        self.oldest(|entry| entry.thread.as_ref().is_some_and(|tag| tag.number == thread))
     }
 
     /// How many have lasted too long.

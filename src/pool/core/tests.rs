@@ -13,6 +13,7 @@ mod loans;
 mod model;
 mod mutants;
 mod random;
+mod roster;
 mod upkeep;
 
 use lab::{AT_LIMIT, DIALING, Lab, Said, Step, rules};

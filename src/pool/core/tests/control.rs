@@ -163,3 +163,34 @@ fn whoever_waits_for_the_last_connection_is_told() {
     assert_eq!(lab.collect(4), Some(Said::Closed));
     assert!(lab.core.is_drained());
 }
+
+#[test]
+fn whoever_waits_for_the_last_connection_is_told_when_it_fails_its_test() {
+    let mut lab = Lab::of(1).idle([1]);
+    assert_eq!(lab.get(), Step::says(Said::Take(1)));
+    assert_eq!(Step::of(lab.core.close()), Step::default());
+    lab.core.watch(7);
+    assert_eq!(lab.retry(1, 1, Caller::Dials), Step::says(Said::Closed).wakes(7));
+}
+
+#[test]
+fn what_was_in_doubt_is_after_a_pause_too() {
+    let mut lab = Lab::of(2).idle([1, 2]);
+    assert_eq!(lab.get(), Step::says(Said::Take(2)));
+    lab.core.suspend();
+    assert_eq!(lab.get(), waits(Cause::Suspended));
+    assert_eq!(lab.remove(2, CloseReason::Io), Step::default());
+    assert_eq!(Step::of(lab.core.resume(lab.now)), Step::default().wakes(3));
+    assert_eq!(lab.collect(3), Some(Said::Take(1)));
+    assert!(lab.lent[&1].doubtful);
+}
+
+#[test]
+fn what_was_dialed_into_a_pause_is_looked_after() {
+    let idle_timeout = Some(Duration::from_secs(5));
+    let mut lab = Lab::new(Rules { idle_timeout, upkeep: true, ..rules() });
+    assert_eq!(lab.get(), Step::says(Said::Dial));
+    lab.core.suspend();
+    assert_eq!(lab.dialed(0, 1), waits(Cause::Suspended));
+    assert!(lab.due() > idle_timeout);
+}

@@ -2,6 +2,8 @@
 
 use super::*;
 
+mod dials;
+
 /// Everything is a list, oldest first, and time is a number.
 #[derive(Debug)]
 pub(super) struct Model {
@@ -29,6 +31,10 @@ pub(super) struct Model {
     /// Whether dials that nobody waits for are put off.
     pub(super) paused: bool,
     pub(super) warm: Vec<usize>,
+    /// Who is to be told of the next end of a dial, and of the last return to a closed pool.
+    pub(super) watchers: Vec<u64>,
+    /// Connections that have turned out to be dead.
+    deaths: u64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -43,6 +49,10 @@ pub(super) struct Conn {
     pub(super) overdue: bool,
     /// The pool has given it up.
     pub(super) reclaimed: bool,
+    /// How many had died when it was dialled, was lent, or has answered.
+    pub(super) deaths: u64,
+    /// Others have died since then.
+    pub(super) doubtful: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -73,15 +83,29 @@ impl Model {
             broken: false,
             paused: false,
             warm: Vec::new(),
+            watchers: Vec::new(),
+            deaths: 0,
+        }
+    }
+
+    /// One that is dialled now.
+    pub(super) fn fresh(&self, id: u32, generation: u64, now: Duration) -> Conn {
+        Conn {
+            id,
+            created: now,
+            returned: now,
+            heard: now,
+            generation,
+            since: now,
+            overdue: false,
+            reclaimed: false,
+            deaths: self.deaths,
+            doubtful: false,
         }
     }
 
     pub(super) fn in_use(&self) -> usize {
-        let handed = self.ready.iter().filter_map(|(_, given)| match given {
-            Given::Conn(conn) => Some(conn),
-            _ => None,
-        });
-        let out = handed.chain(self.lent.iter().map(|(_, conn)| conn));
+        let out = self.handed().chain(self.lent.iter().map(|(_, conn)| conn));
         out.filter(|conn| !conn.reclaimed).count() + usize::from(self.asked.is_some())
     }
 
@@ -98,10 +122,6 @@ impl Model {
         self.open() < self.rules.max_active
     }
 
-    fn probing(&self) -> bool {
-        self.jobs.iter().any(|(cause, _)| *cause == JobCause::Probe)
-    }
-
     /// Somebody asks, for the first time or because a connection has failed its test.
     pub(super) fn ask(&mut self, ticket: u64, caller: Caller, now: Duration) -> Step {
         if self.closed {
@@ -115,7 +135,7 @@ impl Model {
                 step.closes.push(next.id);
                 continue;
             }
-            self.lent.push((ticket, Conn { since: now, ..next }));
+            self.lent.push((ticket, self.lend(next, now)));
             step.said = Some(Said::Take(next.id));
             return self.settle(step);
         }
@@ -184,71 +204,18 @@ impl Model {
         self.settle(Step::default())
     }
 
-    /// A caller's own dial has ended.
-    pub(super) fn dialed(&mut self, ticket: u64, conn: Option<Conn>, now: Duration) -> Step {
-        self.dialing.retain(|(dialer, _)| *dialer != ticket);
-        let Some(conn) = conn else { return self.dial_fails() };
-        let mut step = Step::default();
-        if self.closed {
-            return Step { closes: vec![conn.id], ..Step::says(Said::Closed) };
-        } else if conn.generation != self.generation {
-            self.dialing.push((ticket, self.generation));
-            step = Step { closes: vec![conn.id], ..Step::says(Said::Dial) };
-        } else if self.queue.first().is_some_and(|(oldest, _)| *oldest < ticket) || self.suspended {
-            step = self.offer(Conn { returned: now, heard: now, ..conn }, now, step);
-            // Without waiting, nobody queues for more dials than there are or may be.
-            if !self.rules.wait && !self.suspended && self.queue.len() >= self.hopes() {
-                step.said = Some(Said::Exhausted);
-            } else {
-                let cause = if self.suspended { Cause::Suspended } else { Cause::Dialing };
-                step.said = Some(Said::Wait(cause));
-                self.enqueue(ticket, Caller::Dials);
-                step = self.settle(step);
-            }
-        } else {
-            self.lent.push((ticket, Conn { since: now, ..conn }));
-            step.said = Some(Said::Take(conn.id));
+    fn tell_watchers(&mut self, mut step: Step) -> Step {
+        step.wakes.append(&mut self.watchers);
+        step
+    }
+
+    /// The last connection may be back in a closed pool. Whoever was to dial there will not.
+    fn tell_if_drained(&mut self, step: Step) -> Step {
+        let woken = self.ready.iter().filter(|(_, given)| *given == Given::Dial).count();
+        match self.closed && self.open() == woken {
+            true => self.tell_watchers(step),
+            false => step,
         }
-        self.dial_works(step)
-    }
-
-    /// A dial for the queue has ended.
-    pub(super) fn job_ended(&mut self, at: usize, conn: Option<Conn>, now: Duration) -> Step {
-        self.jobs.remove(at);
-        let Some(conn) = conn else {
-            let step = match self.queue.is_empty() {
-                true => Step::default(),
-                false => self.give_to_oldest(Given::Failure, Step::default()),
-            };
-            let failed = self.dial_fails();
-            return Step { wakes: [step.wakes, failed.wakes].concat(), ..failed };
-        };
-        let step = match self.is_unfit(conn, now) {
-            true => Step { closes: vec![conn.id], ..Step::default() },
-            false => self.offer(Conn { returned: now, heard: now, ..conn }, now, Step::default()),
-        };
-        self.dial_works(step)
-    }
-
-    fn dial_works(&mut self, step: Step) -> Step {
-        self.forget_failures();
-        self.settle(step)
-    }
-
-    fn forget_failures(&mut self) {
-        (self.failures, self.broken, self.paused) = (0, false, false);
-    }
-
-    fn dial_fails(&mut self) -> Step {
-        self.failures += 1;
-        self.broken |= self.rules.breaker.is_some_and(|limit| self.failures >= limit);
-        self.pauses();
-        self.settle(Step::default())
-    }
-
-    fn pauses(&mut self) {
-        let wanted = self.broken || self.rules.min_idle.max(self.warm_target()) > 0;
-        self.paused |= wanted && !self.closed && !self.probing();
     }
 
     pub(super) fn put(&mut self, id: u32, now: Duration) -> Step {
@@ -261,7 +228,7 @@ impl Model {
 
     fn take_in(&mut self, conn: Conn, now: Duration) -> Step {
         if self.is_unfit(conn, now) {
-            return self.settle(Step { closes: vec![conn.id], ..Step::default() });
+            return self.loses(Step { closes: vec![conn.id], ..Step::default() });
         }
         let mut step = self.offer(conn, now, Step::default());
         let surplus = self.idle.len().saturating_sub(self.rules.max_idle);
@@ -272,11 +239,26 @@ impl Model {
         self.settle(step)
     }
 
-    pub(super) fn remove(&mut self, id: u32) -> Step {
-        match self.take_back(id).reclaimed {
-            true => Step::default(),
-            false => self.settle(Step::default()),
+    /// It does not come back, and is dead or not.
+    pub(super) fn remove(&mut self, id: u32, dead: bool) -> Step {
+        if self.take_back(id).reclaimed {
+            return Step::default();
         }
+        self.deaths += u64::from(dead);
+        self.loses(Step::default())
+    }
+
+    /// It fails its test, and its borrower asks again.
+    pub(super) fn retry(&mut self, id: u32, ticket: u64, caller: Caller, now: Duration) -> Step {
+        self.deaths += u64::from(!self.take_back(id).reclaimed);
+        let step = self.ask(ticket, caller, now);
+        self.loses(step)
+    }
+
+    /// There is one connection less.
+    fn loses(&mut self, step: Step) -> Step {
+        let step = self.settle(step);
+        self.tell_if_drained(step)
     }
 
     pub(super) fn prune(&mut self, now: Duration) -> Step {
@@ -294,22 +276,6 @@ impl Model {
         self.end_pause(pause_over, &mut step);
         step.asks = self.ask_quietest(now);
         self.settle(step)
-    }
-
-    fn end_pause(&mut self, over: bool, step: &mut Step) {
-        if !over || self.suspended {
-            return;
-        }
-        self.paused = false;
-        if !self.broken || self.probing() {
-            return;
-        }
-        if self.has_room() && self.jobs.len() < self.rules.max_jobs {
-            self.jobs.push((JobCause::Probe, self.generation));
-            step.dials += 1;
-        } else {
-            self.pauses();
-        }
     }
 
     fn report_overdue(&mut self, now: Duration) {
@@ -341,9 +307,39 @@ impl Model {
     pub(super) fn checked(&mut self, alive: bool, now: Duration) -> Step {
         let conn = self.asked.take().expect("one was asked");
         match alive {
-            true => self.take_in(Conn { heard: now, ..conn }, now),
-            false => self.settle(Step { closes: vec![conn.id], ..Step::default() }),
+            true => self.take_in(Conn { heard: now, deaths: self.deaths, ..conn }, now),
+            false => {
+                self.deaths += 1;
+                self.loses(Step { closes: vec![conn.id], ..Step::default() })
+            }
         }
+    }
+
+    /// When there is something to do; `retry_at` is when dials may be tried again.
+    pub(super) fn due(&self, retry_at: Option<Duration>) -> Option<Duration> {
+        let rules = &self.rules;
+        let keepalive = rules.keepalive.filter(|_| self.asked.is_none());
+        let too_long = |timeout| timeout + Duration::from_nanos(1);
+        let idle = self.idle.iter().flat_map(|conn| {
+            [
+                keepalive.map(|keepalive| conn.heard + keepalive),
+                rules.idle_timeout.map(|timeout| conn.returned + too_long(timeout)),
+                self.lifetime.map(|lifetime| conn.created + lifetime),
+            ]
+        });
+        let lent = self.handed().chain(self.lent.iter().map(|(_, conn)| conn));
+        let leaks =
+            lent.filter(|conn| !conn.overdue).map(|conn| Some(conn.since + rules.leak_threshold?));
+        let retry_at = retry_at.filter(|_| !self.suspended);
+        idle.chain(leaks).chain([retry_at]).flatten().min()
+    }
+
+    /// What those will find who were woken.
+    fn handed(&self) -> impl Iterator<Item = &Conn> {
+        self.ready.iter().filter_map(|(_, given)| match given {
+            Given::Conn(conn) => Some(conn),
+            _ => None,
+        })
     }
 
     pub(super) fn resize(&mut self, max_active: usize, max_idle: usize) -> Step {
@@ -384,7 +380,7 @@ impl Model {
         self.forget_failures();
         let closes = self.idle.drain(..).map(|conn| conn.id).collect();
         let wakes = self.queue.drain(..).map(|(ticket, _)| ticket).collect();
-        Step { closes, wakes, ..Step::default() }
+        self.tell_watchers(Step { closes, wakes, ..Step::default() })
     }
 
     pub(super) fn take_back(&mut self, id: u32) -> Conn {
@@ -422,6 +418,11 @@ impl Model {
             || self.open() >= self.rules.max_active
     }
 
+    fn lend(&self, conn: Conn, now: Duration) -> Conn {
+        let doubtful = conn.deaths < self.deaths;
+        Conn { since: now, deaths: self.deaths, doubtful, ..conn }
+    }
+
     fn enqueue(&mut self, ticket: u64, caller: Caller) {
         self.queue.push((ticket, caller));
         self.queue.sort_by_key(|(ticket, _)| *ticket);
@@ -430,7 +431,7 @@ impl Model {
     /// For the oldest who waits, or else idle, in the order in which they came back.
     fn offer(&mut self, conn: Conn, now: Duration, step: Step) -> Step {
         if !self.queue.is_empty() && !self.suspended {
-            return self.give_to_oldest(Given::Conn(Conn { since: now, ..conn }), step);
+            return self.give_to_oldest(Given::Conn(self.lend(conn, now)), step);
         }
         let older = self.idle.iter().filter(|idle| idle.returned <= conn.returned).count();
         self.idle.insert(older, conn);
@@ -441,49 +442,5 @@ impl Model {
         let (oldest, _) = self.queue.remove(0);
         self.ready.push((oldest, given));
         step.wakes(oldest)
-    }
-
-    /// Whether a dial is wanted that nobody waits for. One that is asked whether it lives is as good
-    /// as idle; for those who warm the pool up, so is one that is out.
-    fn lacks_idle(&self) -> bool {
-        let asked = usize::from(self.asked.is_some());
-        let coming = self.jobs.len().saturating_sub(self.queue.len());
-        let idle = self.idle.len() + asked + coming;
-        let out = self.in_use() - asked;
-        !self.paused && (idle < self.rules.min_idle || idle + out < self.warm_target())
-    }
-
-    fn warm_target(&self) -> usize {
-        self.warm.iter().max().map_or(0, |&warm| warm.min(self.rules.max_idle))
-    }
-
-    /// The one rule about dials: while there is room, there is one for each who waits, and then for
-    /// what should be idle. The oldest dials itself if it can; if not, a dial thread does, as far as
-    /// there may be any. With the breaker open nobody dials, and nobody waits where one would.
-    pub(super) fn settle(&mut self, mut step: Step) -> Step {
-        if self.closed || self.suspended {
-            return step;
-        }
-        if self.broken {
-            while self.has_room() && !self.queue.is_empty() {
-                step = self.give_to_oldest(Given::BreakerOpen, step);
-            }
-            return step;
-        }
-        while self.queue.len() > self.jobs.len() && self.has_room() {
-            match self.queue[0].1 {
-                Caller::Dials => step = self.give_to_oldest(Given::Dial, step),
-                Caller::Waits if self.jobs.len() < self.rules.max_jobs => {
-                    self.jobs.push((JobCause::Demand, self.generation));
-                    step.dials += 1;
-                }
-                Caller::Waits => return step,
-            }
-        }
-        while self.lacks_idle() && self.has_room() && self.jobs.len() < self.rules.max_jobs {
-            self.jobs.push((JobCause::MinIdle, self.generation));
-            step.dials += 1;
-        }
-        step
     }
 }

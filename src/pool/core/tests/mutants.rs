@@ -1,6 +1,6 @@
 //! What faults that were planted line by line have shown to be untested.
 
-use super::lab::{AT_LIMIT, Lab, Said, Step, rules};
+use super::lab::{AT_LIMIT, DIALING, Lab, Said, Step, rules};
 use super::*;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -116,4 +116,49 @@ fn what_is_taken_away_and_what_comes_late_is_counted() {
     let place = lab.lent.remove(&1).expect("it was lent").place;
     drop(lab.core.remove(place, None, None));
     assert_eq!((lab.core.counters.detached, lab.core.counters.closed.total()), (1, 0));
+}
+
+#[test]
+fn a_probe_does_not_run_beside_more_dials_than_may() {
+    let mut lab = Lab::new(Rules { max_jobs: 1, breaker: Some(1), upkeep: true, ..rules() });
+    assert_eq!((lab.get(), lab.get_within()), (Step::says(Said::Dial), DIALING.dials(1)));
+    // Nobody is left whom the dial thread would serve, and the breaker opens while it dials.
+    let _ = lab.give_up(1);
+    let _ = lab.dial_failed();
+    lab.now = lab.core.retry_at().expect("a pause");
+    assert_eq!(Step::of(lab.core.tick(lab.now)), Step::default());
+    assert!(lab.core.retry_at().is_some_and(|at| at > lab.now), "it is put off");
+}
+
+#[test]
+fn one_that_is_asked_counts_once_for_those_who_warm_the_pool_up() {
+    let mut lab = Lab::new(Rules { keepalive: Some(SECOND), upkeep: true, ..rules() }).idle([1]);
+    let asked = ask_one(&mut lab);
+    assert_eq!(Step::of(lab.core.warm_up(3)), Step::default().dials(2));
+    assert_eq!(Step::of(lab.core.checked(asked, true, lab.now)), Step::default());
+}
+
+#[test]
+fn a_pool_without_a_maximum_says_so() {
+    let mut lab = Lab::new(rules());
+    assert_eq!(lab.core.max_active(), None);
+    let _ = lab.core.resize(3, 3);
+    assert_eq!(lab.core.max_active(), Some(3));
+}
+
+#[test]
+fn whoever_sees_to_the_upkeep_is_told_of_what_is_due_sooner_and_of_nothing_else() {
+    let rules = Rules { idle_timeout: Some(SECOND), upkeep: true, ..rules() };
+    let mut lab = Lab { lifetime: Some(2 * SECOND), ..Lab::new(rules) }.idle([1, 2]);
+    let told = |lab: &mut Lab, conn| {
+        let member = lab.lent.remove(&conn).expect("it was lent");
+        lab.core.put(member, Some(lab.now)).more.and_then(|more| more.alarm)
+    };
+    let due = lab.core.alarm;
+    assert!(due.is_some());
+    assert_eq!((lab.get(), lab.get()), (Step::says(Said::Take(2)), Step::says(Said::Take(1))));
+    assert_eq!((told(&mut lab, 1), lab.core.alarm), (None, due), "it is not sooner");
+    lab.lent.get_mut(&2).expect("it was lent").expires = Some(lab.now + SECOND / 2);
+    let sooner = Some(lab.now + SECOND / 2);
+    assert_eq!((told(&mut lab, 2), lab.core.alarm), (sooner, sooner));
 }

@@ -1,9 +1,14 @@
 //! Random sequences of events: the core and the model have to agree after every one.
 //!
-//! `PROPTEST_CASES` says how many sequences; when one fails, the shortest that does is shown.
+//! `PROPTEST_CASES` says how many sequences; when one fails, the shortest that does is shown, and the
+//! `PROPTEST_RNG_SEED` that brings it back.
+
+use std::collections::hash_map::RandomState;
+use std::hash::{BuildHasher, Hasher};
 
 use proptest::prelude::*;
 use proptest::sample::Index;
+use proptest::test_runner::RngSeed;
 
 use super::model::{Conn, Given, Model};
 use super::*;
@@ -18,8 +23,8 @@ enum Event {
     JobDone(Index),
     JobFailed(Index),
     Put(Index),
-    Remove(Index, CloseReason),
-    Retry(Index),
+    Remove(Index, Option<CloseReason>),
+    Retry(Index, Caller),
     Collect(Index),
     GiveUp(Index),
     TimePasses(u64),
@@ -32,28 +37,32 @@ enum Event {
     Resume,
     WarmUp(usize),
     CoolDown,
+    Watch,
     Close,
 }
 
-fn event() -> impl Strategy<Value = Event> {
+/// A calm pool is asked for less than it could lend, so that connections are idle for long.
+fn event(calm: bool) -> impl Strategy<Value = Event> {
     let which = any::<Index>;
-    let reasons = vec![CloseReason::Io, CloseReason::Health, CloseReason::Discarded];
-    let reason = prop::sample::select(reasons);
+    let reasons = [CloseReason::Io, CloseReason::Health, CloseReason::Discarded];
+    let reason = proptest::option::weighted(0.8, prop::sample::select(reasons.to_vec()));
+    let caller = prop::sample::select(vec![Caller::Dials, Caller::Waits]);
+    let (asks, ends, time) = if calm { (8, 20, 20) } else { (20, 10, 5) };
     prop_oneof![
-        20 => Just(Event::Get),
-        20 => Just(Event::GetWithin),
-        10 => which().prop_map(Event::Dialed),
+        asks => Just(Event::Get),
+        asks => Just(Event::GetWithin),
+        ends => which().prop_map(Event::Dialed),
         4 => which().prop_map(Event::DialFailed),
-        10 => which().prop_map(Event::JobDone),
+        ends => which().prop_map(Event::JobDone),
         6 => which().prop_map(Event::JobFailed),
         20 => which().prop_map(Event::Put),
         6 => (which(), reason).prop_map(|(which, reason)| Event::Remove(which, reason)),
-        6 => which().prop_map(Event::Retry),
+        6 => (which(), caller).prop_map(|(which, caller)| Event::Retry(which, caller)),
         20 => which().prop_map(Event::Collect),
         6 => which().prop_map(Event::GiveUp),
-        6 => (1..4_u64).prop_map(Event::TimePasses),
-        8 => Just(Event::Tick),
-        4 => any::<bool>().prop_map(Event::Checked),
+        time => (1..4_u64).prop_map(Event::TimePasses),
+        time => Just(Event::Tick),
+        time => any::<bool>().prop_map(Event::Checked),
         2 => Just(Event::Prune),
         2 => Just(Event::EvictAll),
         2 => (1..5_usize, 0..5_usize).prop_map(|(active, idle)| Event::Resize(active, idle)),
@@ -61,8 +70,13 @@ fn event() -> impl Strategy<Value = Event> {
         3 => Just(Event::Resume),
         1 => (1..4_usize).prop_map(Event::WarmUp),
         1 => Just(Event::CoolDown),
+        2 => Just(Event::Watch),
         1 => Just(Event::Close),
     ]
+}
+
+fn events() -> impl Strategy<Value = Vec<Event>> {
+    any::<bool>().prop_flat_map(|calm| prop::collection::vec(event(calm), 1..120))
 }
 
 fn any_rules() -> impl Strategy<Value = (Rules, Option<Duration>)> {
@@ -73,7 +87,8 @@ fn any_rules() -> impl Strategy<Value = (Rules, Option<Duration>)> {
     let breaker = proptest::option::of(1..4_u32);
     let sizes = (0..4_usize, max_active, min_idle, max_waiters, 1..4_usize);
     let flags = (any::<bool>(), any::<bool>(), any::<bool>());
-    (sizes, flags, time(), time(), time(), time(), breaker).prop_map(
+    let keepalive = proptest::option::weighted(0.8, (1..4_u64).prop_map(Duration::from_secs));
+    (sizes, flags, time(), keepalive, time(), time(), breaker).prop_map(
         |(sizes, flags, idle_timeout, keepalive, leak_threshold, lifetime, breaker)| {
             let (max_idle, max_active, min_idle, max_waiters, max_jobs) = sizes;
             let (wait, fifo, reclaims) = flags;
@@ -110,7 +125,13 @@ struct Run {
     asked: Option<Box<Member<u32>>>,
     next_conn: u32,
     gone: Vec<u32>,
+    detached: u64,
+    /// Whoever has asked one is to look what else is due.
+    to_tick: bool,
 }
+
+/// The number of a watcher, in the place of a ticket.
+const FIRST_WATCHER: u64 = 1_000_000;
 
 impl Run {
     fn new(rules: Rules, lifetime: Option<Duration>) -> Run {
@@ -124,6 +145,8 @@ impl Run {
             asked: None,
             next_conn: 0,
             gone: Vec::new(),
+            detached: 0,
+            to_tick: false,
         }
     }
 
@@ -132,18 +155,17 @@ impl Run {
     }
 
     fn new_conn(&mut self, generation: u64) -> Conn {
-        let (id, now) = (self.next_conn, self.time());
         self.next_conn += 1;
-        Conn {
-            id,
-            created: now,
-            returned: now,
-            heard: now,
-            generation,
-            since: now,
-            overdue: false,
-            reclaimed: false,
-        }
+        self.model.fresh(self.next_conn - 1, generation, self.time())
+    }
+
+    fn alarm(&self) -> Option<Duration> {
+        self.lab.core.alarm.map(|at| at - self.began)
+    }
+
+    fn due(&self) -> Option<Duration> {
+        let retry_at = self.lab.core.retry_at().map(|at| at - self.began);
+        self.model.due(retry_at).filter(|_| !self.model.closed)
     }
 
     fn pause_is_over(&self) -> bool {
@@ -167,11 +189,14 @@ impl Run {
             Event::Remove(which, cause) => {
                 let Some((_, conn)) = pick(&self.model.lent, which) else { return };
                 self.gone.push(conn.id);
-                let expected = self.model.remove(conn.id);
-                let step = self.lab.remove(conn.id, *cause);
+                let dead = matches!(cause, Some(CloseReason::Io | CloseReason::Health));
+                let expected = self.model.remove(conn.id, dead);
+                let place = self.lab.lent.remove(&conn.id).expect("it was lent").place;
+                let step = Step::of(self.lab.core.remove(place, *cause, Some(self.lab.now)));
+                self.detached += u64::from(cause.is_none() && !conn.reclaimed);
                 self.agree(step, expected);
             }
-            Event::Retry(which) => self.fails_its_test(which),
+            Event::Retry(which, caller) => self.fails_its_test(which, *caller),
             Event::Collect(which) => {
                 let Some((ticket, _)) = pick(&self.waiting, which) else { return };
                 self.collects(ticket);
@@ -201,11 +226,14 @@ impl Run {
                 let asks = asked.as_ref().map(|member| member.conn);
                 self.asked = asked.or(self.asked.take());
                 self.agree(Step { asks, ..Step::of(actions) }, expected);
+                self.to_tick = false;
+                assert_eq!(self.alarm(), self.due(), "it rings when there is something to do");
             }
             Event::Checked(alive) => {
                 let Some(member) = self.asked.take() else { return };
                 let expected = self.model.checked(*alive, self.time());
                 let step = Step::of(self.lab.core.checked(member, *alive, self.lab.now));
+                self.to_tick = true;
                 self.agree(step, expected);
             }
             Event::EvictAll => {
@@ -239,6 +267,11 @@ impl Run {
                 let Some(connections) = self.model.warm.pop() else { return };
                 self.lab.core.cool_down(connections);
             }
+            Event::Watch => {
+                let watcher = FIRST_WATCHER + self.model.watchers.len() as u64;
+                self.model.watchers.push(watcher);
+                self.lab.core.watch(watcher);
+            }
             Event::Close => {
                 let expected = self.model.close();
                 let step = Step::of(self.lab.core.close());
@@ -254,14 +287,12 @@ impl Run {
         self.answered(ticket, caller, step, expected);
     }
 
-    fn fails_its_test(&mut self, which: &Index) {
+    fn fails_its_test(&mut self, which: &Index, caller: Caller) {
         let Some((ticket, conn)) = pick(&self.model.lent, which) else { return };
         self.gone.push(conn.id);
-        self.model.take_back(conn.id);
-        let expected = self.model.ask(ticket, Caller::Waits, self.time());
-        let expected = self.model.settle(expected);
-        let step = self.lab.retry(ticket, conn.id, Caller::Waits);
-        self.answered(ticket, Caller::Waits, step, expected);
+        let expected = self.model.retry(conn.id, ticket, caller, self.time());
+        let step = self.lab.retry(ticket, conn.id, caller);
+        self.answered(ticket, caller, step, expected);
     }
 
     fn dial_ends(&mut self, which: &Index, succeeds: bool) {
@@ -335,6 +366,13 @@ impl Run {
         assert!(on_its_way, "one waits that nothing is on its way to");
         assert!(!model.broken || model.suspended || !model.has_room() || core.waiting() == 0);
         assert!(core.waiting() == 0 || core.idle() == 0 || model.suspended);
+        let (alarm, due) = (self.alarm(), self.due());
+        let rings = due.is_none() || alarm.is_some_and(|alarm| Some(alarm) <= due);
+        assert!(rings || self.to_tick, "{due:?} is due, and {alarm:?} it rings");
+        for (_, conn) in &model.lent {
+            assert_eq!(self.lab.lent[&conn.id].doubtful, conn.doubtful, "doubt of {conn:?}");
+        }
+        assert_eq!((core.is_closed(), core.is_suspended()), (model.closed, model.suspended));
         self.check_places();
         if core.is_closed() {
             assert_eq!((core.idle(), core.waiting()), (0, 0));
@@ -363,6 +401,7 @@ impl Run {
             assert!(self.collects(ticket), "a waiter that nobody told of the closing");
         }
         assert!(!self.model.ready.iter().any(|(_, given)| *given == Given::Dial));
+        self.happens(&Event::Watch);
         while self.model.dials() > 0 {
             self.happens(&Event::DialFailed(order));
             self.happens(&Event::JobDone(order));
@@ -376,7 +415,8 @@ impl Run {
         assert_eq!(self.gone.len(), self.next_conn as usize);
         let counters = &self.lab.core.counters;
         assert_eq!(counters.dialed.total(), u64::from(self.next_conn));
-        assert_eq!(counters.closed.total(), u64::from(self.next_conn));
+        assert_eq!(counters.closed.total() + self.detached, u64::from(self.next_conn));
+        assert_eq!(counters.detached, self.detached);
         assert_eq!(self.lab.core.roster.len(), 0);
     }
 }
@@ -385,13 +425,22 @@ fn pick<T: Copy>(list: &[T], which: &Index) -> Option<T> {
     (!list.is_empty()).then(|| *which.get(list))
 }
 
+fn config() -> ProptestConfig {
+    let mut config = ProptestConfig { failure_persistence: None, ..ProptestConfig::default() };
+    if config.rng_seed == RngSeed::Random {
+        config.rng_seed = RngSeed::Fixed(RandomState::new().build_hasher().finish());
+    }
+    println!("random sequences: {:?}", config.rng_seed);
+    config
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(config())]
 
     #[test]
     fn the_core_does_what_the_model_does(
         (rules, lifetime) in any_rules(),
-        events in prop::collection::vec(event(), 1..120),
+        events in events(),
         order in any::<Index>(),
     ) {
         let mut run = Run::new(rules, lifetime);
