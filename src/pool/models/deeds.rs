@@ -15,7 +15,7 @@ use crate::sync::model;
 /// lent before.
 pub(super) type Deed = (&'static str, usize, fn(&World));
 
-pub(super) const DEEDS: [Deed; 25] = [
+pub(super) const DEEDS: [Deed; 26] = [
     ("get", 0, |world| world.get(|pool| pool.acquire(), never)),
     ("get patiently", 0, |world| world.get(|pool| pool.get_timeout(LONG), never)),
     ("give up", 0, |world| world.get(|pool| pool.get_timeout(SHORT), Error::is_timeout)),
@@ -47,6 +47,10 @@ pub(super) const DEEDS: [Deed; 25] = [
     ("get patiently, and the dial panics", 0, |world| {
         lock(&world.outside.verdicts).push_back(Verdict::Panic);
         world.get(|pool| pool.get_timeout(LONG), never);
+    }),
+    ("get, and the test fails", 0, |world| {
+        world.outside.unfit.fetch_add(1, SeqCst);
+        world.get(|pool| pool.acquire(), never);
     }),
     ("let a moment pass", 0, |_| model::advance(SHORT)),
     ("let a minute pass", 0, |_| model::advance(MINUTE)),
@@ -147,7 +151,7 @@ fn suspend_and_resume(world: &World) {
 
 /// Those of which three at a time are the most dangerous: somebody waits, the thing waited for comes,
 /// and something gets in between.
-pub(super) const TRIPLES: [[&str; 3]; 48] = [
+pub(super) const TRIPLES: [[&str; 3]; 50] = [
     ["get patiently", "get patiently", "put"],
     ["get", "get patiently", "put"],
     ["get patiently", "give up", "put"],
@@ -196,6 +200,8 @@ pub(super) const TRIPLES: [[&str; 3]; 48] = [
     ["warm up", "put", "shrink"],
     ["close and wait", "get patiently", "put"],
     ["close and wait", "get", "discard"],
+    ["close and wait", "get, and the test fails", "put"],
+    ["get patiently", "get, and the test fails", "put"],
     ["close and wait", "get patiently, and the dial fails", "discard"],
     ["close and wait", "be cancelled", "put"],
     ["close and wait for oneself", "get patiently", "discard"],

@@ -62,6 +62,8 @@ pub(super) struct Outside {
     pub(super) verdicts: Mutex<VecDeque<Verdict>>,
     /// How many of the next pings are not answered.
     pub(super) deaf: AtomicUsize,
+    /// How many of the next tests before lending fail.
+    pub(super) unfit: AtomicUsize,
     /// How often it was said that what was dialled before is of no use any more.
     pub(super) generation: AtomicUsize,
 }
@@ -83,6 +85,14 @@ impl Outside {
         let is_cut = Arc::default();
         Ok(Conn::new(Link { outside: Arc::clone(self), says, asked: false, is_open: true, is_cut }))
     }
+}
+
+/// True as often as the number says, which counts down.
+fn happens(times: &AtomicUsize) -> bool {
+    // No other thread of a model runs in between.
+    let left = times.load(SeqCst);
+    times.store(left.saturating_sub(1), SeqCst);
+    left > 0
 }
 
 /// A connection that counts, and says when and how it was dialled.
@@ -119,9 +129,7 @@ impl RawReceive for Link {
         if self.asked {
             thread::yield_now();
             self.outside.pings.fetch_add(1, SeqCst);
-            let deaf = self.outside.deaf.load(SeqCst);
-            self.outside.deaf.store(deaf.saturating_sub(1), SeqCst);
-            if deaf > 0 {
+            if happens(&self.outside.deaf) {
                 return Err(Error::other("no answer"));
             }
         }
@@ -174,11 +182,19 @@ impl World {
         // any thread unwinds.
         upkeep::clock_was_set();
         let outside = Arc::new(Outside::default());
-        let server = Arc::clone(&outside);
+        let (server, tested) = (Arc::clone(&outside), Arc::clone(&outside));
+        let test = move |_: &mut Conn, _| {
+            if happens(&tested.unfit) {
+                thread::yield_now();
+                return Err(Error::other("it has died"));
+            }
+            Ok(())
+        };
         let builder = Pool::builder_with(move |_: &Context| server.dial(0))
             .max_active(max_active)
             .wait(true)
             .idle_timeout(MINUTE)
+            .test_on_borrow(test)
             .dial_backoff(SHORT, 2 * SHORT)
             .max_concurrent_dials(1);
         let builder = match kind {
@@ -302,6 +318,7 @@ impl World {
     fn works(&self) {
         lock(&self.outside.verdicts).clear();
         self.outside.deaf.store(0, SeqCst);
+        self.outside.unfit.store(0, SeqCst);
         if self.kind == Kind::Kept {
             model::advance(2 * SHORT);
             self.until("one is kept ready", |stats| stats.idle >= 1);

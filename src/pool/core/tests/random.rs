@@ -66,8 +66,8 @@ fn event(calm: bool) -> impl Strategy<Value = Event> {
         2 => Just(Event::Prune),
         2 => Just(Event::EvictAll),
         2 => (1..5_usize, 0..5_usize).prop_map(|(active, idle)| Event::Resize(active, idle)),
-        1 => Just(Event::Suspend),
-        3 => Just(Event::Resume),
+        3 => Just(Event::Suspend),
+        6 => Just(Event::Resume),
         1 => (1..4_usize).prop_map(Event::WarmUp),
         1 => Just(Event::CoolDown),
         2 => Just(Event::Watch),
@@ -407,8 +407,12 @@ impl Run {
             self.happens(&Event::JobDone(order));
         }
         self.happens(&Event::Checked(true));
+        let returns = match order.index(2) {
+            0 => Event::Put(order),
+            _ => Event::Retry(order, Caller::Waits),
+        };
         while !self.model.lent.is_empty() {
-            self.happens(&Event::Put(order));
+            self.happens(&returns);
         }
         self.check();
         assert_eq!((self.lab.core.open(), self.lab.core.ready.len()), (0, 0));
