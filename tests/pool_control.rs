@@ -100,8 +100,8 @@ fn a_pool_shrinks_as_connections_come_back() {
     drop(conns);
     dialer.check(&pool, (5, 2, 0));
     assert_eq!(pool.stats().closed.of(CloseReason::Overflow), 3);
-    pool.resize(0, 1).unwrap();
-    assert_eq!((pool.idle_count(), pool.stats().max_active), (1, None));
+    pool.resize(5, 1).unwrap();
+    assert_eq!((pool.idle_count(), pool.stats().max_active), (1, Some(5)));
 }
 
 #[test]
@@ -112,13 +112,27 @@ fn limits_that_contradict_the_options_change_nothing() {
     for (max_active, max_idle, told) in [
         (2, 5, "min_idle(3) is above max_active(2)"),
         (5, 2, "min_idle(3) is above max_idle(2)"),
-        (0, 5, "max_waiters without max_active"),
+        (0, 5, "max_waiters(7) without max_active"),
     ] {
         let error = pool.resize(max_active, max_idle).unwrap_err();
         assert!(matches!(error, Error::InvalidConfig(_)), "{error:?}");
         assert!(error.to_string().contains(told), "{error}");
     }
     assert_eq!((pool.stats().max_active, pool.stats().max_idle, dialer.open()), (Some(5), 5, 3));
+
+    // As `build` says: without a limit nobody would ever wait.
+    let waits = |options: PoolBuilder| options.wait_timeout(PATIENCE).max_active(2);
+    for (options, told) in [
+        (setup(|options| waits(options).wait(true)), "wait(true) without max_active"),
+        (setup(|options| waits(options).refuse_deadlock(true)), "refuse_deadlock(true) without"),
+    ] {
+        let (_, pool) = options;
+        let error = pool.resize(0, 5).unwrap_err();
+        assert!(error.to_string().contains(told), "{error}");
+        assert_eq!(pool.stats().max_active, Some(2));
+    }
+    // The time that one waits at most is one for a dial as well.
+    setup(waits).1.resize(0, 5).unwrap();
 }
 
 #[test]

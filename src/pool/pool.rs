@@ -336,8 +336,9 @@ impl Pool {
     /// is no limit.
     ///
     /// # Errors
-    /// [`Error::InvalidConfig`](crate::Error::InvalidConfig) for limits below `min_idle`; nothing is
-    /// changed then.
+    /// [`Error::InvalidConfig`](crate::Error::InvalidConfig) for limits below `min_idle`, and for none
+    /// where the pool was built with `wait(true)`, `max_waiters` or `refuse_deadlock`, which
+    /// [`build`](PoolBuilder::build) refuses as well. Nothing is changed then.
     ///
     /// ```
     /// use redigo::{Pool, testing::ScriptedServer};

@@ -211,7 +211,8 @@ impl Shared {
 
     pub(crate) fn resize(self: &Arc<Self>, max_active: usize, max_idle: usize) -> Result<()> {
         let mut core = self.core();
-        super::config::check_sizes(core.rules(), max_active, max_idle)?;
+        let needs_limit = self.config().needs_limit.as_deref();
+        super::config::check_sizes(core.rules(), needs_limit, max_active, max_idle)?;
         let actions = core.resize(max_active, max_idle);
         drop(core);
         self.carry_out(actions);

@@ -18,6 +18,8 @@ const DEFAULT_BUDGET: Duration = Duration::from_secs(30);
 
 /// The options after they have been checked, as far as the core does not have them.
 pub(crate) struct Config {
+    /// The option that says what happens at `max_active`, and needs one.
+    pub(crate) needs_limit: Option<String>,
     pub(crate) wait_timeout: Option<Duration>,
     pub(crate) peek_after: Option<Duration>,
     pub(crate) tests: Vec<Test>,
@@ -46,13 +48,15 @@ impl PoolBuilder {
         self.check_dials()?;
         self.check_watching()?;
         let rules = self.rules();
-        check_sizes(&rules, rules.max_active, rules.max_idle)?;
+        let needs_limit = self.needs_limit();
+        check_sizes(&rules, needs_limit.as_deref(), rules.max_active, rules.max_idle)?;
 
         let ages = rules.idle_timeout.is_some() || self.max_conn_lifetime.is_some();
         let peeks = self.peek_after.is_some();
         let mut tests = self.tests;
         tests.extend(self.tests_with_context);
         let config = Config {
+            needs_limit,
             wait_timeout: self.wait_timeout,
             peek_after: self.peek_after,
             vets: peeks || !tests.is_empty() || self.hooks.borrow.is_some(),
@@ -114,22 +118,23 @@ impl PoolBuilder {
     }
 
     fn check_waiting(&self) -> Result<()> {
-        if self.wait == Some(true) && self.max_active.is_none() {
-            return invalid("wait(true) without max_active: nobody would ever wait");
-        }
         if self.wait == Some(false) && self.wait_timeout.is_some() {
             return invalid("wait_timeout contradicts wait(false)");
         }
-        if let Some(waiters) = self.max_waiters {
-            if !self.waits() || self.max_active.is_none() {
-                let needs =
-                    if self.waits() { "max_active" } else { "wait(true) or a wait_timeout" };
-                return invalid(format!(
-                    "max_waiters({waiters}) without {needs}: nobody would ever wait"
-                ));
-            }
+        match self.needs_limit() {
+            Some(option) if !self.waits() => invalid(format!(
+                "{option} without wait(true) or a wait_timeout: nobody would ever wait"
+            )),
+            _ => Ok(()),
         }
-        Ok(())
+    }
+
+    fn needs_limit(&self) -> Option<String> {
+        if let Some(waiters) = self.max_waiters {
+            return Some(format!("max_waiters({waiters})"));
+        }
+        let flags = [(self.refuse_deadlock, "refuse_deadlock"), (self.wait == Some(true), "wait")];
+        flags.iter().find(|(set, _)| *set).map(|(_, option)| format!("{option}(true)"))
     }
 
     fn check_times(&self) -> Result<()> {
@@ -195,12 +200,6 @@ impl PoolBuilder {
         if self.reclaim_leaked && self.leak_threshold.is_none() {
             return invalid("reclaim_leaked(true) without leak_threshold");
         }
-        if self.refuse_deadlock && !(self.waits() && self.max_active.is_some()) {
-            let needs = if self.waits() { "max_active" } else { "wait(true) or a wait_timeout" };
-            return invalid(format!(
-                "refuse_deadlock(true) without {needs}: nobody would ever wait"
-            ));
-        }
         Ok(())
     }
 }
@@ -209,7 +208,12 @@ impl PoolBuilder {
 ///
 /// # Errors
 /// [`Error::InvalidConfig`], which names both.
-pub(crate) fn check_sizes(rules: &Rules, max_active: usize, max_idle: usize) -> Result<()> {
+pub(crate) fn check_sizes(
+    rules: &Rules,
+    needs_limit: Option<&str>,
+    max_active: usize,
+    max_idle: usize,
+) -> Result<()> {
     let min_idle = rules.min_idle;
     if min_idle > max_active {
         return invalid(format!("min_idle({min_idle}) is above max_active({max_active})"));
@@ -217,10 +221,12 @@ pub(crate) fn check_sizes(rules: &Rules, max_active: usize, max_idle: usize) -> 
     if min_idle > max_idle {
         return invalid(format!("min_idle({min_idle}) is above max_idle({max_idle})"));
     }
-    if rules.wait && rules.max_waiters < usize::MAX && max_active == usize::MAX {
-        return invalid("max_waiters without max_active: nobody would ever wait");
+    match needs_limit {
+        Some(option) if max_active == usize::MAX => {
+            invalid(format!("{option} without max_active: nobody would ever wait"))
+        }
+        _ => Ok(()),
     }
-    Ok(())
 }
 
 fn invalid<T>(why: impl Into<std::borrow::Cow<'static, str>>) -> Result<T> {
