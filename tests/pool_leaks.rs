@@ -1,6 +1,7 @@
 //! Who has what and for how long: reports of what does not come back, taking it back, and threads
 //! that would wait for themselves. On the fake clock with what the log says, and on a real server.
 
+use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
@@ -164,8 +165,11 @@ fn what_is_taken_back_fails_its_borrower_and_serves_the_next() {
 
 #[test]
 fn what_was_taken_back_and_never_used_again_is_closed_too() {
-    let (dialer, pool, clock) =
-        setup(|options| options.leak_threshold(SECOND).reclaim_leaked(true).max_active(2));
+    let (tell, told) = mpsc::channel();
+    let (dialer, pool, clock) = setup(|options| {
+        let options = options.leak_threshold(SECOND).reclaim_leaked(true).max_active(2);
+        options.on_close(move |reason| tell.send(reason).unwrap())
+    });
     let ends: [fn(redigo::PooledConn); 4] =
         [drop, |conn| drop(conn.close()), |conn| conn.discard(), |conn| drop(conn.detach())];
     for (at, end) in (1..).zip(ends) {
@@ -176,6 +180,7 @@ fn what_was_taken_back_and_never_used_again_is_closed_too() {
         end(conn);
         assert_eq!((pool.active_count(), dialer.open()), (0, 0));
         assert_eq!((pool.stats().closed.total(), pool.stats().detached), (at, 0));
+        assert_eq!(told.try_iter().collect::<Vec<_>>(), [CloseReason::Leak]);
     }
 }
 

@@ -148,11 +148,8 @@ impl Shared {
 
     /// Closes a connection that was lent.
     pub(crate) fn close_lent(self: &Arc<Self>, member: Box<Member<Conn>>, reason: CloseReason) {
-        // One that was taken back before is closed as what it was counted then.
-        let taken_back = self.core().roster().is_reclaimed(member.place);
-        let reason = if taken_back { CloseReason::Leak } else { reason };
-        self.end_loan(member.place, |core, now| core.remove(member.place, Some(reason), now));
-        self.close_conn(member, reason);
+        let counted = self.let_go(member.place, Some(reason));
+        self.close_conn(member, counted.unwrap_or(reason));
     }
 
     /// Closes a connection that was to be lent.
@@ -164,8 +161,23 @@ impl Shared {
 
     /// Lets a connection go that its borrower keeps.
     pub(crate) fn detach(self: &Arc<Self>, member: Box<Member<Conn>>) -> Conn {
-        self.end_loan(member.place, |core, now| core.remove(member.place, None, now));
+        if let Some(reason) = self.let_go(member.place, None) {
+            self.config.hooks.closed(reason);
+        }
         member.conn
+    }
+
+    /// What was lent from this place does not come back: as what it is counted, if it is closed. One
+    /// that was taken back before has been counted then.
+    fn let_go(self: &Arc<Self>, place: Place, reason: Option<CloseReason>) -> Option<CloseReason> {
+        let mut counted = reason;
+        self.end_loan(place, |core, now| {
+            if core.roster().is_reclaimed(place) {
+                counted = Some(CloseReason::Leak);
+            }
+            core.remove(place, counted, now)
+        });
+        counted
     }
 
     /// The loan from this place ends in this way.
