@@ -25,6 +25,9 @@ pub(crate) use terms::{Arrival, Command, Door, Held, Line, Nudges, Step, Ticket,
 /// More than this in the queue is not added to before some of it is written, in bytes.
 const FULL: usize = 1 << 20;
 
+/// With so many calls under way, processors have enough to do until the next replies come.
+const CROWD: usize = 16;
+
 /// `S` and `R` are the two sides, `W` wakes a waiting call.
 #[derive(Debug)]
 pub(crate) struct Core<S, R, W> {
@@ -189,7 +192,7 @@ impl<S, R, W: Clone> Core<S, R, W> {
             }
         }
         self.set_state(place, State::Parked);
-        (Step::Park, nobody)
+        (Step::Park { crowded: self.flight.len() >= CROWD }, nobody)
     }
 
     /// The sender, for one who flushes without waiting for a reply.

@@ -213,9 +213,10 @@ impl Shared {
                     self.read(held, slot, patience);
                     slot.look()
                 }
-                Step::Park => {
+                Step::Park { crowded } => {
                     watch = watch.or_else(|| patience.watch(slot));
-                    slot.wait(patience.deadline())
+                    let soon = if crowded { slot.linger() } else { None };
+                    soon.unwrap_or_else(|| slot.wait(patience.deadline()))
                 }
                 Step::Arriving => return slot.wait_for_outcome(),
             };

@@ -6,6 +6,9 @@ use crate::error::Result;
 use crate::sync::{Condvar, Mutex};
 use crate::value::Value;
 
+/// How often one who lingers lets others run.
+const TURNS: usize = 4;
+
 /// One call's place: whoever reads the connection puts the reply here, and wakes this call and
 /// nobody else.
 #[derive(Debug, Default)]
@@ -51,6 +54,14 @@ impl Slot {
         self.state.lock().look().unwrap_or(Found::Nothing)
     }
 
+    /// Lets others run a few times before the caller sleeps: what comes meanwhile needs no waking up.
+    pub(crate) fn linger(&self) -> Option<Found> {
+        (0..TURNS).find_map(|_| {
+            std::thread::yield_now();
+            self.state.lock().look()
+        })
+    }
+
     /// Sleeps until there is something, or until the deadline.
     pub(crate) fn wait(&self, deadline: Option<Instant>) -> Found {
         let mut state = self.state.lock();
@@ -85,5 +96,21 @@ impl State {
             return Some(Found::Outcome(outcome));
         }
         std::mem::take(&mut self.nudged).then_some(Found::Nothing)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_lingers_finds_what_comes_and_does_not_stay() {
+        let slot = Slot::default();
+        assert!(slot.linger().is_none(), "there was nothing to find");
+        slot.nudge();
+        assert!(matches!(slot.linger(), Some(Found::Nothing)));
+        assert!(slot.linger().is_none(), "it was nudged once");
+        slot.finish(Ok(Value::Int(1)));
+        assert!(matches!(slot.linger(), Some(Found::Outcome(Ok(Value::Int(1))))));
     }
 }

@@ -66,8 +66,10 @@ pub(crate) enum Step<S, R> {
         alone: bool,
     },
     Read(Held<R>),
-    /// Sleep: others do the work.
-    Park,
+    /// Sleep: others do the work; `crowded` when there are many of them.
+    Park {
+        crowded: bool,
+    },
     /// The outcome is on its way to the slot.
     Arriving,
 }

@@ -122,12 +122,24 @@ fn a_nudge_to_one_who_is_served_before_it_comes_goes_to_the_next() {
     let writer = core.enqueue(command(), (1, 0), None, None);
     let (Step::Write { held, .. }, _) = core.step(writer) else { panic!("no write") };
     let sleeper = core.enqueue(command(), (2, 0), None, None);
-    assert!(matches!(core.step(sleeper).0, Step::Park));
+    assert!(matches!(core.step(sleeper).0, Step::Park { crowded: false }));
     // It gets no further than its own command, and is expected to go on in some way.
     let _ = core.take_outbox(&held, &mut VecDeque::new());
     assert_eq!(core.sender_home(held, true, Some(writer)).1.one, None);
     let (_, nudges) = core.arrived(&eye, 2, None, &mut Vec::new());
     assert_eq!(nudges.one, Some((2, 0)));
+}
+
+#[test]
+fn sleepers_are_told_when_many_calls_are_under_way() {
+    let mut core = connected();
+    let writer = core.enqueue(command(), (0, 0), None, None);
+    let (Step::Write { .. }, _) = core.step(writer) else { panic!("no write") };
+    for count in 2..=CROWD + 1 {
+        let sleeper = core.enqueue(command(), (count, 0), None, None);
+        let (Step::Park { crowded }, _) = core.step(sleeper) else { panic!("no sleep") };
+        assert_eq!(crowded, count >= CROWD, "{count} under way");
+    }
 }
 
 /// Threads that use the core as the shell does, in an order drawn by lot. A wake-up or a reply
@@ -269,7 +281,7 @@ impl World {
         self.threads[index].doing = match step {
             Step::Write { held, .. } => Doing::Writing(held),
             Step::Read(held) => Doing::Reading(held),
-            Step::Park => Doing::Sleeping,
+            Step::Park { .. } => Doing::Sleeping,
             Step::Arriving => Doing::Collecting,
         };
     }
