@@ -1,12 +1,17 @@
 //! 64 threads on 8 connections: how much gets done, and how long one waits for a connection.
+//!
+//! What a pool can reach that serves everybody in turn shows a fourth contender: raw sockets behind
+//! a queue, and nothing else.
 
-use std::sync::Mutex;
+use std::collections::VecDeque;
+use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
 use redigo::{Pool, Value};
 
 use crate::Place;
 use crate::commands::{Get, KEY};
+use crate::raw::Socket;
 use crate::report::Report;
 use crate::rounds::{Measured, percentile, time_threads};
 
@@ -22,7 +27,7 @@ pub(crate) fn run(report: &mut Report, place: &Place) {
     if !NAMES.iter().any(|name| report.wants(name)) {
         return;
     }
-    let [mut each, mut p99, mut longest] = NAMES.map(|_| vec![Vec::new(); 3]);
+    let [mut each, mut p99, mut longest] = NAMES.map(|_| vec![Vec::new(); 4]);
     let ours = Pool::builder(place.dialer()).max_active(CONNECTIONS).wait(true).build();
     let ours = ours.expect("valid options");
     let theirs = r2d2::Pool::builder()
@@ -54,12 +59,22 @@ pub(crate) fn run(report: &mut Report, place: &Place) {
         get.run(socket);
         Duration::ZERO
     };
+    let sockets = Sockets::new((0..CONNECTIONS).map(|_| place.raw()).collect());
+    let with_queue = |(get, seat): &mut (Get, _)| {
+        let began = Instant::now();
+        let mut socket = sockets.take(seat);
+        let waited = began.elapsed();
+        get.run(&mut socket);
+        sockets.give_back(socket);
+        waited
+    };
     // The first turn is for warming up.
     for turn in 0..=TURNS {
         let seen = [
             contend(THREADS, || (), with_ours),
             contend(THREADS, || (), with_theirs),
             contend(CONNECTIONS, || (place.raw(), Get::new()), with_raw),
+            contend(THREADS, || (Get::new(), Arc::default()), with_queue),
         ];
         for (contender, seen) in seen.into_iter().enumerate().filter(|_| turn > 0) {
             each[contender].push(seen.taken.as_nanos() as f64 / seen.waits.len() as f64);
@@ -68,9 +83,55 @@ pub(crate) fn run(report: &mut Report, place: &Place) {
         }
     }
     let [each_name, p99_name, longest_name] = NAMES;
+    let ours_and_queue = |all: &[Vec<f64>]| Measured::of(vec![all[0].clone(), all[3].clone()]);
+    report.beside(each_name, "a bare queue", || ours_and_queue(&each));
+    report.beside(p99_name, "a bare queue", || ours_and_queue(&p99));
+    report.beside(longest_name, "a bare queue", || ours_and_queue(&longest));
     report.beside_both(each_name, || Measured::of(each));
     report.beside_peer(p99_name, || Measured::of(p99));
     report.beside_peer(longest_name, || Measured::of(longest));
+}
+
+/// Sockets that are handed to whoever has waited longest, by hand.
+struct Sockets(Mutex<Queue>);
+
+struct Queue {
+    free: Vec<Socket>,
+    waiting: VecDeque<Arc<Seat>>,
+}
+
+/// Where one thread waits.
+#[derive(Default)]
+struct Seat {
+    handed: Mutex<Option<Socket>>,
+    called: Condvar,
+}
+
+impl Sockets {
+    fn new(free: Vec<Socket>) -> Sockets {
+        Sockets(Mutex::new(Queue { free, waiting: VecDeque::new() }))
+    }
+
+    fn take(&self, seat: &Arc<Seat>) -> Socket {
+        let mut queue = self.0.lock().expect("no panic");
+        if let Some(socket) = queue.free.pop() {
+            return socket;
+        }
+        queue.waiting.push_back(Arc::clone(seat));
+        drop(queue);
+        let handed = seat.handed.lock().expect("no panic");
+        let mut handed =
+            seat.called.wait_while(handed, |handed| handed.is_none()).expect("no panic");
+        handed.take().expect("a socket")
+    }
+
+    fn give_back(&self, socket: Socket) {
+        let mut queue = self.0.lock().expect("no panic");
+        let Some(seat) = queue.waiting.pop_front() else { return queue.free.push(socket) };
+        drop(queue);
+        *seat.handed.lock().expect("no panic") = Some(socket);
+        seat.called.notify_one();
+    }
 }
 
 /// Each wait for a connection, in nanoseconds, and the time for all.
