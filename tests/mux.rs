@@ -228,47 +228,46 @@ fn r329_ten_threads_take_turns_to_send_and_to_receive_on_one_connection() {
 
 #[test]
 fn replies_never_cross_whoever_leaves_early() {
-    let mux = shared();
-    mux.call("PING", ()).unwrap();
-    let left = AtomicUsize::new(0);
-    thread::scope(|scope| {
-        for thread in 0..16 {
-            let (mux, left) = (&mux, &left);
-            scope.spawn(move || {
-                for turn in 0..2000 {
-                    let nonce = format!("{thread}:{turn}:{}", "x".repeat(turn % 50));
-                    // Every seventh call has hardly any time, and leaves somewhere on the way.
-                    let outcome = match turn % 7 {
-                        0 => {
-                            let hardly = Duration::from_micros(turn as u64 % 90);
-                            mux.call_timeout(hardly, "ECHO", &nonce)
-                        }
-                        1 => {
-                            let (ctx, cancel) = Context::background().with_cancel();
-                            let later = move || cancel.cancel();
-                            let canceler = (turn % 49 == 1).then(|| thread::spawn(later));
-                            let outcome = mux.call_context(&ctx, "ECHO", &nonce);
-                            canceler.into_iter().for_each(|thread| thread.join().unwrap());
-                            outcome
-                        }
-                        _ => mux.call_timeout(LONG, "ECHO", &nonce),
-                    };
-                    match outcome {
-                        Ok(reply) => assert_eq!(texts(reply), nonce),
-                        Err(error) => {
-                            assert!(turn % 7 < 2, "{error}");
-                            assert!(error.is_timeout() || error.is_canceled(), "{error}");
-                            left.fetch_add(1, Ordering::Relaxed);
-                        }
-                    }
-                }
-            });
+    // A few, who sleep until they are woken up, and a crowd, who let each other run before.
+    for (threads, turns) in [(12, 1500), (64, 400)] {
+        let mux = shared();
+        mux.call("PING", ()).unwrap();
+        let left = AtomicUsize::new(0);
+        thread::scope(|scope| {
+            for thread in 0..threads {
+                let (mux, left) = (&mux, &left);
+                scope.spawn(move || (0..turns).for_each(|turn| echo(mux, thread, turn, left)));
+            }
+        });
+        assert!(left.into_inner() > 0, "nobody left early");
+        mux.call("PING", ()).unwrap();
+        let stats = mux.stats();
+        assert_eq!((stats.dials, stats.lost, stats.in_flight), (1, 0, 0), "{stats:?}");
+    }
+}
+
+/// Gets its own echo. Every seventh call has hardly any time, and leaves somewhere on the way.
+fn echo(mux: &Mux, thread: usize, turn: usize, left: &AtomicUsize) {
+    let nonce = format!("{thread}:{turn}:{}", "x".repeat(turn % 50));
+    let outcome = match turn % 7 {
+        0 => mux.call_timeout(Duration::from_micros(turn as u64 % 90), "ECHO", &nonce),
+        1 => {
+            let (ctx, cancel) = Context::background().with_cancel();
+            let canceler = (turn % 49 == 1).then(|| thread::spawn(move || cancel.cancel()));
+            let outcome = mux.call_context(&ctx, "ECHO", &nonce);
+            canceler.into_iter().for_each(|thread| thread.join().unwrap());
+            outcome
         }
-    });
-    assert!(left.into_inner() > 0, "nobody left early");
-    mux.call("PING", ()).unwrap();
-    let stats = mux.stats();
-    assert_eq!((stats.dials, stats.lost, stats.in_flight), (1, 0, 0), "{stats:?}");
+        _ => mux.call_timeout(LONG, "ECHO", &nonce),
+    };
+    match outcome {
+        Ok(reply) => assert_eq!(texts(reply), nonce),
+        Err(error) => {
+            assert!(turn % 7 < 2, "{error}");
+            assert!(error.is_timeout() || error.is_canceled(), "{error}");
+            left.fetch_add(1, Ordering::Relaxed);
+        }
+    }
 }
 
 #[test]
