@@ -4,6 +4,7 @@
 //! redigo asks whether a connection has a method with a timeout or a context, and its tests see
 //! which of them ran. Here there is one method with a deadline, and the tests see the deadline.
 
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -222,4 +223,58 @@ fn the_deadline_that_passes_names_the_error_and_closes_the_connection() {
     let (mut conn, raw) = pooled();
     assert!(conn.receive_context(&ctx).unwrap_err().is_canceled());
     assert_eq!((raw.0.take(), raw.1.take()), (vec![("close", None)], vec![]));
+}
+
+/// Gives what it was told to, one by one.
+struct Scripted(VecDeque<Result<Value>>);
+
+impl RawSend for Scripted {
+    fn send(&mut self, _: &str, _: &dyn ToArgs, _: Option<Instant>) -> Result<()> {
+        Ok(())
+    }
+
+    fn flush(&mut self, _: Option<Instant>) -> Result<()> {
+        Ok(())
+    }
+}
+
+impl RawReceive for Scripted {
+    fn receive(&mut self, _: Option<Instant>) -> Result<Value> {
+        self.0.pop_front().unwrap_or(Err(Error::ConnClosed))
+    }
+
+    fn poll(&mut self, _: Option<Instant>) -> Result<bool> {
+        Ok(!self.0.is_empty())
+    }
+}
+
+impl RawConn for Scripted {
+    fn split(&mut self) -> (&mut dyn RawSend, &mut dyn RawReceive) {
+        unimplemented!("not asked for")
+    }
+
+    fn shutdown_handle(&self) -> ShutdownHandle {
+        ShutdownHandle::new(|| {})
+    }
+
+    fn close(&mut self) {}
+}
+
+/// An error that is not fatal ends a pipeline and not the connection: the replies behind it are
+/// owed, and nobody takes them for those of the next command.
+#[test]
+fn an_error_in_the_middle_of_a_pipeline_leaves_the_connection_in_step() {
+    type Way = fn(redigo::Pipeline<'_>) -> Result<()>;
+    let ways: [Way; 2] =
+        [|pipeline| pipeline.run().map(drop), |pipeline| pipeline.query::<Vec<Value>>().map(drop)];
+    for way in ways {
+        let odd = Err(Error::other("odd"));
+        let mut conn = Conn::new(Scripted(
+            [Ok(1.into()), odd, Ok(3.into()), Ok(4.into()), Ok("next".into())].into(),
+        ));
+        let pipeline = conn.pipeline().cmd("A", ()).cmd("B", ()).cmd("C", ()).cmd("D", ());
+        assert_eq!(way(pipeline).unwrap_err().to_string(), "odd");
+        assert!(conn.err().is_none());
+        assert_eq!(conn.query::<String>("NEXT", ()).unwrap(), "next");
+    }
 }

@@ -1,5 +1,7 @@
 //! Commands that are under way together, with their replies.
 
+use std::thread;
+
 use super::conn::Conn;
 use super::limit::{Limit, Limits};
 use super::queue::Queue;
@@ -47,10 +49,11 @@ impl<'a> Batch<'a> {
     /// The next reply; an error reply is a value here.
     pub(super) fn next(&mut self) -> Result<Value> {
         let limit = self.send_some()?;
-        let reply = self.conn.receive_raw(limit)?;
+        let received = self.conn.receive_raw(limit);
+        // An error in the place of a reply is one too, where it does not end the connection.
         self.in_flight -= self.queue.size(self.answered);
         self.answered += 1;
-        Ok(reply)
+        received
     }
 
     /// The next reply, if it is a bulk string that is here already. What else there is, and any
@@ -97,10 +100,12 @@ impl<'a> Batch<'a> {
 }
 
 impl Drop for Batch<'_> {
-    /// Replies that nobody has taken would be taken for those of the next command.
+    /// Replies that nobody has taken are owed, or would be taken for those of the next command.
     fn drop(&mut self) {
-        if self.answered < self.sent {
+        let left = self.sent - self.answered;
+        if left > 0 && thread::panicking() {
             drop(HalfDone::receiving(self.conn.status()));
         }
+        self.conn.status().owe(left);
     }
 }

@@ -100,7 +100,7 @@ impl Conn {
         limit: Limit,
     ) -> Result<()> {
         self.status.check()?;
-        self.status.owe();
+        self.status.owe(1);
         self.session.note(command, args);
         self.observer.sending(command, args);
         let half_done = HalfDone::sending(&self.status);
@@ -109,8 +109,7 @@ impl Conn {
         self.settle(sent, limit)
     }
 
-    /// Writes commands whose replies the caller receives, or ends the connection: they do not count
-    /// as owed.
+    /// Writes commands whose replies do not count as owed as long as the caller receives them.
     pub(super) fn write_encoded(&mut self, commands: Encoded<'_>, limit: Limit) -> Result<()> {
         self.status.check()?;
         for command in commands.iter() {

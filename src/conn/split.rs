@@ -47,7 +47,7 @@ impl<'a> SendHalf<'a> {
     /// A fatal error of either half.
     pub fn send(&mut self, command: &str, args: impl ToArgs) -> Result<()> {
         self.status.check()?;
-        self.status.owe();
+        self.status.owe(1);
         self.session.note(command, &args);
         self.observer.sending(command, &args);
         let limit = self.limits.for_write();

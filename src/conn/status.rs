@@ -110,9 +110,9 @@ impl Status {
         self.pending.load(Ordering::Relaxed)
     }
 
-    /// One more reply is owed.
-    pub(crate) fn owe(&self) {
-        self.pending.fetch_add(1, Ordering::Relaxed);
+    /// So many more replies are owed.
+    pub(crate) fn owe(&self, replies: usize) {
+        self.pending.fetch_add(replies, Ordering::Relaxed);
     }
 
     /// How many were owed; none are any more.

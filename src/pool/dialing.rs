@@ -50,7 +50,8 @@ impl Shared {
             None => self.lifetime().clone(),
         };
         let mut last = None;
-        for attempt in 0.. {
+        let mut attempt = 0;
+        loop {
             let error = match self.attempt(dial, &context) {
                 Ok(conn) => return Ok(conn),
                 Err(error) => error,
@@ -75,8 +76,8 @@ impl Shared {
                 return Err(error);
             }
             last = Some(error);
+            attempt += 1;
         }
-        unreachable!("attempts end with a connection or an error")
     }
 
     fn attempt(&self, dial: &Dial, context: &Context) -> Result<Conn> {
