@@ -7,10 +7,12 @@ use std::thread;
 use std::time::Duration;
 
 use redigo::testing::ManualClock;
-use redigo::{CloseReason, Conn, Dialer, Error, Pool, PoolBuilder, PooledConn};
+use redigo::{CloseReason, Dialer, Error, Pool, PoolBuilder, PooledConn};
 
 #[path = "support/fake_conn.rs"]
 mod fake_conn;
+#[path = "support/pooled.rs"]
+mod pooled;
 #[path = "support/redis_server.rs"]
 mod redis_server;
 #[path = "support/threads.rs"]
@@ -19,6 +21,7 @@ mod threads;
 mod wait;
 
 use fake_conn::{FakeDialer, Verdict, number};
+use pooled::{known, to};
 use redis_server::RedisServer;
 use threads::{join, join_all, start, start_waiting};
 use wait::{PATIENCE, promptly, wait_until};
@@ -303,15 +306,6 @@ fn closing_hears_of_a_connection_that_fails_its_test_meanwhile() {
         assert!(matches!(join(borrower), Err(Error::PoolClosed)));
         assert_eq!(join(closing).cut, 0);
     }
-}
-
-fn to(server: &RedisServer) -> Dialer {
-    Dialer::url(server.url()).unwrap().client_name("pooled").read_timeout(PATIENCE)
-}
-
-fn known(control: &mut Conn) -> usize {
-    let clients: String = control.query("CLIENT", "LIST").unwrap();
-    clients.lines().filter(|line| line.contains(" name=pooled ")).count()
 }
 
 #[test]

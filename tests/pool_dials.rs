@@ -11,6 +11,8 @@ use redigo::{CloseReason, Dialer, Error, Pool, PoolBuilder, PooledConn, TimeoutK
 
 #[path = "support/fake_conn.rs"]
 mod fake_conn;
+#[path = "support/pooled.rs"]
+mod pooled;
 #[path = "support/redis_server.rs"]
 mod redis_server;
 #[path = "support/threads.rs"]
@@ -19,6 +21,7 @@ mod threads;
 mod wait;
 
 use fake_conn::{FakeDialer, Verdict, number};
+use pooled::to;
 use redis_server::RedisServer;
 use threads::{join, start, start_waiting};
 use wait::{PATIENCE, promptly, wait_until};
@@ -163,10 +166,6 @@ fn those_who_wait_in_the_queue_are_told_too() {
     let reports: Vec<_> = errors.iter().filter_map(Error::pool_report).collect();
     assert!(reports.iter().all(|report| report.waited > Duration::ZERO), "{reports:?}");
     assert_eq!((pool.active_count(), pool.stats().waiting), (0, 0));
-}
-
-fn to(server: &RedisServer) -> Dialer {
-    Dialer::url(server.url()).unwrap().client_name("pooled").read_timeout(PATIENCE)
 }
 
 #[test]

@@ -6,12 +6,14 @@ use std::thread;
 use std::time::Duration;
 
 use redigo::testing::ManualClock;
-use redigo::{CloseReason, Conn, Dialer, Error, Pool, PoolBuilder};
+use redigo::{CloseReason, Dialer, Error, Pool, PoolBuilder};
 
 #[path = "support/fake_conn.rs"]
 mod fake_conn;
 #[path = "support/log_lines.rs"]
 mod log_lines;
+#[path = "support/pooled.rs"]
+mod pooled;
 #[path = "support/redis_server.rs"]
 mod redis_server;
 #[path = "support/threads.rs"]
@@ -21,6 +23,7 @@ mod wait;
 
 use fake_conn::{FakeDialer, number};
 use log_lines::{listen, warnings_with};
+use pooled::{known, to};
 use redis_server::RedisServer;
 use threads::{join, start, start_waiting};
 use wait::{PATIENCE, promptly, wait_until};
@@ -229,15 +232,6 @@ fn two_threads_that_wait_for_each_other() {
     drop(mine);
     join(other).unwrap();
     assert_eq!((pool.stats().deadlocks, pool.idle_count()), (1, 2));
-}
-
-fn to(server: &RedisServer) -> Dialer {
-    Dialer::url(server.url()).unwrap().client_name("pooled").read_timeout(PATIENCE)
-}
-
-fn known(control: &mut Conn) -> usize {
-    let clients: String = control.query("CLIENT", "LIST").unwrap();
-    clients.lines().filter(|line| line.contains(" name=pooled ")).count()
 }
 
 #[test]

@@ -8,6 +8,8 @@ use redigo::{CloseReason, Conn, Dialer, Error, Pool};
 
 #[path = "support/fake_conn.rs"]
 mod fake_conn;
+#[path = "support/pooled.rs"]
+mod pooled;
 #[path = "support/redis_server.rs"]
 mod redis_server;
 #[path = "support/threads.rs"]
@@ -16,6 +18,7 @@ mod threads;
 mod wait;
 
 use fake_conn::{FakeDialer, Verdict, number, setup};
+use pooled::to;
 use redis_server::RedisServer;
 use threads::{join, start};
 use wait::{PATIENCE, promptly, wait_until};
@@ -218,15 +221,10 @@ fn idle_connections_are_asked_whether_they_live() {
     assert!(number(&mut pool.acquire().unwrap()) > 2);
 }
 
-fn to(server: &RedisServer) -> Dialer {
-    Dialer::url(server.url()).unwrap().client_name("pooled").read_timeout(PATIENCE)
-}
-
 /// How many connections of the pool the server knows of.
 fn known(server: &RedisServer) -> usize {
     let mut control = Dialer::url(server.url()).unwrap().dial().unwrap();
-    let clients: String = control.query("CLIENT", "LIST").unwrap();
-    clients.lines().filter(|line| line.contains(" name=pooled ")).count()
+    pooled::known(&mut control)
 }
 
 fn id(conn: &mut Conn) -> i64 {
