@@ -50,7 +50,7 @@ fn load_article(pool: &Pool, id: &str) -> redigo::Result<Option<Article>> {
     let key = format!("article:{id}");
     let article = scan_struct(conn.call_context(&ctx, "HGETALL", &key))?;
     let Some(mut article): Option<Article> = article else { return Ok(None) };
-    article.views = conn.call_context(&ctx, "HINCRBY", (&key, "views", 1))?.to()?;
+    article.views = conn.call_context(&ctx, "HINCRBY", (&key, "views", 1))?.convert()?;
     Ok(Some(article))
 }
 

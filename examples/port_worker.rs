@@ -24,7 +24,7 @@ fn work(ctx: &Context, pool: &Pool) -> redigo::Result<()> {
         let mut conn = pool.acquire()?;
         // The server waits for 1 s, and is given a second more to say that nothing came.
         let reply = conn.call_timeout(Duration::from_secs(2), "BLPOP", ("transfers", 1));
-        let Some((_, job)): Option<(String, String)> = reply?.to()? else { continue };
+        let Some((_, job)): Option<(String, String)> = reply?.convert()? else { continue };
         match transfer(&mut conn, &job) {
             Ok(true) => println!("done: {job}"),
             Ok(false) => println!("not enough money: {job}"),

@@ -27,7 +27,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 /// ```
 /// use redigo::{Error, Value};
 ///
-/// let missing: Result<i64, Error> = Value::Nil.to::<i64>();
+/// let missing: Result<i64, Error> = Value::Nil.convert::<i64>();
 /// assert!(missing.unwrap_err().is_nil());
 /// ```
 #[derive(Debug, Clone)]

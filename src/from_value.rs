@@ -20,12 +20,12 @@ impl Value {
     /// ```
     /// use redigo::Value;
     ///
-    /// assert_eq!(Value::Int(7).to::<u8>()?, 7);
-    /// assert_eq!(Value::from("7").to::<u8>()?, 7);
-    /// assert_eq!(Value::Nil.to::<Option<u8>>()?, None);
+    /// assert_eq!(Value::Int(7).convert::<u8>()?, 7);
+    /// assert_eq!(Value::from("7").convert::<u8>()?, 7);
+    /// assert_eq!(Value::Nil.convert::<Option<u8>>()?, None);
     ///
     /// let entry = Value::from(vec![Value::from("alice"), Value::from("2.5")]);
-    /// let (member, score): (String, f64) = entry.to()?;
+    /// let (member, score): (String, f64) = entry.convert()?;
     /// assert_eq!((member.as_str(), score), ("alice", 2.5));
     /// # Ok::<(), redigo::Error>(())
     /// ```
@@ -33,7 +33,7 @@ impl Value {
     /// # Errors
     /// [`Error::Convert`] when the reply does not fit the type, [`Error::Nil`] when it is nil and
     /// the type has no place for that, [`Error::Server`] when it is a server's error.
-    pub fn to<T: FromValue>(self) -> Result<T> {
+    pub fn convert<T: FromValue>(self) -> Result<T> {
         T::from_value(self)
     }
 }
@@ -72,7 +72,7 @@ impl Value {
 ///
 /// impl FromValue for Address {
 ///     fn from_value(value: Value) -> Result<Address> {
-///         let text: String = value.to()?;
+///         let text: String = value.convert()?;
 ///         match text.parse() {
 ///             Ok(address) => Ok(Address(address)),
 ///             Err(error) => Err(ConvertError::new("an IP address", text).caused_by(error).into()),
@@ -81,14 +81,14 @@ impl Value {
 /// }
 ///
 /// let list = Value::from(vec![Value::from("::1"), Value::from("10.0.0.1")]);
-/// assert_eq!(list.to::<Vec<Address>>()?[1].0, IpAddr::from([10, 0, 0, 1]));
+/// assert_eq!(list.convert::<Vec<Address>>()?[1].0, IpAddr::from([10, 0, 0, 1]));
 /// # Ok::<(), redigo::Error>(())
 /// ```
 pub trait FromValue: Sized {
     /// Converts the reply.
     ///
     /// # Errors
-    /// Those of [`Value::to`], which calls this.
+    /// Those of [`Value::convert`], which calls this.
     fn from_value(value: Value) -> Result<Self>;
 
     /// Converts a bulk string that is only lent.

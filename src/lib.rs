@@ -62,9 +62,9 @@ pub mod testing;
 mod value;
 
 pub use args::{ArgWriter, Args, ToArg, ToArgs};
-pub use conn::conn::Conn;
+pub use conn::Conn;
 pub use conn::pipeline::Pipeline;
-pub use conn::raw::{RawConn, RawReceive, RawSend};
+pub use conn::raw;
 pub use conn::split::{ReceiveHalf, SendHalf};
 pub use conn::transaction::Transaction;
 pub use context::{CancelHandle, Context};
@@ -75,20 +75,20 @@ pub use error::{
 };
 pub use from_value::FromValue;
 pub use logging::{logging, logging_filtered};
-pub use mux::handle::MuxConn;
-pub use mux::mux::Mux;
+pub use mux::Mux;
+pub use mux::mux_conn::MuxConn;
 pub use mux::stats::MuxStats;
 /// What [`Dialer::tls_connector`] takes, and [`Dialer::tls_min_version`].
 #[cfg(feature = "tls")]
 pub use native_tls;
 pub use net::stream::{Peek, ShutdownHandle, Stream};
+pub use pool::Pool;
+pub use pool::builder::PoolBuilder;
 pub use pool::check;
 pub use pool::closing::CloseReport;
-pub use pool::config::PoolBuilder;
-pub use pool::histogram::Histogram;
-pub use pool::pool::Pool;
-pub use pool::pooled::PooledConn;
-pub use pool::reason::{CloseCounts, CloseReason};
+pub use pool::pooled_conn::PooledConn;
+pub use pool::stats::close_reason::{CloseCounts, CloseReason};
+pub use pool::stats::histogram::Histogram;
 pub use pool::stats::{DialCounts, PoolStats};
 pub use pubsub::conn::PubSubConn;
 pub use pubsub::event::{PubSubEvent, SubscriptionKind};

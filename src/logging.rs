@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::fmt::{self, Write as _};
 
 use crate::args::{Args, ToArgs};
-use crate::conn::conn::Conn;
+use crate::conn::Conn;
 use crate::conn::observer::Observer;
 use crate::error::Error;
 use crate::sync::Mutex;

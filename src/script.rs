@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::args::{ArgWriter, ToArgs};
-use crate::conn::conn::Conn;
-use crate::conn::limit::Limits;
+use crate::conn::Conn;
+use crate::conn::deadline::Timeouts;
 use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::from_value::FromValue;
@@ -140,17 +140,17 @@ impl Script {
     /// ```
     #[doc(alias = "Do")]
     pub fn call(&self, conn: &mut Conn, args: impl ToArgs) -> Result<Value> {
-        let limits = conn.limits();
-        self.exchange(conn, &args, &limits)
+        let timeouts = conn.timeouts();
+        self.exchange(conn, &args, &timeouts)
     }
 
     /// As [`call`](Script::call), with the reply as a type of the caller's choice.
     ///
     /// # Errors
-    /// As [`call`](Script::call), and those of [`Value::to`], which are not fatal.
+    /// As [`call`](Script::call), and those of [`Value::convert`], which are not fatal.
     #[doc(alias = "Do")]
     pub fn query<T: FromValue>(&self, conn: &mut Conn, args: impl ToArgs) -> Result<T> {
-        self.call(conn, args)?.to()
+        self.call(conn, args)?.convert()
     }
 
     /// As [`call`](Script::call), all within this time from now instead of the connection's own
@@ -165,8 +165,8 @@ impl Script {
         timeout: impl Into<Option<Duration>>,
         args: impl ToArgs,
     ) -> Result<Value> {
-        let limits = conn.limits_within(timeout.into());
-        self.exchange(conn, &args, &limits)
+        let timeouts = conn.limits_within(timeout.into());
+        self.exchange(conn, &args, &timeouts)
     }
 
     /// As [`call`](Script::call), but no longer than the context lasts.
@@ -175,7 +175,7 @@ impl Script {
     /// As [`call`](Script::call), and the end of the context as for [`Conn::call_context`].
     #[doc(alias = "DoContext")]
     pub fn call_context(&self, ctx: &Context, conn: &mut Conn, args: impl ToArgs) -> Result<Value> {
-        conn.within(ctx, |conn| self.call(conn, args))
+        conn.run_with_context(ctx, |conn| self.call(conn, args))
     }
 
     /// Queues the script with its source, as [`Conn::send`] queues a command.
@@ -250,11 +250,11 @@ impl Script {
         Invocation { script: &self.hash, keys: self.keys, args }
     }
 
-    fn exchange(&self, conn: &mut Conn, args: &dyn ToArgs, limits: &Limits) -> Result<Value> {
+    fn exchange(&self, conn: &mut Conn, args: &dyn ToArgs, timeouts: &Timeouts) -> Result<Value> {
         let by_hash = self.evalsha_args(args);
-        let (earlier, mut reply) = conn.exchange_apart(self.evalsha(), &by_hash, limits)?;
+        let (earlier, mut reply) = conn.exchange_raw(self.evalsha(), &by_hash, timeouts)?;
         if is_unknown(&reply) {
-            (_, reply) = conn.exchange_apart(self.eval(), &self.eval_args(args), limits)?;
+            (_, reply) = conn.exchange_raw(self.eval(), &self.eval_args(args), timeouts)?;
         }
         match (earlier, reply) {
             (Some(error), _) | (None, Value::Error(error)) => Err(Error::Server(error)),

@@ -15,7 +15,7 @@ use crate::error::ServerError;
 /// use redigo::Value;
 ///
 /// let reply = Value::from(vec![Value::from("a"), Value::Int(2), Value::Nil]);
-/// let (name, count, rest): (String, i64, Option<String>) = reply.to()?;
+/// let (name, count, rest): (String, i64, Option<String>) = reply.convert()?;
 /// assert_eq!((name.as_str(), count, rest), ("a", 2, None));
 /// # Ok::<(), redigo::Error>(())
 /// ```

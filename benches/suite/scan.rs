@@ -84,19 +84,19 @@ fn rows(replies: &[Value]) -> Vec<Value> {
 /// The loop of those who have no `scan_struct`.
 fn by_hand(reply: Value) -> redigo::Result<Album> {
     let mut album = Album::default();
-    let mut items = reply.to::<Vec<Value>>()?.into_iter();
+    let mut items = reply.convert::<Vec<Value>>()?.into_iter();
     while let (Some(name), Some(value)) = (items.next(), items.next()) {
         match name.as_bytes() {
-            Some(b"title") => album.title = value.to()?,
-            Some(b"artist") => album.artist = value.to()?,
-            Some(b"label") => album.label = value.to()?,
-            Some(b"country") => album.country = value.to()?,
-            Some(b"rating") => album.rating = value.to()?,
-            Some(b"year") => album.year = value.to()?,
-            Some(b"sold") => album.sold = value.to()?,
-            Some(b"price") => album.price = value.to()?,
-            Some(b"in_stock") => album.in_stock = value.to()?,
-            Some(b"note") => album.note = value.to()?,
+            Some(b"title") => album.title = value.convert()?,
+            Some(b"artist") => album.artist = value.convert()?,
+            Some(b"label") => album.label = value.convert()?,
+            Some(b"country") => album.country = value.convert()?,
+            Some(b"rating") => album.rating = value.convert()?,
+            Some(b"year") => album.year = value.convert()?,
+            Some(b"sold") => album.sold = value.convert()?,
+            Some(b"price") => album.price = value.convert()?,
+            Some(b"in_stock") => album.in_stock = value.convert()?,
+            Some(b"note") => album.note = value.convert()?,
             _ => {}
         }
     }
@@ -106,20 +106,20 @@ fn by_hand(reply: Value) -> redigo::Result<Album> {
 /// The same for those who have no `scan_slice`.
 fn rows_by_hand(reply: Value) -> redigo::Result<Vec<Album>> {
     let mut albums = Vec::new();
-    let mut values = reply.to::<Vec<Value>>()?.into_iter();
+    let mut values = reply.convert::<Vec<Value>>()?.into_iter();
     while values.len() > 0 {
         let mut next = || values.next().unwrap_or(Value::Nil);
         albums.push(Album {
-            title: next().to()?,
-            artist: next().to()?,
-            label: next().to()?,
-            country: next().to()?,
-            rating: next().to()?,
-            year: next().to()?,
-            sold: next().to()?,
-            price: next().to()?,
-            in_stock: next().to()?,
-            note: next().to()?,
+            title: next().convert()?,
+            artist: next().convert()?,
+            label: next().convert()?,
+            country: next().convert()?,
+            rating: next().convert()?,
+            year: next().convert()?,
+            sold: next().convert()?,
+            price: next().convert()?,
+            in_stock: next().convert()?,
+            note: next().convert()?,
         });
     }
     Ok(albums)

@@ -1,12 +1,12 @@
 //! Commands out and replies in, with what the connection remembers of either.
 
-use super::conn::Conn;
-use super::limit::{Limit, Limits};
-use super::observer::Observer;
-use super::queue::Encoded;
-use super::raw::RawConn;
-use super::status::HalfDone;
 use crate::args::ToArgs;
+use crate::conn::Conn;
+use crate::conn::command_buffer::Encoded;
+use crate::conn::deadline::{Deadline, Timeouts};
+use crate::conn::observer::Observer;
+use crate::conn::raw::RawConn;
+use crate::conn::status::HalfDone;
 use crate::error::{Error, Result, ServerError};
 use crate::from_value::{FromValue, Items, Source};
 use crate::value::Value;
@@ -16,13 +16,13 @@ impl Conn {
         &mut self,
         command: &str,
         args: &dyn ToArgs,
-        limits: &Limits,
+        timeouts: &Timeouts,
     ) -> Result<Value> {
         if command.is_empty() {
-            let replies = self.drain_within(limits)?;
+            let replies = self.drain_within(timeouts)?;
             return Ok(if replies.is_empty() { Value::Nil } else { Value::Array(replies) });
         }
-        match self.exchange_apart(command, args, limits)? {
+        match self.exchange_raw(command, args, timeouts)? {
             (Some(error), _) | (None, Value::Error(error)) => Err(Error::Server(error)),
             (None, reply) => Ok(reply),
         }
@@ -30,13 +30,13 @@ impl Conn {
 
     /// Sends a command and receives the replies owed before and its own: the first error among
     /// the former, and the latter.
-    pub(crate) fn exchange_apart(
+    pub(crate) fn exchange_raw(
         &mut self,
         command: &str,
         args: &dyn ToArgs,
-        limits: &Limits,
+        timeouts: &Timeouts,
     ) -> Result<(Option<ServerError>, Value)> {
-        let (first_error, limit) = self.ask(command, args, limits)?;
+        let (first_error, limit) = self.ask(command, args, timeouts)?;
         Ok((first_error, self.receive_raw(limit)?))
     }
 
@@ -46,19 +46,19 @@ impl Conn {
         &mut self,
         command: &str,
         args: &dyn ToArgs,
-        limits: &Limits,
-    ) -> Result<(Option<ServerError>, Limit)> {
+        timeouts: &Timeouts,
+    ) -> Result<(Option<ServerError>, Deadline)> {
         self.status.check()?;
         let pending = self.status.take_pending();
         self.session.note(command, args);
         self.observer.sending(command, args);
-        let limit = limits.for_write();
+        let limit = timeouts.for_write();
         let half_done = HalfDone::sending(&self.status);
         let sent = self.raw.send(command, args, limit.at).and_then(|()| self.raw.flush(limit.at));
         half_done.end();
-        self.settle(sent, limit)?;
+        self.record_fatal(sent, limit)?;
         // One deadline for all replies.
-        let limit = limits.for_read();
+        let limit = timeouts.for_read();
         let mut first_error = None;
         for _ in 0..pending {
             if let Value::Error(error) = self.receive_raw(limit)? {
@@ -70,16 +70,16 @@ impl Conn {
 
     /// Receives one reply as a type. The elements of a list are converted as they come, so that
     /// it is never in memory twice.
-    pub(super) fn receive_as<T: FromValue>(&mut self, limit: Limit) -> Result<T> {
+    pub(super) fn receive_as<T: FromValue>(&mut self, limit: Deadline) -> Result<T> {
         let opened = self.raw.open_list(limit.at);
-        let length = self.settle(opened, limit)?;
+        let length = self.record_fatal(opened, limit)?;
         if length == 0 {
             if let Some(bytes) = self.raw.take_bulk() {
                 return T::from_bulk(bytes);
             }
             return match self.receive_raw(limit)? {
                 Value::Error(error) => Err(Error::Server(error)),
-                reply => reply.to(),
+                reply => reply.convert(),
             };
         }
         let half_done = HalfDone::receiving(&self.status);
@@ -89,7 +89,7 @@ impl Conn {
         // Whatever came of it, the next reply begins behind this one.
         let received = items.finish();
         half_done.end();
-        self.settle(received, limit)?;
+        self.record_fatal(received, limit)?;
         converted
     }
 
@@ -97,7 +97,7 @@ impl Conn {
         &mut self,
         command: &str,
         args: &dyn ToArgs,
-        limit: Limit,
+        limit: Deadline,
     ) -> Result<()> {
         self.status.check()?;
         self.status.owe(1);
@@ -106,11 +106,11 @@ impl Conn {
         let half_done = HalfDone::sending(&self.status);
         let sent = self.raw.send(command, args, limit.at);
         half_done.end();
-        self.settle(sent, limit)
+        self.record_fatal(sent, limit)
     }
 
     /// Writes commands whose replies do not count as owed as long as the caller receives them.
-    pub(super) fn write_encoded(&mut self, commands: Encoded<'_>, limit: Limit) -> Result<()> {
+    pub(super) fn write_encoded(&mut self, commands: Encoded<'_>, limit: Deadline) -> Result<()> {
         self.status.check()?;
         for command in commands.iter() {
             let name = command.name();
@@ -118,16 +118,16 @@ impl Conn {
             self.observer.sending(name, &command);
         }
         let written = self.raw.write_encoded(commands, limit.at);
-        self.settle(written, limit)
+        self.record_fatal(written, limit)
     }
 
-    pub(super) fn flush_within(&mut self, limit: Limit) -> Result<()> {
+    pub(super) fn flush_within(&mut self, limit: Deadline) -> Result<()> {
         self.status.check()?;
         let flushed = self.raw.flush(limit.at);
-        self.settle(flushed, limit)
+        self.record_fatal(flushed, limit)
     }
 
-    pub(super) fn receive_within(&mut self, limit: Limit) -> Result<Value> {
+    pub(super) fn receive_within(&mut self, limit: Deadline) -> Result<Value> {
         self.status.check()?;
         let reply = self.receive_raw(limit)?;
         self.status.received(reply)
@@ -139,30 +139,30 @@ impl Conn {
         if self.observer.is_some() { None } else { self.raw.take_bulk() }
     }
 
-    pub(super) fn drain_within(&mut self, limits: &Limits) -> Result<Vec<Value>> {
+    pub(super) fn drain_within(&mut self, timeouts: &Timeouts) -> Result<Vec<Value>> {
         let pending = self.status.take_pending();
         if pending == 0 {
             return Ok(Vec::new());
         }
         self.status.check()?;
-        let limit = limits.for_write();
+        let limit = timeouts.for_write();
         let flushed = self.raw.flush(limit.at);
-        self.settle(flushed, limit)?;
-        let limit = limits.for_read();
+        self.record_fatal(flushed, limit)?;
+        let limit = timeouts.for_read();
         (0..pending).map(|_| self.receive_raw(limit)).collect()
     }
 
-    pub(super) fn receive_raw(&mut self, limit: Limit) -> Result<Value> {
+    pub(super) fn receive_raw(&mut self, limit: Deadline) -> Result<Value> {
         let received = self.raw.receive(limit.at);
-        let reply = self.settle(received, limit)?;
+        let reply = self.record_fatal(received, limit)?;
         self.observer.received(&reply);
         self.status.heed(&reply);
         Ok(reply)
     }
 
     /// Makes a fatal error final, and closes the socket at once.
-    pub(super) fn settle<T>(&mut self, outcome: Result<T>, limit: Limit) -> Result<T> {
-        let outcome = self.status.settle(outcome, limit);
+    pub(super) fn record_fatal<T>(&mut self, outcome: Result<T>, limit: Deadline) -> Result<T> {
+        let outcome = self.status.record_fatal(outcome, limit);
         if let Err(error) = &outcome {
             self.observer.failed(error);
         }
@@ -181,7 +181,7 @@ impl Conn {
 /// The elements of a list that is being received.
 struct Arriving<'a> {
     raw: &'a mut dyn RawConn,
-    limit: Limit,
+    limit: Deadline,
 }
 
 impl Source for Arriving<'_> {

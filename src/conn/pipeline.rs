@@ -3,11 +3,11 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::batch::Batch;
-use super::conn::Conn;
-use super::limit::Limits;
-use super::queue::Queue;
 use crate::args::ToArgs;
+use crate::conn::Conn;
+use crate::conn::command_buffer::Queue;
+use crate::conn::deadline::Timeouts;
+use crate::conn::window::Batch;
 use crate::context::Context;
 use crate::error::{Result, ServerError};
 use crate::from_value::{FromValue, Items, Source};
@@ -57,9 +57,9 @@ impl Conn {
     ///
     /// # Errors
     /// The first error reply among them, as nobody else would tell of it.
-    pub(super) fn receive_owed(&mut self, limits: &Limits) -> Result<()> {
-        let owed = self.drain_within(limits)?;
-        owed.into_iter().try_for_each(|reply| reply.to())
+    pub(super) fn receive_owed(&mut self, timeouts: &Timeouts) -> Result<()> {
+        let owed = self.drain_within(timeouts)?;
+        owed.into_iter().try_for_each(|reply| reply.convert())
     }
 }
 
@@ -132,8 +132,8 @@ impl Pipeline<'_> {
     /// ```
     #[doc(alias = "Do")]
     pub fn run(self) -> Result<Vec<Result<Value>>> {
-        let limits = self.conn.limits();
-        self.run_within(&limits)
+        let timeouts = self.conn.timeouts();
+        self.run_within(&timeouts)
     }
 
     /// As [`run`](Pipeline::run), all within this time from now instead of the connection's own
@@ -143,8 +143,8 @@ impl Pipeline<'_> {
     /// As [`run`](Pipeline::run). A timeout is fatal, as any.
     #[doc(alias = "DoWithTimeout")]
     pub fn run_timeout(self, timeout: impl Into<Option<Duration>>) -> Result<Vec<Result<Value>>> {
-        let limits = self.conn.limits_within(timeout.into());
-        self.run_within(&limits)
+        let timeouts = self.conn.limits_within(timeout.into());
+        self.run_within(&timeouts)
     }
 
     /// As [`run`](Pipeline::run), but no longer than the context lasts.
@@ -155,7 +155,7 @@ impl Pipeline<'_> {
     #[doc(alias = "DoContext")]
     pub fn run_context(self, ctx: &Context) -> Result<Vec<Result<Value>>> {
         let Pipeline { conn, queue } = self;
-        conn.within(ctx, |conn| Pipeline { conn, queue }.run())
+        conn.run_with_context(ctx, |conn| Pipeline { conn, queue }.run())
     }
 
     /// As [`run`](Pipeline::run), with all replies as one type: a tuple with a member for each
@@ -164,7 +164,7 @@ impl Pipeline<'_> {
     /// # Errors
     /// As [`run`](Pipeline::run). Then the first error reply to any of the commands, which tells
     /// the [command](crate::ServerError::command); the others have been carried out. Then those
-    /// of [`Value::to`], with the number of the command as the element's.
+    /// of [`Value::convert`], with the number of the command as the element's.
     ///
     /// ```
     /// # use redigo::{Dialer, testing::MemoryStream, Error};
@@ -175,8 +175,8 @@ impl Pipeline<'_> {
     /// # Ok::<(), Error>(())
     /// ```
     pub fn query<T: FromValue>(self) -> Result<T> {
-        let limits = self.conn.limits();
-        let batch = Batch::start(self.conn, &self.queue, &limits)?;
+        let timeouts = self.conn.timeouts();
+        let batch = Batch::start(self.conn, &self.queue, &timeouts)?;
         let mut replies = Replies { batch, first_error: None };
         let mut items = Items::known(self.queue.len(), &mut replies);
         let converted = T::from_items(&mut items);
@@ -190,8 +190,8 @@ impl Pipeline<'_> {
         }
     }
 
-    fn run_within(self, limits: &Limits) -> Result<Vec<Result<Value>>> {
-        let replies = Batch::start(self.conn, &self.queue, limits)?.replies()?;
+    fn run_within(self, timeouts: &Timeouts) -> Result<Vec<Result<Value>>> {
+        let replies = Batch::start(self.conn, &self.queue, timeouts)?.replies()?;
         Ok(self.queue.results(0, replies).collect())
     }
 }

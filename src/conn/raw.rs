@@ -2,8 +2,8 @@
 
 use std::time::Instant;
 
-use super::queue::Encoded;
 use crate::args::ToArgs;
+use crate::conn::command_buffer::Encoded;
 use crate::error::{Error, Result};
 use crate::net::stream::{Peek, ShutdownHandle};
 use crate::value::Value;

@@ -6,9 +6,9 @@ use std::hash::{BuildHasher, Hasher};
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use super::command::{Dirt, SUBSCRIBED, TRANSACTION};
-use super::conn::Conn;
-use super::limit::Limit;
+use crate::conn::Conn;
+use crate::conn::deadline::Deadline;
+use crate::conn::session::{Dirt, SUBSCRIBED, TRANSACTION};
 use crate::error::Result;
 use crate::value::Value;
 
@@ -33,7 +33,7 @@ impl Conn {
         if self.session().dirt().has(Dirt::LOST) {
             return Ok(());
         }
-        self.under(Limit::after(Some(budget)), |conn| {
+        self.run_with_deadline(Deadline::after(Some(budget)), |conn| {
             conn.leave_transaction()?;
             if conn.session().dirt().has(SUBSCRIBED) {
                 conn.unsubscribe()?;

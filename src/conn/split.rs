@@ -3,12 +3,12 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::command::Session;
-use super::limit::{Limit, Limits};
-use super::observer::Observer;
-use super::raw::{RawReceive, RawSend};
-use super::status::{HalfDone, Status};
 use crate::args::ToArgs;
+use crate::conn::deadline::{Deadline, Timeouts};
+use crate::conn::observer::Observer;
+use crate::conn::raw::{RawReceive, RawSend};
+use crate::conn::session::Session;
+use crate::conn::status::{HalfDone, Status};
 use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::value::Value;
@@ -19,7 +19,7 @@ pub struct SendHalf<'a> {
     session: &'a mut Session,
     status: &'a Status,
     observer: &'a dyn Observer,
-    limits: Limits,
+    timeouts: Timeouts,
 }
 
 /// The half of a [`Conn`](crate::Conn) that receives; see [`Conn::split`](crate::Conn::split).
@@ -27,7 +27,7 @@ pub struct ReceiveHalf<'a> {
     receiver: &'a mut dyn RawReceive,
     status: &'a Status,
     observer: &'a dyn Observer,
-    limits: Limits,
+    timeouts: Timeouts,
 }
 
 impl<'a> SendHalf<'a> {
@@ -36,9 +36,9 @@ impl<'a> SendHalf<'a> {
         session: &'a mut Session,
         status: &'a Status,
         observer: &'a dyn Observer,
-        limits: Limits,
+        timeouts: Timeouts,
     ) -> SendHalf<'a> {
-        SendHalf { sender, session, status, observer, limits }
+        SendHalf { sender, session, status, observer, timeouts }
     }
 
     /// As [`Conn::send`](crate::Conn::send).
@@ -50,11 +50,11 @@ impl<'a> SendHalf<'a> {
         self.status.owe(1);
         self.session.note(command, &args);
         self.observer.sending(command, &args);
-        let limit = self.limits.for_write();
+        let limit = self.timeouts.for_write();
         let half_done = HalfDone::sending(self.status);
         let sent = self.sender.send(command, &args, limit.at);
         half_done.end();
-        self.settle(sent, limit)
+        self.record_fatal(sent, limit)
     }
 
     /// As [`Conn::flush`](crate::Conn::flush).
@@ -63,9 +63,9 @@ impl<'a> SendHalf<'a> {
     /// A fatal error of either half.
     pub fn flush(&mut self) -> Result<()> {
         self.status.check()?;
-        let limit = self.limits.for_write();
+        let limit = self.timeouts.for_write();
         let flushed = self.sender.flush(limit.at);
-        self.settle(flushed, limit)
+        self.record_fatal(flushed, limit)
     }
 
     /// As [`Conn::err`](crate::Conn::err).
@@ -73,8 +73,8 @@ impl<'a> SendHalf<'a> {
         self.status.err()
     }
 
-    fn settle<T>(&self, outcome: Result<T>, limit: Limit) -> Result<T> {
-        self.status.settle(outcome, limit).inspect_err(|error| self.observer.failed(error))
+    fn record_fatal<T>(&self, outcome: Result<T>, limit: Deadline) -> Result<T> {
+        self.status.record_fatal(outcome, limit).inspect_err(|error| self.observer.failed(error))
     }
 }
 
@@ -83,9 +83,9 @@ impl<'a> ReceiveHalf<'a> {
         receiver: &'a mut dyn RawReceive,
         status: &'a Status,
         observer: &'a dyn Observer,
-        limits: Limits,
+        timeouts: Timeouts,
     ) -> ReceiveHalf<'a> {
-        ReceiveHalf { receiver, status, observer, limits }
+        ReceiveHalf { receiver, status, observer, timeouts }
     }
 
     /// As [`Conn::receive`](crate::Conn::receive). It may begin before the matching command is
@@ -94,7 +94,7 @@ impl<'a> ReceiveHalf<'a> {
     /// # Errors
     /// [`Error::Server`] for an error reply, or a fatal error of either half.
     pub fn receive(&mut self) -> Result<Value> {
-        let limit = self.limits.for_read();
+        let limit = self.timeouts.for_read();
         self.receive_within(limit)
     }
 
@@ -103,7 +103,7 @@ impl<'a> ReceiveHalf<'a> {
     /// # Errors
     /// As [`receive`](ReceiveHalf::receive).
     pub fn receive_timeout(&mut self, timeout: impl Into<Option<Duration>>) -> Result<Value> {
-        self.receive_within(Limit::after(timeout.into()).or_sooner(self.limits.overall))
+        self.receive_within(Deadline::after(timeout.into()).or_sooner(self.timeouts.overall))
     }
 
     /// As [`Conn::receive_context`](crate::Conn::receive_context).
@@ -116,7 +116,7 @@ impl<'a> ReceiveHalf<'a> {
             return Err(self.status.end(error));
         }
         let watch = self.status.watch(ctx)?;
-        let limit = self.limits.for_read().or_sooner(Limit::of(ctx));
+        let limit = self.timeouts.for_read().or_sooner(Deadline::of(ctx));
         let received = self.receive_within(limit);
         self.status.unwatch(watch, ctx, received)
     }
@@ -127,9 +127,9 @@ impl<'a> ReceiveHalf<'a> {
     /// As [`receive`](ReceiveHalf::receive).
     pub fn poll(&mut self, timeout: Duration) -> Result<Option<Value>> {
         self.status.check()?;
-        let limit = Limit::after(Some(timeout)).or_sooner(self.limits.overall);
+        let limit = Deadline::after(Some(timeout)).or_sooner(self.timeouts.overall);
         let begun = self.receiver.poll(limit.at);
-        match self.settle(begun, limit)? {
+        match self.record_fatal(begun, limit)? {
             true => self.receive().map(Some),
             false => Ok(None),
         }
@@ -140,17 +140,17 @@ impl<'a> ReceiveHalf<'a> {
         self.status.err()
     }
 
-    fn receive_within(&mut self, limit: Limit) -> Result<Value> {
+    fn receive_within(&mut self, limit: Deadline) -> Result<Value> {
         self.status.check()?;
         let received = self.receiver.receive(limit.at);
-        let reply = self.settle(received, limit)?;
+        let reply = self.record_fatal(received, limit)?;
         self.observer.received(&reply);
         self.status.heed(&reply);
         self.status.received(reply)
     }
 
-    fn settle<T>(&self, outcome: Result<T>, limit: Limit) -> Result<T> {
-        self.status.settle(outcome, limit).inspect_err(|error| self.observer.failed(error))
+    fn record_fatal<T>(&self, outcome: Result<T>, limit: Deadline) -> Result<T> {
+        self.status.record_fatal(outcome, limit).inspect_err(|error| self.observer.failed(error))
     }
 }
 

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use super::limit::Limit;
+use crate::conn::deadline::Deadline;
 use crate::context::{Context, Registration};
 use crate::error::{Error, Result};
 use crate::net::stream::ShutdownHandle;
@@ -68,7 +68,7 @@ impl Status {
     }
 
     /// Makes a fatal error final.
-    pub(crate) fn settle<T>(&self, outcome: Result<T>, limit: Limit) -> Result<T> {
+    pub(crate) fn record_fatal<T>(&self, outcome: Result<T>, limit: Deadline) -> Result<T> {
         match outcome {
             Err(error) if error.is_fatal() => Err(self.end(limit.name(error))),
             outcome => outcome,

@@ -4,12 +4,12 @@ use std::fmt;
 use std::ops::{Deref, DerefMut};
 use std::time::Duration;
 
-use super::batch::Batch;
-use super::command::{Dirt, TRANSACTION};
-use super::conn::Conn;
-use super::limit::Limit;
-use super::queue::Queue;
 use crate::args::{Args, ToArgs};
+use crate::conn::Conn;
+use crate::conn::command_buffer::Queue;
+use crate::conn::deadline::Deadline;
+use crate::conn::session::{Dirt, TRANSACTION};
+use crate::conn::window::Batch;
 use crate::context::Context;
 use crate::error::{ConvertError, Error, Result};
 use crate::from_value::FromValue;
@@ -99,8 +99,8 @@ impl Conn {
     ) -> Result<R> {
         self.status().check()?;
         self.refuse_nesting()?;
-        let limits = self.limits();
-        self.receive_owed(&limits)?;
+        let timeouts = self.timeouts();
+        self.receive_owed(&timeouts)?;
         let keys = Args::new().args(keys);
         let attempts = if self.session().dirt().has(Dirt::WATCH) { 1 } else { ATTEMPTS };
         for attempt in 1..=attempts {
@@ -131,7 +131,7 @@ impl Conn {
         keys: impl ToArgs,
         body: impl FnMut(Transaction<'_>) -> Result<R>,
     ) -> Result<R> {
-        self.within(ctx, |conn| conn.transaction(keys, body))
+        self.run_with_context(ctx, |conn| conn.transaction(keys, body))
     }
 
     fn refuse_nesting(&mut self) -> Result<()> {
@@ -225,7 +225,7 @@ impl<'a> Transaction<'a> {
     /// - The first error reply to one of the commands, which tells the
     ///   [command](crate::ServerError::command). The others **have been** carried out: Redis does
     ///   not roll back.
-    /// - Those of [`Value::to`], with the number of the command as the element's; all commands
+    /// - Those of [`Value::convert`], with the number of the command as the element's; all commands
     ///   have been carried out.
     /// - Any fatal error.
     ///
@@ -247,7 +247,7 @@ impl<'a> Transaction<'a> {
     #[doc(alias = "EXEC")]
     pub fn exec<T: FromValue>(self) -> Result<T> {
         let replies: Result<Vec<Value>> = self.run()?.into_iter().collect();
-        Value::Array(replies?).to()
+        Value::Array(replies?).convert()
     }
 
     /// As [`exec`](Transaction::exec), with one result for each command, as from
@@ -277,8 +277,8 @@ impl<'a> Transaction<'a> {
         }
         let wanted = self.len();
         self.queue.push("EXEC", &());
-        let limits = self.conn.limits();
-        let mut replies = Batch::start(self.conn, &self.queue, &limits)?.replies()?;
+        let timeouts = self.conn.timeouts();
+        let mut replies = Batch::start(self.conn, &self.queue, &timeouts)?.replies()?;
         match replies.pop() {
             Some(Value::Array(replies)) if replies.len() == wanted => {
                 Ok(self.queue.results(MULTI, replies).collect())
@@ -310,7 +310,7 @@ impl<'a> Transaction<'a> {
     /// Why the first command was not queued, from the replies to MULTI and the commands.
     fn first_refusal(&self, mut replies: Vec<Value>) -> Option<Error> {
         let queued = replies.split_off(replies.len().min(MULTI));
-        let multi = replies.into_iter().find_map(|reply| reply.to::<()>().err());
+        let multi = replies.into_iter().find_map(|reply| reply.convert::<()>().err());
         multi.or_else(|| self.queue.results(MULTI, queued).find_map(Result::err))
     }
 }
@@ -348,6 +348,6 @@ impl Drop for Guard<'_> {
         }
         let patience = std::thread::panicking().then_some(PATIENCE);
         // What goes wrong here ends the connection, which the next call on it will tell.
-        let _ = self.0.under(Limit::after(patience), Conn::end_transaction);
+        let _ = self.0.run_with_deadline(Deadline::after(patience), Conn::end_transaction);
     }
 }

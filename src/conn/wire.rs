@@ -5,9 +5,9 @@ use std::mem;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
-use super::queue::Encoded;
-use super::raw::{RawConn, RawReceive, RawSend};
 use crate::args::ToArgs;
+use crate::conn::command_buffer::Encoded;
+use crate::conn::raw::{RawConn, RawReceive, RawSend};
 use crate::error::{Error, Result, TimeoutKind};
 use crate::net::stream::{Peek, ShutdownHandle, Stream};
 use crate::resp::decode::{Decoder, Limits};
@@ -377,8 +377,8 @@ impl RawReceive for Receiver {
 
 #[cfg(test)]
 mod tests {
-    use super::super::queue::Queue;
     use super::*;
+    use crate::conn::command_buffer::Queue;
     use crate::sync::Mutex;
 
     /// Takes so many bytes at a time, now and then has no room, and remembers what it took and

@@ -9,7 +9,7 @@ use super::handshake;
 #[cfg(feature = "tls")]
 use super::tls::TlsOptions;
 use super::url;
-use crate::conn::conn::Conn;
+use crate::conn::Conn;
 use crate::conn::wire::Wire;
 use crate::context::Context;
 use crate::error::{Error, Result, TimeoutKind};

@@ -1,6 +1,6 @@
 //! The commands that make a new connection ready.
 
-use crate::conn::conn::Conn;
+use crate::conn::Conn;
 use crate::context::Context;
 use crate::error::{DialStep, Error, Result, ServerError, TimeoutKind};
 
@@ -20,7 +20,7 @@ pub(crate) fn run(
     budget: &Context,
     callers: bool,
 ) -> Result<()> {
-    conn.within(budget, |conn| {
+    conn.run_with_context(budget, |conn| {
         talk(conn, handshake).map_err(|(step, error)| match error {
             Error::Timeout(TimeoutKind::Context) if !callers => {
                 Error::Timeout(TimeoutKind::Handshake(step))
@@ -31,7 +31,7 @@ pub(crate) fn run(
             error => error.in_step(step),
         })
     })?;
-    conn.session().settle();
+    conn.session().set_baseline();
     Ok(())
 }
 

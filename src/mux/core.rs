@@ -14,13 +14,13 @@ use std::collections::VecDeque;
 use std::mem;
 use std::time::{Duration, Instant};
 
-use super::stats::MuxStats;
 use crate::error::Error;
+use crate::mux::stats::MuxStats;
 use crate::net::stream::ShutdownHandle;
 
-mod terms;
+mod types;
 
-pub(crate) use terms::{Arrival, Command, Door, Held, Line, Nudges, Step, Ticket, Visitor, Wreck};
+pub(crate) use types::{Arrival, Command, Door, Held, Line, Nudges, Step, Ticket, Visitor, Wreck};
 
 /// More than this in the queue is not added to before some of it is written, in bytes.
 const FULL: usize = 1 << 20;

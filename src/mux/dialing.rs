@@ -2,10 +2,10 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use super::patience::Patience;
-use super::sharing::{Shared, dialing, nudge};
-use super::sides::part;
 use crate::error::{Error, Result};
+use crate::mux::deadline::Patience;
+use crate::mux::halves::part;
+use crate::mux::inner::{Shared, dialing, nudge};
 
 impl Shared {
     /// Dials on the caller's thread, no longer than the caller's patience lasts.

@@ -126,7 +126,7 @@ struct Inner {
 
 impl ShutdownHandle {
     /// A handle that runs `cut`, which must make waiting calls return with an error. For those
-    /// who implement [`RawConn`](crate::RawConn); it should hold the connection weakly.
+    /// who implement [`RawConn`](crate::raw::RawConn); it should hold the connection weakly.
     pub fn new(cut: impl Fn() + Send + Sync + 'static) -> ShutdownHandle {
         ShutdownHandle(Arc::new(Inner { used: AtomicBool::new(false), cut: Box::new(cut) }))
     }

@@ -3,7 +3,7 @@
 use std::io;
 use std::time::{Duration, Instant};
 
-use crate::conn::conn::Conn;
+use crate::conn::Conn;
 use crate::error::{Error, Result};
 
 /// A `PING` for connections that have been idle for longer than this; younger ones are trusted.

@@ -56,7 +56,7 @@ impl ManualClock {
     /// When the time is beyond what an [`Instant`] can tell.
     pub fn advance(&self, time: std::time::Duration) {
         *self.0.lock() += time;
-        super::upkeep::clock_was_set();
+        crate::pool::upkeep::clock_was_set();
     }
 }
 

@@ -4,9 +4,9 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::shared::{Shared, cut};
-use super::waiter::Parker;
 use crate::error::Borrow;
+use crate::pool::inner::{Shared, cut};
+use crate::pool::waiter::Parker;
 use crate::sync;
 
 /// How the closing of a pool went; see [`Pool::close_and_wait`](crate::Pool::close_and_wait).
@@ -18,10 +18,10 @@ use crate::sync;
 /// let pool = Pool::builder_with(ScriptedServer::new().dialer()).track_borrows(true).build()?;
 /// let conn = pool.acquire()?;
 /// let report = pool.close_and_wait(Duration::ZERO);
-/// for borrow in &report.cut_borrows {
+/// for borrow in &report.aborted_borrows {
 ///     println!("was still at work: {borrow}");
 /// }
-/// assert_eq!((report.cut, report.cut_borrows.len()), (1, 1));
+/// assert_eq!((report.aborted, report.aborted_borrows.len()), (1, 1));
 /// # drop(conn);
 /// # Ok::<(), redigo::Error>(())
 /// ```
@@ -29,20 +29,20 @@ use crate::sync;
 #[non_exhaustive]
 pub struct CloseReport {
     /// Connections that were in use and came back in time.
-    pub finished: usize,
+    pub returned: usize,
     /// Connections that did not, and were shut down.
-    pub cut: usize,
+    pub aborted: usize,
     /// Where these had been borrowed, in a pool that tracks its borrows.
-    pub cut_borrows: Vec<Borrow>,
+    pub aborted_borrows: Vec<Borrow>,
     /// How long it took.
     pub took: Duration,
 }
 
 impl fmt::Display for CloseReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let CloseReport { finished, cut, took, .. } = self;
-        write!(f, "closed in {took:.1?}: {finished} finished, {cut} cut")?;
-        self.cut_borrows.iter().try_for_each(|borrow| write!(f, "; {borrow}"))
+        let CloseReport { returned, aborted, took, .. } = self;
+        write!(f, "closed in {took:.1?}: {returned} returned, {aborted} aborted")?;
+        self.aborted_borrows.iter().try_for_each(|borrow| write!(f, "; {borrow}"))
     }
 }
 
@@ -67,9 +67,9 @@ impl Shared {
         drop(core);
         left.iter().for_each(|(handle, _)| cut(handle));
         let report = CloseReport {
-            finished: in_use.saturating_sub(left.len()),
-            cut: left.len(),
-            cut_borrows: left.into_iter().filter_map(|(_, borrow)| borrow).collect(),
+            returned: in_use.saturating_sub(left.len()),
+            aborted: left.len(),
+            aborted_borrows: left.into_iter().filter_map(|(_, borrow)| borrow).collect(),
             took: began.elapsed(),
         };
         log::debug!(target: "redigo::pool", "pool {report}");

@@ -10,24 +10,25 @@
 use std::collections::{HashMap, VecDeque};
 use std::time::Instant;
 
-use super::backoff::Dice;
-use super::reason::CloseReason;
-use super::stats::Counters;
-use super::waiter::{Ticket, WaitQueue, Waiter};
+use crate::pool::core::backoff::Dice;
+use crate::pool::stats::Counters;
+use crate::pool::stats::close_reason::CloseReason;
+use crate::pool::waiter::{Ticket, WaitQueue, Waiter};
 
 mod actions;
-mod control;
-mod dials;
+pub(crate) mod backoff;
+mod dialing;
 mod idle;
+mod lifecycle;
 mod loans;
-pub(crate) mod roster;
-mod terms;
-mod upkeep;
+mod maintenance;
+pub(crate) mod registry;
+mod types;
 
 pub(crate) use actions::{Actions, More, Overdue};
-pub(crate) use dials::{Fresh, JobCause};
-use roster::{Borrower, Place, Roster};
-pub(crate) use terms::{Answer, Asker, Caller, Cause, Member, Outcome, Refusal, Reply, Rules};
+pub(crate) use dialing::{Fresh, JobCause};
+use registry::{Borrower, Place, Roster};
+pub(crate) use types::{Answer, Asker, Caller, Cause, Member, Outcome, Refusal, Reply, Rules};
 
 /// The state of a pool over connections `C`, with `W` to wake a waiter up.
 #[derive(Debug)]
@@ -47,7 +48,7 @@ pub(crate) struct Core<C, W> {
     own_dials: usize,
     /// Dials for the oldest in the queue, whoever that is when they end.
     jobs: usize,
-    retry: dials::Retry,
+    retry: dialing::Retry,
     /// Told of every end of a dial, and when the last connection is back in a closed pool.
     watchers: Vec<W>,
     /// How many connections those want to be ready who warm the pool up.
@@ -78,7 +79,7 @@ impl<C, W> Core<C, W> {
             asking: 0,
             own_dials: 0,
             jobs: 0,
-            retry: dials::Retry::default(),
+            retry: dialing::Retry::default(),
             watchers: Vec::new(),
             warm: Vec::new(),
             alarm: None,

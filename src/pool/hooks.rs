@@ -3,9 +3,9 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use super::reason::CloseReason;
-use crate::conn::conn::Conn;
+use crate::conn::Conn;
 use crate::error::{Error, Result};
+use crate::pool::stats::close_reason::CloseReason;
 
 pub(crate) type Hook = Arc<dyn Fn(&mut Conn) -> Result<()> + Send + Sync>;
 pub(crate) type CloseHook = Arc<dyn Fn(CloseReason) + Send + Sync>;

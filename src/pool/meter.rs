@@ -1,7 +1,7 @@
 //! Who is told how long things took. Without the feature `metrics`: nobody.
 
 #[cfg(feature = "metrics")]
-pub(crate) use super::metrics::Meter;
+pub(crate) use crate::pool::stats::metrics::Meter;
 
 /// What takes time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -13,11 +13,11 @@ use std::sync::{Arc, Mutex};
 
 use shuttle::thread;
 
-mod deeds;
-mod world;
+mod harness;
+mod operations;
 
-use deeds::{DEEDS, Deed, TRIPLES};
-use world::{KINDS, Kind, LONG, SHORT, World, lock};
+use harness::{KINDS, Kind, LONG, SHORT, World, lock};
+use operations::{DEEDS, Deed, TRIPLES};
 
 use crate::context::Context;
 use crate::error::Error;

@@ -1,11 +1,17 @@
 //! What a pool has done and what it looks like now.
 
+pub(crate) mod churn;
+pub(crate) mod close_reason;
+pub(crate) mod histogram;
+#[cfg(feature = "metrics")]
+pub(crate) mod metrics;
+
 use std::time::Duration;
 
-use super::core::Refusal;
-use super::histogram::Histogram;
-use super::reason::CloseCounts;
-use super::shared::Shared;
+use crate::pool::core::Refusal;
+use crate::pool::inner::Shared;
+use crate::pool::stats::close_reason::CloseCounts;
+use crate::pool::stats::histogram::Histogram;
 
 /// A consistent look at a pool, taken under its lock.
 ///

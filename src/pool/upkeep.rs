@@ -7,11 +7,11 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
-use super::clock::Clock;
-use super::core::Member;
-use super::shared::Shared;
-use crate::conn::conn::Conn;
+use crate::conn::Conn;
 use crate::error::Error;
+use crate::pool::clock::Clock;
+use crate::pool::core::Member;
+use crate::pool::inner::Shared;
 use crate::sync::{self, Condvar, Mutex, MutexGuard, global, spawn};
 
 global! {
@@ -162,7 +162,7 @@ impl Shared {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pool::pool::Pool;
+    use crate::pool::Pool;
 
     /// Two threads were told by the core when something is due, and say so in the wrong order.
     #[test]

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::core::roster::Absent;
+use crate::pool::core::registry::Absent;
 use crate::sync::{Condvar, Mutex, MutexGuard, thread_local};
 
 /// A place in the order of arrival. Kept through everything that a caller goes through.

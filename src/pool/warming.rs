@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::lending::Patience;
-use super::shared::Shared;
-use super::waiter::Parker;
 use crate::error::{Error, Result};
+use crate::pool::inner::Shared;
+use crate::pool::inner::checkout::Patience;
+use crate::pool::waiter::Parker;
 use crate::sync;
 
 impl Shared {

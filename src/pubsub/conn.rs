@@ -8,10 +8,10 @@ use super::iter;
 use super::split::{PubSubReceiver, PubSubSender};
 use super::subscriptions::Subscriptions;
 use crate::args::{ToArg, ToArgs};
-use crate::conn::conn::Conn;
+use crate::conn::Conn;
 use crate::context::Context;
 use crate::error::{Error, Result};
-use crate::pool::pooled::PooledConn;
+use crate::pool::pooled_conn::PooledConn;
 
 /// A connection that subscribes to channels and receives what is published there.
 ///
@@ -190,7 +190,7 @@ impl<C: AsRef<Conn> + AsMut<Conn>> PubSubConn<C> {
     /// - Any fatal error: the connection is of no more use.
     #[doc(alias = "Receive")]
     pub fn receive(&mut self) -> Result<PubSubEvent> {
-        self.conn.as_mut().receive()?.to()
+        self.conn.as_mut().receive()?.convert()
     }
 
     /// As [`receive`](PubSubConn::receive), within this time from now instead of the connection's
@@ -201,7 +201,7 @@ impl<C: AsRef<Conn> + AsMut<Conn>> PubSubConn<C> {
     /// [`poll`](PubSubConn::poll) is the wait that does not.
     #[doc(alias = "ReceiveWithTimeout")]
     pub fn receive_timeout(&mut self, timeout: impl Into<Option<Duration>>) -> Result<PubSubEvent> {
-        self.conn.as_mut().receive_timeout(timeout)?.to()
+        self.conn.as_mut().receive_timeout(timeout)?.convert()
     }
 
     /// As [`receive`](PubSubConn::receive), but no longer than the context lasts.
@@ -210,7 +210,7 @@ impl<C: AsRef<Conn> + AsMut<Conn>> PubSubConn<C> {
     /// As [`receive`](PubSubConn::receive); the end of the context ends the connection.
     #[doc(alias = "ReceiveContext")]
     pub fn receive_context(&mut self, ctx: &Context) -> Result<PubSubEvent> {
-        self.conn.as_mut().receive_context(ctx)?.to()
+        self.conn.as_mut().receive_context(ctx)?.convert()
     }
 
     /// Waits at most this long for the next event to begin. When none does, the answer is `None`
@@ -247,7 +247,7 @@ impl<C: AsRef<Conn> + AsMut<Conn>> PubSubConn<C> {
     /// As [`receive`](PubSubConn::receive).
     pub fn poll(&mut self, timeout: Duration) -> Result<Option<PubSubEvent>> {
         let reply = self.conn.as_mut().poll(timeout)?;
-        reply.map(|reply| reply.to()).transpose()
+        reply.map(|reply| reply.convert()).transpose()
     }
 
     /// The events as they come, each waited for as by [`receive`](PubSubConn::receive). It ends

@@ -9,14 +9,14 @@ use crate::value::Value;
 /// What the server pushes to a subscribed connection.
 ///
 /// Channels and data are bytes, as they are for the server; `String::from_utf8_lossy` shows them.
-/// An event is also what such a reply [converts](Value::to) to, for those who receive on a
+/// An event is also what such a reply [converts](Value::convert) to, for those who receive on a
 /// [`Conn`](crate::Conn) of their own.
 ///
 /// ```
 /// use redigo::{PubSubEvent, Value};
 ///
 /// let reply = Value::from(vec![Value::from("message"), Value::from("news"), Value::from("hi")]);
-/// match reply.to()? {
+/// match reply.convert()? {
 ///     PubSubEvent::Message { channel, data, .. } => {
 ///         assert_eq!(channel, b"news");
 ///         assert_eq!(String::from_utf8_lossy(&data), "hi");

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::event::PubSubEvent;
-use crate::conn::conn::Conn;
+use crate::conn::Conn;
 use crate::conn::split::ReceiveHalf;
 use crate::error::Result;
 use crate::value::Value;
@@ -66,7 +66,7 @@ fn until_over<'a>(
         if over {
             return None;
         }
-        let event = next(replies).and_then(|reply| reply.map(Value::to).transpose());
+        let event = next(replies).and_then(|reply| reply.map(Value::convert).transpose());
         over = event.is_err() && replies.is_over();
         event.transpose()
     })

@@ -139,7 +139,7 @@ impl<'a> PubSubReceiver<'a> {
     /// As there, and a fatal error of the other half.
     #[doc(alias = "Receive")]
     pub fn receive(&mut self) -> Result<PubSubEvent> {
-        self.half.receive()?.to()
+        self.half.receive()?.convert()
     }
 
     /// As [`PubSubConn::receive_timeout`](crate::PubSubConn::receive_timeout).
@@ -148,7 +148,7 @@ impl<'a> PubSubReceiver<'a> {
     /// As there, and a fatal error of the other half.
     #[doc(alias = "ReceiveWithTimeout")]
     pub fn receive_timeout(&mut self, timeout: impl Into<Option<Duration>>) -> Result<PubSubEvent> {
-        self.half.receive_timeout(timeout)?.to()
+        self.half.receive_timeout(timeout)?.convert()
     }
 
     /// As [`PubSubConn::receive_context`](crate::PubSubConn::receive_context).
@@ -157,7 +157,7 @@ impl<'a> PubSubReceiver<'a> {
     /// As there, and a fatal error of the other half.
     #[doc(alias = "ReceiveContext")]
     pub fn receive_context(&mut self, ctx: &Context) -> Result<PubSubEvent> {
-        self.half.receive_context(ctx)?.to()
+        self.half.receive_context(ctx)?.convert()
     }
 
     /// As [`PubSubConn::poll`](crate::PubSubConn::poll).
@@ -165,7 +165,7 @@ impl<'a> PubSubReceiver<'a> {
     /// # Errors
     /// As there, and a fatal error of the other half.
     pub fn poll(&mut self, timeout: Duration) -> Result<Option<PubSubEvent>> {
-        self.half.poll(timeout)?.map(|reply| reply.to()).transpose()
+        self.half.poll(timeout)?.map(|reply| reply.convert()).transpose()
     }
 
     /// As [`PubSubConn::iter`](crate::PubSubConn::iter).

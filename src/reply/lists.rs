@@ -14,11 +14,11 @@ use crate::value::Value;
 /// ```
 ///
 /// # Errors
-/// The error that the call gave, or one of [`Value::to`]; none for an element.
+/// The error that the call gave, or one of [`Value::convert`]; none for an element.
 #[doc(alias = "Values")]
 #[doc(alias = "MultiBulk")]
 pub fn values(reply: Result<Value>) -> Result<Vec<Value>> {
-    reply?.to()
+    reply?.convert()
 }
 
 /// A list of texts. A nil among them is an empty string.
@@ -32,10 +32,10 @@ pub fn values(reply: Result<Value>) -> Result<Vec<Value>> {
 /// ```
 ///
 /// # Errors
-/// The error that the call gave, or one of [`Value::to`], for the list or the first bad element.
+/// The error that the call gave, or one of [`Value::convert`], for the list or the first bad element.
 #[doc(alias = "Strings")]
 pub fn strings(reply: Result<Value>) -> Result<Vec<String>> {
-    reply?.to().map(zero_for_nil)
+    reply?.convert().map(zero_for_nil)
 }
 
 /// A list of bulk strings as bytes. A nil among them is `None`.
@@ -49,7 +49,7 @@ pub fn strings(reply: Result<Value>) -> Result<Vec<String>> {
 /// ```
 ///
 /// # Errors
-/// The error that the call gave, or one of [`Value::to`], for the list or the first bad element;
+/// The error that the call gave, or one of [`Value::convert`], for the list or the first bad element;
 /// a simple string is an error here.
 #[doc(alias = "ByteSlices")]
 pub fn byte_slices(reply: Result<Value>) -> Result<Vec<Option<Vec<u8>>>> {
@@ -74,11 +74,11 @@ pub fn byte_slices(reply: Result<Value>) -> Result<Vec<Option<Vec<u8>>>> {
 /// ```
 ///
 /// # Errors
-/// The error that the call gave, or one of [`Value::to`], for the list or the first bad element.
+/// The error that the call gave, or one of [`Value::convert`], for the list or the first bad element.
 #[doc(alias = "Ints")]
 #[doc(alias = "Int64s")]
 pub fn ints(reply: Result<Value>) -> Result<Vec<i64>> {
-    reply?.to().map(zero_for_nil)
+    reply?.convert().map(zero_for_nil)
 }
 
 /// A list of floating-point numbers. A nil among them is 0. Integers may be among them (which
@@ -93,10 +93,10 @@ pub fn ints(reply: Result<Value>) -> Result<Vec<i64>> {
 /// ```
 ///
 /// # Errors
-/// The error that the call gave, or one of [`Value::to`], for the list or the first bad element.
+/// The error that the call gave, or one of [`Value::convert`], for the list or the first bad element.
 #[doc(alias = "Float64s")]
 pub fn float64s(reply: Result<Value>) -> Result<Vec<f64>> {
-    reply?.to().map(zero_for_nil)
+    reply?.convert().map(zero_for_nil)
 }
 
 /// A list of unsigned integers. A nil among them is 0. Integer replies may be among them (which
@@ -111,10 +111,10 @@ pub fn float64s(reply: Result<Value>) -> Result<Vec<f64>> {
 /// ```
 ///
 /// # Errors
-/// The error that the call gave, or one of [`Value::to`], for the list or the first bad element.
+/// The error that the call gave, or one of [`Value::convert`], for the list or the first bad element.
 #[doc(alias = "Uint64s")]
 pub fn uint64s(reply: Result<Value>) -> Result<Vec<u64>> {
-    reply?.to().map(zero_for_nil)
+    reply?.convert().map(zero_for_nil)
 }
 
 /// Go leaves an element that it skips at the zero value of its type.

@@ -27,7 +27,7 @@ use crate::value::Value;
 #[doc(alias = "StringMap")]
 pub fn string_map(reply: Result<Value>) -> Result<HashMap<String, String>> {
     map(reply, "a bulk string", |value| match value {
-        bulk @ Value::Bulk(_) => bulk.to(),
+        bulk @ Value::Bulk(_) => bulk.convert(),
         other => Err(refused("a bulk string", other)),
     })
 }
@@ -48,7 +48,7 @@ pub fn string_map(reply: Result<Value>) -> Result<HashMap<String, String>> {
 #[doc(alias = "IntMap")]
 #[doc(alias = "Int64Map")]
 pub fn int_map(reply: Result<Value>) -> Result<HashMap<String, i64>> {
-    map(reply, i64::WANTED, Value::to)
+    map(reply, i64::WANTED, Value::convert)
 }
 
 /// A map from texts to unsigned integers, which may be integers or bulk strings in base 10.
@@ -65,7 +65,7 @@ pub fn int_map(reply: Result<Value>) -> Result<HashMap<String, i64>> {
 /// As for [`string_map`], but for the values, which have to be integers that are not negative.
 #[doc(alias = "Uint64Map")]
 pub fn uint64_map(reply: Result<Value>) -> Result<HashMap<String, u64>> {
-    map(reply, u64::WANTED, Value::to)
+    map(reply, u64::WANTED, Value::convert)
 }
 
 /// A map from texts to floating-point numbers, which may be bulk strings or integers (which redigo
@@ -83,7 +83,7 @@ pub fn uint64_map(reply: Result<Value>) -> Result<HashMap<String, u64>> {
 /// As for [`string_map`], but for the values, which have to be numbers.
 #[doc(alias = "Float64Map")]
 pub fn float64_map(reply: Result<Value>) -> Result<HashMap<String, f64>> {
-    map(reply, f64::WANTED, Value::to)
+    map(reply, f64::WANTED, Value::convert)
 }
 
 fn map<T>(

@@ -21,11 +21,11 @@ use crate::value::Value;
 /// ```
 ///
 /// # Errors
-/// The error that the call gave, or one of [`Value::to`]; an entry that is not a pair of numbers
+/// The error that the call gave, or one of [`Value::convert`]; an entry that is not a pair of numbers
 /// is an [`Error::Convert`](crate::Error::Convert).
 #[doc(alias = "Positions")]
 pub fn positions(reply: Result<Value>) -> Result<Vec<Option<(f64, f64)>>> {
-    reply?.to()
+    reply?.convert()
 }
 
 /// The answer of `SLOWLOG GET`, the latest entry first.
@@ -50,11 +50,11 @@ pub fn positions(reply: Result<Value>) -> Result<Vec<Option<(f64, f64)>>> {
 /// ```
 ///
 /// # Errors
-/// The error that the call gave, or one of [`Value::to`]; an entry of fewer than four items is an
+/// The error that the call gave, or one of [`Value::convert`]; an entry of fewer than four items is an
 /// [`Error::Convert`](crate::Error::Convert).
 #[doc(alias = "SlowLogs")]
 pub fn slow_logs(reply: Result<Value>) -> Result<Vec<SlowLog>> {
-    reply?.to()
+    reply?.convert()
 }
 
 /// One entry of the slow log. Also from `conn.query::<Vec<SlowLog>>("SLOWLOG", "GET")`.
@@ -112,11 +112,11 @@ impl FromValue for SlowLog {
 /// ```
 ///
 /// # Errors
-/// The error that the call gave, or one of [`Value::to`]; an entry of fewer than four items is an
+/// The error that the call gave, or one of [`Value::convert`]; an entry of fewer than four items is an
 /// [`Error::Convert`](crate::Error::Convert).
 #[doc(alias = "Latencies")]
 pub fn latencies(reply: Result<Value>) -> Result<Vec<Latency>> {
-    reply?.to()
+    reply?.convert()
 }
 
 /// The latency of one event. Also from `conn.query::<Vec<Latency>>("LATENCY", "LATEST")`.
@@ -161,11 +161,11 @@ impl FromValue for Latency {
 /// ```
 ///
 /// # Errors
-/// The error that the call gave, or one of [`Value::to`]; an entry of fewer than two items is an
+/// The error that the call gave, or one of [`Value::convert`]; an entry of fewer than two items is an
 /// [`Error::Convert`](crate::Error::Convert).
 #[doc(alias = "LatencyHistories")]
 pub fn latency_histories(reply: Result<Value>) -> Result<Vec<LatencyHistory>> {
-    reply?.to()
+    reply?.convert()
 }
 
 /// One spike of an event. Also from
@@ -199,7 +199,7 @@ struct Entry {
 
 impl Entry {
     fn new(value: Value, wanted: &'static str, at_least: usize) -> Result<Entry> {
-        let items: Vec<Value> = value.to()?;
+        let items: Vec<Value> = value.convert()?;
         if items.len() < at_least {
             return Err(ConvertError::new(wanted, format!("length {}", items.len())).into());
         }
@@ -237,7 +237,7 @@ impl FromValue for Lossy {
         if let list @ Value::Array(_) = value {
             return Err(ConvertError::new(Self::WANTED, list.kind()).into());
         }
-        let bytes: Vec<u8> = value.to()?;
+        let bytes: Vec<u8> = value.convert()?;
         Ok(Lossy(String::from_utf8_lossy(&bytes).into_owned()))
     }
 }

@@ -15,11 +15,11 @@ use crate::value::Value;
 /// ```
 ///
 /// # Errors
-/// The error that the call gave, or one of [`Value::to`].
+/// The error that the call gave, or one of [`Value::convert`].
 #[doc(alias = "Int")]
 #[doc(alias = "Int64")]
 pub fn int(reply: Result<Value>) -> Result<i64> {
-    reply?.to()
+    reply?.convert()
 }
 
 /// An unsigned integer: an integer reply that is not negative, or a bulk string in base 10
@@ -34,10 +34,10 @@ pub fn int(reply: Result<Value>) -> Result<i64> {
 /// ```
 ///
 /// # Errors
-/// The error that the call gave, or one of [`Value::to`].
+/// The error that the call gave, or one of [`Value::convert`].
 #[doc(alias = "Uint64")]
 pub fn uint64(reply: Result<Value>) -> Result<u64> {
-    reply?.to()
+    reply?.convert()
 }
 
 /// A floating-point number: a bulk string, or an integer reply (which redigo refuses).
@@ -51,10 +51,10 @@ pub fn uint64(reply: Result<Value>) -> Result<u64> {
 /// ```
 ///
 /// # Errors
-/// The error that the call gave, or one of [`Value::to`].
+/// The error that the call gave, or one of [`Value::convert`].
 #[doc(alias = "Float64")]
 pub fn float64(reply: Result<Value>) -> Result<f64> {
-    reply?.to()
+    reply?.convert()
 }
 
 /// A text: a bulk or simple string of UTF-8. For a string of other bytes there is [`bytes`].
@@ -68,10 +68,10 @@ pub fn float64(reply: Result<Value>) -> Result<f64> {
 /// ```
 ///
 /// # Errors
-/// The error that the call gave, or one of [`Value::to`].
+/// The error that the call gave, or one of [`Value::convert`].
 #[doc(alias = "String")]
 pub fn string(reply: Result<Value>) -> Result<String> {
-    reply?.to()
+    reply?.convert()
 }
 
 /// The bytes of a bulk or simple string.
@@ -84,13 +84,13 @@ pub fn string(reply: Result<Value>) -> Result<String> {
 /// ```
 ///
 /// # Errors
-/// The error that the call gave, or one of [`Value::to`]; a list is an error here, even one of
+/// The error that the call gave, or one of [`Value::convert`]; a list is an error here, even one of
 /// numbers.
 #[doc(alias = "Bytes")]
 pub fn bytes(reply: Result<Value>) -> Result<Vec<u8>> {
     match reply? {
         list @ Value::Array(_) => Err(ConvertError::new("a string", list.kind()).into()),
-        other => other.to(),
+        other => other.convert(),
     }
 }
 
@@ -106,8 +106,8 @@ pub fn bytes(reply: Result<Value>) -> Result<Vec<u8>> {
 /// ```
 ///
 /// # Errors
-/// The error that the call gave, or one of [`Value::to`].
+/// The error that the call gave, or one of [`Value::convert`].
 #[doc(alias = "Bool")]
 pub fn bool(reply: Result<Value>) -> Result<bool> {
-    reply?.to()
+    reply?.convert()
 }

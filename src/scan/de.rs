@@ -8,7 +8,7 @@ use serde::forward_to_deserialize_any;
 
 use super::failure::Failure;
 use super::fields::{Names, visit_fields};
-use super::retype::{Hints, Number};
+use super::flatten::{Hints, Number};
 use crate::error::Error;
 use crate::from_value::FromValue;
 use crate::value::Value;
@@ -53,11 +53,11 @@ impl<'de> Item<'de> {
     #[inline]
     fn text(self) -> Result<Cow<'de, str>, Failure> {
         match self.bytes()? {
-            Cow::Owned(bytes) => Ok(Cow::Owned(Value::Bulk(bytes).to::<String>()?)),
+            Cow::Owned(bytes) => Ok(Cow::Owned(Value::Bulk(bytes).convert::<String>()?)),
             Cow::Borrowed(bytes) => match std::str::from_utf8(bytes) {
                 Ok(text) => Ok(Cow::Borrowed(text)),
                 // The same again, for the error.
-                Err(_) => Ok(Cow::Owned(Value::Bulk(bytes.to_vec()).to::<String>()?)),
+                Err(_) => Ok(Cow::Owned(Value::Bulk(bytes.to_vec()).convert::<String>()?)),
             },
         }
     }

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::de::{self, Expected, Unexpected};
 
-use super::retype;
+use super::flatten;
 use crate::error::{ConvertError, Error};
 use crate::from_value::quoted;
 
@@ -100,7 +100,7 @@ impl de::Error for Failure {
 
     fn invalid_type(found: Unexpected<'_>, wanted: &dyn Expected) -> Failure {
         if let Unexpected::Str(text) = found {
-            retype::note(text, wanted);
+            flatten::note(text, wanted);
         }
         Failure::invalid_value(found, wanted)
     }

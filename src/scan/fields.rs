@@ -7,8 +7,8 @@ use serde::de::{DeserializeSeed, Deserializer, MapAccess, Visitor};
 
 use super::de::{Item, unlike};
 use super::failure::Failure;
+use super::flatten::Hints;
 use super::forward::forward_to_item;
-use super::retype::Hints;
 use crate::value::Value;
 
 /// Where the names of values are.

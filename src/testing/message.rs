@@ -14,7 +14,7 @@ use crate::value::Value;
 ///     .then_push(message("news", "hello"));
 /// let mut conn = server.conn();
 /// conn.call("SUBSCRIBE", "news")?;
-/// let (kind, channel, data): (String, String, String) = conn.receive()?.to()?;
+/// let (kind, channel, data): (String, String, String) = conn.receive()?.convert()?;
 /// assert_eq!([kind, channel, data], ["message", "news", "hello"]);
 /// # Ok::<(), redigo::Error>(())
 /// ```

@@ -6,9 +6,9 @@ use std::panic::Location;
 use std::sync::Arc;
 
 use super::expectation::{Answer, Arg, Expectation, Pattern, Reply, Rule};
-use super::link::{Line, Link};
+use super::scripted_conn::{Line, Link};
 use crate::args::{Args, ToArgs};
-use crate::conn::conn::Conn;
+use crate::conn::Conn;
 use crate::context::Context;
 use crate::error::{Error, Result, ServerError};
 use crate::logging::Shown;

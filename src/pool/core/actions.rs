@@ -2,10 +2,10 @@
 
 use std::time::Instant;
 
-use super::roster::Lent;
+use super::registry::Lent;
 use super::{JobCause, Member};
 use crate::net::stream::ShutdownHandle;
-use crate::pool::reason::CloseReason;
+use crate::pool::stats::close_reason::CloseReason;
 
 /// What to do after unlocking. The common cases, nothing and one to wake, are two words.
 #[derive(Debug)]

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use super::{Actions, Core, Member};
-use crate::pool::reason::CloseReason;
+use crate::pool::stats::close_reason::CloseReason;
 
 impl<C, W> Core<C, W> {
     /// The next idle connection to lend. While somebody waits there is none: what comes back goes
@@ -114,7 +114,7 @@ impl<C, W> Core<C, W> {
         if self.closed {
             Some(CloseReason::PoolClosed)
         } else if member.generation != self.generation {
-            Some(CloseReason::Generation)
+            Some(CloseReason::Evicted)
         } else if has_outlived(member, now) {
             Some(CloseReason::Lifetime)
         } else if self.overhang > 0 && self.open() >= self.rules.max_active {

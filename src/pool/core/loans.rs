@@ -2,9 +2,9 @@
 
 use std::time::Instant;
 
-use super::roster::Place;
+use super::registry::Place;
 use super::{Actions, Asker, Core};
-use crate::pool::reason::CloseReason;
+use crate::pool::stats::close_reason::CloseReason;
 
 impl<C, W> Core<C, W> {
     #[inline]

@@ -4,19 +4,19 @@ use std::time::Duration;
 
 use super::*;
 use crate::error::Error;
-use crate::pool::backoff::Backoff;
+use crate::pool::core::backoff::Backoff;
 
 mod breaker;
-mod control;
-mod lab;
+mod harness;
+mod lifecycle;
 mod loans;
+mod maintenance;
 mod model;
-mod mutants;
 mod random;
-mod roster;
-mod upkeep;
+mod registry;
+mod regressions;
 
-use lab::{AT_LIMIT, DIALING, Lab, Said, Step, rules};
+use harness::{AT_LIMIT, DIALING, Lab, Said, Step, rules};
 
 #[test]
 fn what_is_idle_is_lent_newest_first() {

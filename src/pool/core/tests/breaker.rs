@@ -1,6 +1,6 @@
 //! When dials fail in a row: nobody waits for another, and one is tried now and then.
 
-use super::lab::{AT_LIMIT, DIALING, Lab, Said, Step, rules};
+use super::harness::{AT_LIMIT, DIALING, Lab, Said, Step, rules};
 use super::*;
 
 /// A pool whose breaker opens with the second failure in a row.

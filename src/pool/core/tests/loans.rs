@@ -1,6 +1,6 @@
 //! Who has what, for how long, and who waits for whom.
 
-use super::lab::{AT_LIMIT, Lab, Said, Step, rules};
+use super::harness::{AT_LIMIT, Lab, Said, Step, rules};
 use super::*;
 
 const THRESHOLD: Duration = Duration::from_secs(30);

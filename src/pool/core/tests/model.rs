@@ -2,7 +2,7 @@
 
 use super::*;
 
-mod dials;
+mod dialing;
 
 /// Everything is a list, oldest first, and time is a number.
 #[derive(Debug)]

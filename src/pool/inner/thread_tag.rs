@@ -1,0 +1,50 @@
+//! The threads that borrow: a number and a name for each.
+
+use std::panic::Location;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+use crate::error::Borrow;
+use crate::pool::core::registry::{Borrower, Lent, ThreadTag};
+
+static NEXT: AtomicU64 = AtomicU64::new(0);
+
+thread_local! {
+    static NUMBER: u64 = NEXT.fetch_add(1, Ordering::Relaxed);
+    static TAG: Arc<ThreadTag> = ThreadTag::new();
+}
+
+/// A thread that is at its end may still borrow, and is nobody then.
+const NOBODY: u64 = u64::MAX;
+
+impl ThreadTag {
+    fn new() -> Arc<ThreadTag> {
+        let thread = std::thread::current();
+        let name = thread.name().map_or_else(|| format!("{:?}", thread.id()).into(), Arc::from);
+        Arc::new(ThreadTag { number: NUMBER.try_with(|number| *number).unwrap_or(NOBODY), name })
+    }
+
+    fn of_this_thread() -> Arc<ThreadTag> {
+        TAG.try_with(Arc::clone).unwrap_or_else(|_| ThreadTag::new())
+    }
+}
+
+impl Borrower {
+    #[inline]
+    pub(crate) fn here(location: &'static Location<'static>) -> Borrower {
+        let thread = NUMBER.try_with(|number| *number).unwrap_or(NOBODY);
+        Borrower { location, thread, tag: ThreadTag::of_this_thread }
+    }
+}
+
+impl Lent {
+    pub(crate) fn told(&self, now: Instant) -> Borrow {
+        Borrow {
+            location: self.location,
+            thread: Arc::clone(&self.thread.name),
+            age: now.saturating_duration_since(self.since),
+            overdue: self.overdue,
+        }
+    }
+}
