@@ -26,11 +26,11 @@ use crate::conn::Conn;
 use crate::context::Context;
 use crate::dial::dialer::Dialer;
 use crate::error::{Borrow, Result};
-use crate::pool::builder::{Config, Dial, PoolBuilder};
+use crate::pool::builder::{Dial, PoolBuilder, Settings};
 use crate::pool::closing::CloseReport;
-use crate::pool::core::Rules;
+use crate::pool::core::CoreSettings;
 use crate::pool::core::registry::Borrower;
-use crate::pool::inner::Shared;
+use crate::pool::inner::PoolInner;
 use crate::pool::inner::checkout::Patience;
 use crate::pool::pooled_conn::PooledConn;
 use crate::pool::stats::PoolStats;
@@ -65,9 +65,9 @@ pub struct Pool {
     handle: Arc<Handle>,
 }
 
-/// What the clones of a pool share. Lent connections and dial threads do not: when the last clone
+/// What the clones of a pool share. CheckoutInfo connections and dial threads do not: when the last clone
 /// goes, nobody can ask any more, and the pool is closed.
-struct Handle(Arc<Shared>);
+struct Handle(Arc<PoolInner>);
 
 impl Drop for Handle {
     fn drop(&mut self) {
@@ -111,10 +111,10 @@ impl Pool {
         PoolBuilder::new(Arc::new(dial))
     }
 
-    pub(crate) fn new(rules: Rules, config: Config, dial: Dial) -> Pool {
-        let shared = Arc::new(Shared::new(rules, config, dial));
-        shared.begin();
-        Pool { handle: Arc::new(Handle(shared)) }
+    pub(crate) fn new(core_settings: CoreSettings, settings: Settings, dial: Dial) -> Pool {
+        let inner = Arc::new(PoolInner::new(core_settings, settings, dial));
+        inner.begin();
+        Pool { handle: Arc::new(Handle(inner)) }
     }
 
     /// Lends a connection. This never fails: where there is none to be had, the error is in
@@ -166,7 +166,7 @@ impl Pool {
     #[doc(alias = "getConnection")]
     #[track_caller]
     pub fn acquire(&self) -> Result<PooledConn> {
-        let timeout = self.shared().config().wait_timeout;
+        let timeout = self.inner().settings().wait_timeout;
         self.lend(&Patience::timeout(timeout, self.borrower(Location::caller())))
     }
 
@@ -236,7 +236,7 @@ impl Pool {
     #[doc(alias = "Stats")]
     #[doc(alias = "PoolStats")]
     pub fn stats(&self) -> PoolStats {
-        self.shared().stats()
+        self.inner().stats()
     }
 
     /// Gives the numbers of [`stats`](Pool::stats) to the recorder of the `metrics` facade, in a pool
@@ -253,9 +253,9 @@ impl Pool {
     /// ```
     #[cfg(feature = "metrics")]
     pub fn publish_metrics(&self) {
-        let shared = self.shared();
-        if shared.config().meter.is_on() {
-            shared.config().meter.publish(&shared.stats());
+        let inner = self.inner();
+        if inner.settings().meter.is_on() {
+            inner.settings().meter.publish(&inner.stats());
         }
     }
 
@@ -273,14 +273,14 @@ impl Pool {
     /// ```
     #[doc(alias = "ActiveCount")]
     pub fn active_count(&self) -> usize {
-        self.shared().core().open()
+        self.inner().core().open()
     }
 
     /// How many connections wait in the pool.
     /// It is part of [`active_count`](Pool::active_count).
     #[doc(alias = "IdleCount")]
     pub fn idle_count(&self) -> usize {
-        self.shared().core().idle()
+        self.inner().core().idle()
     }
 
     /// Closes the idle connections that are too old by `idle_timeout` or `max_conn_lifetime`, and
@@ -301,7 +301,7 @@ impl Pool {
     /// # Ok::<(), redigo::Error>(())
     /// ```
     pub fn prune(&self) -> usize {
-        self.shared().prune()
+        self.inner().prune()
     }
 
     /// The connections that are out, the longest first: who has them, and where they were borrowed.
@@ -320,7 +320,7 @@ impl Pool {
     /// # Ok::<(), redigo::Error>(())
     /// ```
     pub fn outstanding(&self) -> Vec<Borrow> {
-        self.shared().outstanding()
+        self.inner().outstanding()
     }
 
     /// Dials until so many connections are open and not being dialled any more, for those who want to
@@ -344,7 +344,7 @@ impl Pool {
     /// ```
     #[doc(alias = "initializationFailTimeout")]
     pub fn warm_up(&self, connections: usize, timeout: Duration) -> Result<()> {
-        self.shared().warm_up(connections, timeout)
+        self.inner().warm_up(connections, timeout)
     }
 
     /// Sets other limits for a pool that is in use. Idle connections beyond them are closed at once,
@@ -374,7 +374,7 @@ impl Pool {
     #[doc(alias = "SetMaxOpenConns")]
     #[doc(alias = "SetMaxIdleConns")]
     pub fn resize(&self, max_active: usize, max_idle: usize) -> Result<()> {
-        self.shared().resize(if max_active == 0 { usize::MAX } else { max_active }, max_idle)
+        self.inner().resize(if max_active == 0 { usize::MAX } else { max_active }, max_idle)
     }
 
     /// Lends nothing and dials nothing until [`resume`](Pool::resume): for the time of a switch to
@@ -395,14 +395,14 @@ impl Pool {
     /// ```
     #[doc(alias = "suspendPool")]
     pub fn suspend(&self) {
-        self.shared().core().suspend();
+        self.inner().core().suspend();
     }
 
     /// Lends again after [`suspend`](Pool::suspend): first to those who have waited longest.
     /// See [`suspend`](Pool::suspend) for an example. Resuming a pool that is not suspended does nothing.
     #[doc(alias = "resumePool")]
     pub fn resume(&self) {
-        self.shared().resume();
+        self.inner().resume();
     }
 
     /// Closes all connections there are, idle ones now and those in use when they come back: after a
@@ -423,7 +423,7 @@ impl Pool {
     /// ```
     #[doc(alias = "softEvictConnections")]
     pub fn evict_all(&self) {
-        self.shared().evict_all();
+        self.inner().evict_all();
     }
 
     /// Dials in another way from now on, with new credentials or to another server, and
@@ -461,7 +461,7 @@ impl Pool {
         &self,
         dial: impl Fn(&Context) -> Result<Conn> + Send + Sync + 'static,
     ) {
-        self.shared().replace_dial(Arc::new(dial));
+        self.inner().replace_dial(Arc::new(dial));
     }
 
     /// [Closes](Pool::close) the pool and waits until the connections in use have come back. Those
@@ -488,7 +488,7 @@ impl Pool {
     /// # Ok::<(), redigo::Error>(())
     /// ```
     pub fn close_and_wait(&self, timeout: Duration) -> CloseReport {
-        self.shared().close_and_wait(timeout)
+        self.inner().close_and_wait(timeout)
     }
 
     /// Closes the pool: whoever waits gets [`Error::PoolClosed`](crate::Error::PoolClosed) at once, dials under way are
@@ -508,30 +508,30 @@ impl Pool {
     /// ```
     #[doc(alias = "Close")]
     pub fn close(&self) {
-        self.shared().close();
+        self.inner().close();
     }
 
     /// True once it is closed.
     pub fn is_closed(&self) -> bool {
-        self.shared().is_closed()
+        self.inner().is_closed()
     }
 
-    pub(super) fn shared(&self) -> &Arc<Shared> {
+    pub(super) fn inner(&self) -> &Arc<PoolInner> {
         &self.handle.0
     }
 
     /// Who asks, where that is noted.
     fn borrower(&self, location: &'static Location<'static>) -> Option<Borrower> {
-        self.shared().config().tracks.then(|| Borrower::here(location))
+        self.inner().settings().tracks.then(|| Borrower::here(location))
     }
 
     fn lend(&self, patience: &Patience) -> Result<PooledConn> {
-        let shared = self.shared();
-        let member = match shared.config().meter.is_on() {
-            false => shared.lend(patience)?,
-            true => shared.lend_and_tell(patience)?,
+        let inner = self.inner();
+        let member = match inner.settings().meter.is_on() {
+            false => inner.lend(patience)?,
+            true => inner.lend_and_tell(patience)?,
         };
-        Ok(PooledConn::new(Arc::clone(shared), member))
+        Ok(PooledConn::new(Arc::clone(inner), member))
     }
 }
 

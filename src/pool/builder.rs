@@ -18,7 +18,7 @@ mod health;
 mod monitoring;
 mod validate;
 
-pub(crate) use validate::{Config, check_sizes};
+pub(crate) use validate::{Settings, check_sizes};
 
 pub(crate) type Dial = Arc<dyn Fn(&Context) -> Result<Conn> + Send + Sync>;
 pub(crate) type Test = Arc<dyn Fn(&Context, &mut Conn, Instant) -> Result<()> + Send + Sync>;
@@ -333,8 +333,8 @@ impl PoolBuilder {
     /// ```
     pub fn build(self) -> Result<Pool> {
         let dial = Arc::clone(&self.dial);
-        let (rules, config) = self.checked()?;
-        Ok(Pool::new(rules, config, dial))
+        let (core_settings, settings) = self.checked()?;
+        Ok(Pool::new(core_settings, settings, dial))
     }
 }
 

@@ -1,4 +1,4 @@
-//! What time it is, for the rules of age.
+//! What time it is, for the core_settings of age.
 
 use std::time::Instant;
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::error::Borrow;
-use crate::pool::inner::{Shared, cut};
+use crate::pool::inner::{PoolInner, cut};
 use crate::pool::waiter::Parker;
 use crate::sync;
 
@@ -46,7 +46,7 @@ impl fmt::Display for CloseReport {
     }
 }
 
-impl Shared {
+impl PoolInner {
     pub(crate) fn close_and_wait(self: &Arc<Self>, timeout: Duration) -> CloseReport {
         let began = sync::now();
         let deadline = began.checked_add(timeout);
@@ -60,7 +60,7 @@ impl Shared {
             parker.park(&mut core, deadline);
         }
         let left: Vec<_> = core
-            .roster()
+            .registry()
             .handles()
             .map(|(handle, loan)| (handle.clone(), loan.map(|loan| loan.told(now))))
             .collect();

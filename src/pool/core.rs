@@ -10,7 +10,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::time::Instant;
 
-use crate::pool::core::backoff::Dice;
+use crate::pool::core::backoff::Jitter;
 use crate::pool::stats::Counters;
 use crate::pool::stats::close_reason::CloseReason;
 use crate::pool::waiter::{Ticket, WaitQueue, Waiter};
@@ -27,20 +27,22 @@ mod types;
 
 pub(crate) use actions::{Actions, More, Overdue};
 pub(crate) use dialing::{Fresh, JobCause};
-use registry::{Borrower, Place, Roster};
-pub(crate) use types::{Answer, Asker, Caller, Cause, Member, Outcome, Refusal, Reply, Rules};
+use registry::{Borrower, Registry, SlotId};
+pub(crate) use types::{
+    Answer, Caller, Cause, CheckoutRequest, CoreSettings, Entry, Outcome, Refusal, Reply,
+};
 
 /// The state of a pool over connections `C`, with `W` to wake a waiter up.
 #[derive(Debug)]
 pub(crate) struct Core<C, W> {
-    rules: Rules,
+    settings: CoreSettings,
     /// Newest in front.
-    idle: VecDeque<Box<Member<C>>>,
+    idle: VecDeque<Box<Entry<C>>>,
     queue: WaitQueue<W>,
     /// What waiters that were taken out of the queue will find.
     ready: HashMap<Ticket, Outcome<C>>,
-    roster: Roster,
-    /// Lent, or being asked whether they live.
+    registry: Registry,
+    /// CheckoutInfo, or being asked whether they live.
     in_use: usize,
     /// Those of them that are asked.
     asking: usize,
@@ -63,18 +65,18 @@ pub(crate) struct Core<C, W> {
     closed: bool,
     /// How many were open when `max_active` was last made smaller than that; zero when it was not.
     overhang: usize,
-    dice: Dice,
+    dice: Jitter,
     pub(crate) counters: Counters,
 }
 
 impl<C, W> Core<C, W> {
-    pub(crate) fn new(rules: Rules, dice: Dice) -> Core<C, W> {
+    pub(crate) fn new(settings: CoreSettings, dice: Jitter) -> Core<C, W> {
         Core {
-            rules,
+            settings,
             idle: VecDeque::new(),
             queue: WaitQueue::new(),
             ready: HashMap::new(),
-            roster: Roster::default(),
+            registry: Registry::default(),
             in_use: 0,
             asking: 0,
             own_dials: 0,
@@ -95,7 +97,11 @@ impl<C, W> Core<C, W> {
     }
 
     /// Somebody wants a connection. `waker` is made only for one who has to wait.
-    pub(crate) fn checkout(&mut self, asker: Asker<'_>, waker: impl FnOnce() -> W) -> Reply<C, W> {
+    pub(crate) fn checkout(
+        &mut self,
+        asker: CheckoutRequest<'_>,
+        waker: impl FnOnce() -> W,
+    ) -> Reply<C, W> {
         let ticket = Ticket(self.next_ticket);
         self.next_ticket += 1;
         let (answer, actions) = self.find(ticket, asker, waker, Actions::none());
@@ -112,8 +118,8 @@ impl<C, W> Core<C, W> {
     pub(crate) fn retry(
         &mut self,
         ticket: Ticket,
-        asker: Asker<'_>,
-        place: Place,
+        asker: CheckoutRequest<'_>,
+        place: SlotId,
         reason: CloseReason,
         waker: impl FnOnce() -> W,
     ) -> Reply<C, W> {
@@ -131,7 +137,7 @@ impl<C, W> Core<C, W> {
     fn find(
         &mut self,
         ticket: Ticket,
-        asker: Asker<'_>,
+        asker: CheckoutRequest<'_>,
         waker: impl FnOnce() -> W,
         mut actions: Actions<C, W>,
     ) -> Reply<C, W> {
@@ -146,7 +152,7 @@ impl<C, W> Core<C, W> {
             if self.lacks_idle() {
                 self.rebalance(&mut actions);
             }
-            if self.rules.upkeep {
+            if self.settings.upkeep {
                 self.expect_return(asker.now, &mut actions);
             }
             return (Answer::Take(ticket, member), actions);
@@ -173,9 +179,9 @@ impl<C, W> Core<C, W> {
     }
 
     /// Why one who finds nothing idle can neither dial nor wait.
-    fn refusal(&self, asker: Asker<'_>) -> Option<Refusal> {
+    fn refusal(&self, asker: CheckoutRequest<'_>) -> Option<Refusal> {
         if self.suspended {
-            let too_many = self.queue.len() >= self.rules.max_waiters;
+            let too_many = self.queue.len() >= self.settings.max_waiters;
             return too_many.then_some(Refusal::Exhausted);
         }
         if self.has_room() {
@@ -185,22 +191,22 @@ impl<C, W> Core<C, W> {
             if asker.caller == Caller::Dials {
                 return None;
             }
-        } else if !self.rules.wait {
+        } else if !self.settings.wait {
             // One that is being asked whether it lives is back in no time, for whoever is next.
             let none_to_come =
                 self.asking == 0 || self.queue.len() >= self.asking.saturating_add(self.jobs);
             return none_to_come.then_some(Refusal::Exhausted);
         }
-        if self.queue.len() >= self.rules.max_waiters.saturating_add(self.hopes()) {
+        if self.queue.len() >= self.settings.max_waiters.saturating_add(self.hopes()) {
             return Some(Refusal::Exhausted);
         }
-        let stuck = self.rules.refuses_deadlock && !self.has_room() && self.is_deadlocked(asker);
+        let stuck = self.settings.refuses_deadlock && !self.has_room() && self.is_deadlocked(asker);
         stuck.then_some(Refusal::Deadlock)
     }
 
     /// How many of those who wait can be served by dials that run, or may.
     fn hopes(&self) -> usize {
-        self.rules.max_active.saturating_sub(self.open()).saturating_add(self.jobs)
+        self.settings.max_active.saturating_sub(self.open()).saturating_add(self.jobs)
     }
 
     /// A waiter woke up: what it gets, if anything yet.
@@ -228,18 +234,14 @@ impl<C, W> Core<C, W> {
     }
 
     /// A connection comes back, fit to be lent again.
-    pub(crate) fn put(
-        &mut self,
-        mut member: Box<Member<C>>,
-        now: Option<Instant>,
-    ) -> Actions<C, W> {
+    pub(crate) fn put(&mut self, mut member: Box<Entry<C>>, now: Option<Instant>) -> Actions<C, W> {
         let mut actions = Actions::none();
-        if self.rules.reclaims && self.forget_reclaimed(member.place, &mut actions) {
+        if self.settings.reclaims && self.forget_reclaimed(member.place, &mut actions) {
             actions.more().close.push((member, CloseReason::Leak));
             return actions;
         }
         self.in_use -= 1;
-        if self.rules.tracks {
+        if self.settings.tracks {
             self.note_return(member.place, now, &mut actions);
         }
         member.returned = now;
@@ -253,7 +255,7 @@ impl<C, W> Core<C, W> {
     #[inline(always)]
     fn take_in(
         &mut self,
-        member: Box<Member<C>>,
+        member: Box<Entry<C>>,
         now: Option<Instant>,
         actions: &mut Actions<C, W>,
     ) {
@@ -263,7 +265,7 @@ impl<C, W> Core<C, W> {
             self.tell_watchers_if_drained(actions);
         } else if let Some(member) = self.hand_over(member, now, actions) {
             self.keep(member, now, actions);
-            self.trim_idle(self.rules.max_idle, actions);
+            self.trim_idle(self.settings.max_idle, actions);
         } else {
             // The next may be one who dials, where this one waited for a dial thread.
             self.rebalance(actions);
@@ -274,7 +276,7 @@ impl<C, W> Core<C, W> {
     /// and when its loan ended, if it was used.
     pub(crate) fn remove(
         &mut self,
-        place: Place,
+        place: SlotId,
         reason: Option<CloseReason>,
         now: Option<Instant>,
     ) -> Actions<C, W> {
@@ -298,12 +300,12 @@ impl<C, W> Core<C, W> {
         self.generation
     }
 
-    pub(crate) fn rules(&self) -> &Rules {
-        &self.rules
+    pub(crate) fn settings(&self) -> &CoreSettings {
+        &self.settings
     }
 
-    pub(crate) fn roster(&self) -> &Roster {
-        &self.roster
+    pub(crate) fn registry(&self) -> &Registry {
+        &self.registry
     }
 
     pub(crate) fn idle(&self) -> usize {
@@ -328,17 +330,17 @@ impl<C, W> Core<C, W> {
 
     /// The most that may be open; `None`: no limit.
     pub(crate) fn max_active(&self) -> Option<usize> {
-        Some(self.rules.max_active).filter(|&max| max < usize::MAX)
+        Some(self.settings.max_active).filter(|&max| max < usize::MAX)
     }
 
     fn has_room(&self) -> bool {
-        self.open() < self.rules.max_active
+        self.open() < self.settings.max_active
     }
 
     fn enqueue(
         &mut self,
         ticket: Ticket,
-        asker: Asker<'_>,
+        asker: CheckoutRequest<'_>,
         waker: impl FnOnce() -> W,
         actions: &mut Actions<C, W>,
     ) {
@@ -352,10 +354,10 @@ impl<C, W> Core<C, W> {
     #[inline]
     fn hand_over(
         &mut self,
-        mut member: Box<Member<C>>,
+        mut member: Box<Entry<C>>,
         now: Option<Instant>,
         actions: &mut Actions<C, W>,
-    ) -> Option<Box<Member<C>>> {
+    ) -> Option<Box<Entry<C>>> {
         if self.queue.is_empty() || self.suspended {
             return Some(member);
         }
@@ -363,9 +365,9 @@ impl<C, W> Core<C, W> {
         self.in_use += 1;
         self.doubt(&mut member);
         if let (Some(borrower), Some(now)) = (waiter.borrower, now) {
-            self.roster.lend_to(member.place, borrower, now);
+            self.registry.lend_to(member.place, borrower, now);
         }
-        if self.rules.upkeep {
+        if self.settings.upkeep {
             self.expect_return(now, actions);
         }
         self.ready.insert(ticket, Outcome::Take(member));
@@ -375,14 +377,14 @@ impl<C, W> Core<C, W> {
 
     /// What holds after every event.
     fn check(&self) {
-        debug_assert!(self.open() <= self.rules.max_active.max(self.overhang), "too many open");
+        debug_assert!(self.open() <= self.settings.max_active.max(self.overhang), "too many open");
         debug_assert!(
             self.suspended || self.queue.is_empty() || self.idle.is_empty(),
             "idle while somebody waits"
         );
-        debug_assert!(self.jobs <= self.rules.max_jobs, "too many dials");
+        debug_assert!(self.jobs <= self.settings.max_jobs, "too many dials");
         debug_assert!(self.asking <= self.in_use, "asked and not in use");
-        debug_assert_eq!(self.roster.len(), self.idle() + self.in_use(), "roster");
+        debug_assert_eq!(self.registry.len(), self.idle() + self.in_use(), "registry");
         debug_assert!(!self.closed || self.idle.is_empty() && self.queue.is_empty(), "closed");
     }
 }

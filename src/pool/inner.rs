@@ -12,15 +12,15 @@ use crate::conn::Conn;
 use crate::context::{CancelHandle, Context};
 use crate::error::{Borrow, Error, Result};
 use crate::net::stream::ShutdownHandle;
-use crate::pool::builder::{Config, Dial};
-use crate::pool::core::backoff::Dice;
-use crate::pool::core::registry::Place;
-use crate::pool::core::{Actions, Core, Member, More, Overdue, Rules};
+use crate::pool::builder::{Dial, Settings};
+use crate::pool::core::backoff::Jitter;
+use crate::pool::core::registry::SlotId;
+use crate::pool::core::{Actions, Core, CoreSettings, Entry, More, Overdue};
 use crate::pool::hooks::{self, Hook};
 use crate::pool::meter::Timing;
-use crate::pool::stats::churn::Churn;
+use crate::pool::stats::churn::ChurnDetector;
 use crate::pool::stats::close_reason::CloseReason;
-use crate::pool::threads::{Job, Workers};
+use crate::pool::threads::{Job, Threads};
 use crate::pool::upkeep;
 use crate::pool::waiter::Parker;
 use crate::sync::{Mutex, MutexGuard};
@@ -29,39 +29,39 @@ pub(crate) type PoolCore = Core<Conn, Parker>;
 pub(crate) type PoolActions = Actions<Conn, Parker>;
 
 /// What the handles, the lent connections and the threads of a pool share.
-pub(crate) struct Shared {
+pub(crate) struct PoolInner {
     core: Mutex<PoolCore>,
-    config: Config,
+    settings: Settings,
     /// How to dial; it can be replaced.
     dial: Mutex<Dial>,
-    workers: Workers,
+    threads: Threads,
     /// Every dial runs under a context that ends when the pool is closed.
     lifetime: Context,
     end_lifetime: CancelHandle,
     last_dial_error: Mutex<Option<(Error, Instant)>>,
-    dice: Mutex<Dice>,
-    churn: Mutex<Churn>,
+    dice: Mutex<Jitter>,
+    churn: Mutex<ChurnDetector>,
 }
 
-impl Shared {
-    pub(crate) fn new(rules: Rules, config: Config, dial: Dial) -> Shared {
+impl PoolInner {
+    pub(crate) fn new(core_settings: CoreSettings, settings: Settings, dial: Dial) -> PoolInner {
         let (lifetime, end_lifetime) = Context::background().with_cancel();
-        Shared {
-            core: Mutex::new(Core::new(rules, Dice::random())),
-            config,
+        PoolInner {
+            core: Mutex::new(Core::new(core_settings, Jitter::random())),
+            settings,
             dial: Mutex::new(dial),
-            workers: Workers::new(),
+            threads: Threads::new(),
             lifetime,
             end_lifetime,
             last_dial_error: Mutex::new(None),
-            dice: Mutex::new(Dice::random()),
-            churn: Mutex::new(Churn::default()),
+            dice: Mutex::new(Jitter::random()),
+            churn: Mutex::new(ChurnDetector::default()),
         }
     }
 
     /// A pool that wants something before anybody asks begins with it.
     pub(crate) fn begin(self: &Arc<Self>) {
-        if self.core().rules().min_idle > 0 {
+        if self.core().settings().min_idle > 0 {
             self.prune();
         }
     }
@@ -75,8 +75,8 @@ impl Shared {
         &self.core
     }
 
-    pub(crate) fn config(&self) -> &Config {
-        &self.config
+    pub(crate) fn settings(&self) -> &Settings {
+        &self.settings
     }
 
     pub(crate) fn lifetime(&self) -> &Context {
@@ -88,15 +88,15 @@ impl Shared {
     }
 
     pub(crate) fn now(&self) -> Instant {
-        self.config.clock.now()
+        self.settings.clock.now()
     }
 
     pub(crate) fn now_on_put(&self) -> Option<Instant> {
-        self.config.clock_on_put.then(|| self.now())
+        self.settings.clock_on_put.then(|| self.now())
     }
 
     pub(crate) fn now_on_get(&self) -> Option<Instant> {
-        self.config.clock_on_get.then(|| self.now())
+        self.settings.clock_on_get.then(|| self.now())
     }
 
     pub(crate) fn dial_function(&self) -> Dial {
@@ -117,7 +117,7 @@ impl Shared {
     }
 
     pub(crate) fn pause_after(&self, failure: u32) -> Duration {
-        self.config.backoff.pause(failure, &mut self.dice.lock())
+        self.settings.backoff.pause(failure, &mut self.dice.lock())
     }
 
     /// Remembers why the last dial failed, or that it did not.
@@ -134,8 +134,8 @@ impl Shared {
 
     /// Takes a clean connection back from its borrower, if the user's hook has nothing against it.
     #[inline]
-    pub(crate) fn give_back(self: &Arc<Self>, mut member: Box<Member<Conn>>) {
-        if let Some(hook) = &self.config.hooks.give_back {
+    pub(crate) fn give_back(self: &Arc<Self>, mut member: Box<Entry<Conn>>) {
+        if let Some(hook) = &self.settings.hooks.give_back {
             if let Err(error) = run_return_hook(hook, &mut member.conn) {
                 log::debug!(target: "redigo::pool", "a connection is closed, hook: {error}");
                 return self.close_lent(member, CloseReason::Hook);
@@ -146,37 +146,37 @@ impl Shared {
 
     /// Takes a clean connection back.
     #[inline]
-    pub(crate) fn put(self: &Arc<Self>, member: Box<Member<Conn>>) {
+    pub(crate) fn put(self: &Arc<Self>, member: Box<Entry<Conn>>) {
         self.end_loan(member.place, |core, now| core.put(member, now));
     }
 
     /// Closes a connection that was lent.
-    pub(crate) fn close_lent(self: &Arc<Self>, member: Box<Member<Conn>>, reason: CloseReason) {
+    pub(crate) fn close_lent(self: &Arc<Self>, member: Box<Entry<Conn>>, reason: CloseReason) {
         let counted = self.let_go(member.place, Some(reason));
         self.close_conn(member, counted.unwrap_or(reason));
     }
 
     /// Closes a connection that was to be lent.
-    pub(crate) fn close_unlent(self: &Arc<Self>, member: Box<Member<Conn>>, reason: CloseReason) {
+    pub(crate) fn close_unlent(self: &Arc<Self>, member: Box<Entry<Conn>>, reason: CloseReason) {
         let actions = self.core().remove(member.place, Some(reason), None);
         self.carry_out(actions);
         self.close_conn(member, reason);
     }
 
     /// Lets a connection go that its borrower keeps.
-    pub(crate) fn detach(self: &Arc<Self>, member: Box<Member<Conn>>) -> Conn {
+    pub(crate) fn detach(self: &Arc<Self>, member: Box<Entry<Conn>>) -> Conn {
         if let Some(reason) = self.let_go(member.place, None) {
-            self.config.hooks.closed(reason);
+            self.settings.hooks.closed(reason);
         }
         member.conn
     }
 
     /// What was lent from this place does not come back: as what it is counted, if it is closed. One
     /// that was taken back before has been counted then.
-    fn let_go(self: &Arc<Self>, place: Place, reason: Option<CloseReason>) -> Option<CloseReason> {
+    fn let_go(self: &Arc<Self>, place: SlotId, reason: Option<CloseReason>) -> Option<CloseReason> {
         let mut counted = reason;
         self.end_loan(place, |core, now| {
-            if core.roster().is_reclaimed(place) {
+            if core.registry().is_reclaimed(place) {
                 counted = Some(CloseReason::Leak);
             }
             core.remove(place, counted, now)
@@ -188,13 +188,13 @@ impl Shared {
     #[inline]
     fn end_loan(
         self: &Arc<Self>,
-        place: Place,
+        place: SlotId,
         end: impl FnOnce(&mut PoolCore, Option<Instant>) -> PoolActions,
     ) {
-        let (now, meter) = (self.now_on_put(), &self.config.meter);
+        let (now, meter) = (self.now_on_put(), &self.settings.meter);
         let mut core = self.core();
         let metered = now.filter(|_| meter.is_on());
-        let used = metered.and_then(|now| core.roster().out_for(place, now));
+        let used = metered.and_then(|now| core.registry().out_for(place, now));
         let actions = end(&mut core, now);
         drop(core);
         self.carry_out(actions);
@@ -204,8 +204,8 @@ impl Shared {
     }
 
     /// The end of a connection that the core knows no more.
-    pub(crate) fn close_conn(&self, member: Box<Member<Conn>>, reason: CloseReason) {
-        self.config.hooks.closed(reason);
+    pub(crate) fn close_conn(&self, member: Box<Entry<Conn>>, reason: CloseReason) {
+        self.settings.hooks.closed(reason);
         drop(member);
     }
 
@@ -227,8 +227,8 @@ impl Shared {
 
     pub(crate) fn resize(self: &Arc<Self>, max_active: usize, max_idle: usize) -> Result<()> {
         let mut core = self.core();
-        let needs_limit = self.config().needs_limit.as_deref();
-        crate::pool::builder::check_sizes(core.rules(), needs_limit, max_active, max_idle)?;
+        let needs_limit = self.settings().needs_limit.as_deref();
+        crate::pool::builder::check_sizes(core.settings(), needs_limit, max_active, max_idle)?;
         let actions = core.resize(max_active, max_idle);
         drop(core);
         self.carry_out(actions);
@@ -249,7 +249,7 @@ impl Shared {
     /// The connections that are out, the longest first, as far as they are tracked.
     pub(crate) fn outstanding(&self) -> Vec<Borrow> {
         let now = self.now();
-        let mut loans: Vec<_> = self.core().roster().loans().map(|loan| loan.told(now)).collect();
+        let mut loans: Vec<_> = self.core().registry().loans().map(|loan| loan.told(now)).collect();
         loans.sort_by_key(|loan| std::cmp::Reverse(loan.age));
         loans
     }
@@ -271,7 +271,7 @@ impl Shared {
     fn carry_out_more(self: &Arc<Self>, mut more: More<Conn, Parker>) {
         more.wake.iter().for_each(Parker::unpark);
         while let Some(cause) = more.jobs.pop() {
-            let Err(error) = self.workers.start(self, Job::Dial(cause)) else { continue };
+            let Err(error) = self.threads.start(self, Job::Dial(cause)) else { continue };
             // No thread to be had is a failed dial, which may ask for another.
             let now = self.now();
             let actions = self.core().job_failed(cause, &error, now);
@@ -295,7 +295,7 @@ impl Shared {
         self.close_all(more.close);
     }
 
-    fn close_all(&self, close: Vec<(Box<Member<Conn>>, CloseReason)>) {
+    fn close_all(&self, close: Vec<(Box<Entry<Conn>>, CloseReason)>) {
         let overflow = close.iter().filter(|(_, reason)| *reason == CloseReason::Overflow).count();
         for (member, reason) in close {
             log::debug!(target: "redigo::pool", "a connection is closed: {reason}");
@@ -310,7 +310,7 @@ impl Shared {
     fn note_overflow(&self, closed: u64) {
         let (dialed, open, max_idle) = {
             let core = self.core();
-            (core.counters.dialed.total(), core.open(), core.rules().max_idle)
+            (core.counters.dialed.total(), core.open(), core.settings().max_idle)
         };
         // Who keeps none wants none.
         if max_idle == 0 {
@@ -341,7 +341,7 @@ impl Shared {
 
     /// The upkeep is due. It is done on a thread of the pool's own, for it may run code of users.
     pub(crate) fn on_alarm(self: &Arc<Self>) {
-        if let Err(error) = self.workers.start(self, Job::Upkeep) {
+        if let Err(error) = self.threads.start(self, Job::Upkeep) {
             log::warn!(target: "redigo::pool", "no upkeep for now: {error}");
             let later = self.now() + Duration::from_secs(1);
             let actions = self.core().put_off(later);

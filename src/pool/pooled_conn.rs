@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use crate::conn::Conn;
 use crate::error::{Error, Result};
-use crate::pool::core::Member;
-use crate::pool::inner::Shared;
+use crate::pool::core::Entry;
+use crate::pool::inner::PoolInner;
 use crate::pool::stats::close_reason::CloseReason;
 
 /// A connection that goes back to its pool.
@@ -28,13 +28,13 @@ use crate::pool::stats::close_reason::CloseReason;
 /// # Ok::<(), redigo::Error>(())
 /// ```
 pub struct PooledConn {
-    loan: Loan,
+    loan: Checkout,
 }
 
-enum Loan {
+enum Checkout {
     Out {
-        pool: Arc<Shared>,
-        member: Box<Member<Conn>>,
+        pool: Arc<PoolInner>,
+        member: Box<Entry<Conn>>,
     },
     /// There was none to be had.
     None(Box<Conn>),
@@ -43,12 +43,12 @@ enum Loan {
 }
 
 impl PooledConn {
-    pub(crate) fn new(pool: Arc<Shared>, member: Box<Member<Conn>>) -> PooledConn {
-        PooledConn { loan: Loan::Out { pool, member } }
+    pub(crate) fn new(pool: Arc<PoolInner>, member: Box<Entry<Conn>>) -> PooledConn {
+        PooledConn { loan: Checkout::Out { pool, member } }
     }
 
     pub(crate) fn failed(error: Error) -> PooledConn {
-        PooledConn { loan: Loan::None(Box::new(Conn::failed(error))) }
+        PooledConn { loan: Checkout::None(Box::new(Conn::failed(error))) }
     }
 
     /// Gives the connection back.
@@ -80,13 +80,13 @@ impl PooledConn {
     #[doc(alias = "Close")]
     pub fn close(mut self) -> Result<()> {
         // Still on loan while it is cleaned, so that a panic on the way loses no place.
-        let Loan::Out { pool, member } = &mut self.loan else { return Ok(()) };
+        let Checkout::Out { pool, member } = &mut self.loan else { return Ok(()) };
         let mut cleaned = Ok(());
         let clean = member.conn.is_clean() || {
-            cleaned = member.conn.reset(pool.config().cleanup_timeout);
+            cleaned = member.conn.reset(pool.settings().cleanup_timeout);
             member.conn.is_clean()
         };
-        let Loan::Out { pool, mut member } = self.take() else { return Ok(()) };
+        let Checkout::Out { pool, mut member } = self.take() else { return Ok(()) };
         if clean {
             pool.give_back(member);
             return Ok(());
@@ -110,7 +110,7 @@ impl PooledConn {
     /// ```
     #[doc(alias = "evictConnection")]
     pub fn discard(mut self) {
-        if let Loan::Out { pool, member } = self.take() {
+        if let Checkout::Out { pool, member } = self.take() {
             pool.close_lent(member, CloseReason::Discarded);
         }
     }
@@ -130,15 +130,15 @@ impl PooledConn {
     /// ```
     pub fn detach(mut self) -> Conn {
         match self.take() {
-            Loan::Out { pool, member } => pool.detach(member),
-            Loan::None(conn) => *conn,
-            Loan::Over => Conn::failed(Error::ConnClosed),
+            Checkout::Out { pool, member } => pool.detach(member),
+            Checkout::None(conn) => *conn,
+            Checkout::Over => Conn::failed(Error::ConnClosed),
         }
     }
 
     /// Gives it back if that takes no I/O, and closes it otherwise.
     fn end_without_a_word(&mut self) {
-        let Loan::Out { pool, mut member } = self.take() else { return };
+        let Checkout::Out { pool, mut member } = self.take() else { return };
         if std::thread::panicking() {
             log_discard(CloseReason::Panicked, None);
             return pool.close_lent(member, CloseReason::Panicked);
@@ -158,8 +158,8 @@ impl PooledConn {
         }
     }
 
-    fn take(&mut self) -> Loan {
-        std::mem::replace(&mut self.loan, Loan::Over)
+    fn take(&mut self) -> Checkout {
+        std::mem::replace(&mut self.loan, Checkout::Over)
     }
 }
 
@@ -168,10 +168,10 @@ impl Deref for PooledConn {
 
     fn deref(&self) -> &Conn {
         match &self.loan {
-            Loan::Out { member, .. } => &member.conn,
-            Loan::None(conn) => conn,
+            Checkout::Out { member, .. } => &member.conn,
+            Checkout::None(conn) => conn,
             // Only what consumes `self` leaves it like that.
-            Loan::Over => unreachable!("a connection that was given back"),
+            Checkout::Over => unreachable!("a connection that was given back"),
         }
     }
 }
@@ -179,9 +179,9 @@ impl Deref for PooledConn {
 impl DerefMut for PooledConn {
     fn deref_mut(&mut self) -> &mut Conn {
         match &mut self.loan {
-            Loan::Out { member, .. } => &mut member.conn,
-            Loan::None(conn) => conn,
-            Loan::Over => unreachable!("a connection that was given back"),
+            Checkout::Out { member, .. } => &mut member.conn,
+            Checkout::None(conn) => conn,
+            Checkout::Over => unreachable!("a connection that was given back"),
         }
     }
 }
@@ -201,7 +201,7 @@ impl AsMut<Conn> for PooledConn {
 impl Drop for PooledConn {
     #[inline]
     fn drop(&mut self) {
-        if let Loan::Out { .. } = self.loan {
+        if let Checkout::Out { .. } = self.loan {
             self.end_without_a_word();
         }
     }
@@ -219,9 +219,11 @@ fn why_unclean(conn: &mut Conn) -> CloseReason {
 impl fmt::Debug for PooledConn {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.loan {
-            Loan::Out { member, .. } => f.debug_tuple("PooledConn").field(&member.conn).finish(),
-            Loan::None(conn) => f.debug_tuple("PooledConn").field(conn).finish(),
-            Loan::Over => f.write_str("PooledConn(given back)"),
+            Checkout::Out { member, .. } => {
+                f.debug_tuple("PooledConn").field(&member.conn).finish()
+            }
+            Checkout::None(conn) => f.debug_tuple("PooledConn").field(conn).finish(),
+            Checkout::Over => f.write_str("PooledConn(given back)"),
         }
     }
 }

@@ -9,7 +9,7 @@ pub(crate) mod metrics;
 use std::time::Duration;
 
 use crate::pool::core::Refusal;
-use crate::pool::inner::Shared;
+use crate::pool::inner::PoolInner;
 use crate::pool::stats::close_reason::CloseCounts;
 use crate::pool::stats::histogram::Histogram;
 
@@ -181,20 +181,20 @@ impl Counters {
     }
 }
 
-impl Shared {
+impl PoolInner {
     pub(crate) fn stats(&self) -> PoolStats {
         let core = self.core();
-        let (rules, counters) = (core.rules(), &core.counters);
+        let (core_settings, counters) = (core.settings(), &core.counters);
         PoolStats {
             max_active: core.max_active(),
-            max_idle: rules.max_idle,
-            min_idle: rules.min_idle,
+            max_idle: core_settings.max_idle,
+            min_idle: core_settings.min_idle,
             open: core.open(),
             idle: core.idle(),
             in_use: core.in_use(),
             dialing: core.dialing(),
             waiting: core.waiting(),
-            overdue: core.roster().overdue(),
+            overdue: core.registry().overdue(),
             suspended: core.is_suspended(),
             generation: core.generation(),
             wait_count: counters.wait_count,

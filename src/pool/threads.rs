@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use crate::error::{Error, Result};
 use crate::pool::core::JobCause;
-use crate::pool::inner::Shared;
+use crate::pool::inner::PoolInner;
 use crate::sync::{Mutex, Receiver, RecvTimeoutError, Sender, spawn, unbounded};
 
 /// How long a thread stays without work.
-const LINGER: Duration = Duration::from_secs(5);
+const IDLE_LIMIT: Duration = Duration::from_secs(5);
 
 /// What a thread of the pool can do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,45 +21,45 @@ pub(crate) enum Job {
 /// The threads of a pool. There is one for each job that runs, and none when there was none for a
 /// while. The pool's core bounds how many jobs there are.
 #[derive(Debug)]
-pub(crate) struct Workers {
+pub(crate) struct Threads {
     jobs: Sender<Job>,
     queue: Receiver<Job>,
-    roster: Arc<Mutex<Roster>>,
+    counts: Arc<Mutex<ThreadCounts>>,
 }
 
 #[derive(Debug, Default)]
-struct Roster {
+struct ThreadCounts {
     /// Jobs sent that no thread has taken yet.
     waiting_jobs: usize,
     /// Threads that wait for a job.
     idle: usize,
 }
 
-impl Workers {
-    pub(crate) fn new() -> Workers {
+impl Threads {
+    pub(crate) fn new() -> Threads {
         let (jobs, queue) = unbounded();
-        Workers { jobs, queue, roster: Arc::default() }
+        Threads { jobs, queue, counts: Arc::default() }
     }
 
     /// Has a thread do this for the pool, starting one if none is free.
     ///
     /// # Errors
     /// When a thread is needed and the system has none.
-    pub(crate) fn start(&self, pool: &Arc<Shared>, job: Job) -> Result<()> {
-        let mut roster = self.roster.lock();
-        if roster.waiting_jobs >= roster.idle {
+    pub(crate) fn start(&self, pool: &Arc<PoolInner>, job: Job) -> Result<()> {
+        let mut counts = self.counts.lock();
+        if counts.waiting_jobs >= counts.idle {
             let worker = Worker {
                 pool: Arc::downgrade(pool),
                 queue: self.queue.clone(),
-                roster: Arc::clone(&self.roster),
+                counts: Arc::clone(&self.counts),
             };
             spawn("redigo-dial", move || worker.run())
                 .map_err(|error| Error::io_context("starting a thread to dial", Arc::new(error)))?;
             // Counted for it, so that it is not missed before it gets going.
-            roster.idle += 1;
+            counts.idle += 1;
         }
-        roster.waiting_jobs += 1;
-        drop(roster);
+        counts.waiting_jobs += 1;
+        drop(counts);
         // The receiver is a field of this very value, so it is there.
         let _ = self.jobs.send(job);
         Ok(())
@@ -68,31 +68,31 @@ impl Workers {
 
 /// One thread. It keeps no pool alive: when the last handle goes, so do the channel and it.
 struct Worker {
-    pool: Weak<Shared>,
+    pool: Weak<PoolInner>,
     queue: Receiver<Job>,
-    roster: Arc<Mutex<Roster>>,
+    counts: Arc<Mutex<ThreadCounts>>,
 }
 
 impl Worker {
     fn run(self) {
         loop {
-            let job = match self.queue.recv_timeout(LINGER) {
+            let job = match self.queue.recv_timeout(IDLE_LIMIT) {
                 Ok(job) => job,
                 Err(RecvTimeoutError::Disconnected) => return,
                 Err(RecvTimeoutError::Timeout) => {
-                    let mut roster = self.roster.lock();
+                    let mut counts = self.counts.lock();
                     // A job may have been sent at this very moment, counting on this thread.
-                    if roster.waiting_jobs == 0 {
-                        roster.idle -= 1;
+                    if counts.waiting_jobs == 0 {
+                        counts.idle -= 1;
                         return;
                     }
                     continue;
                 }
             };
             {
-                let mut roster = self.roster.lock();
-                roster.waiting_jobs -= 1;
-                roster.idle -= 1;
+                let mut counts = self.counts.lock();
+                counts.waiting_jobs -= 1;
+                counts.idle -= 1;
             }
             let Some(pool) = self.pool.upgrade() else { return };
             match job {
@@ -101,7 +101,7 @@ impl Worker {
             }
             // A job ends before its thread is free, or the last user of the pool would end here.
             drop(pool);
-            self.roster.lock().idle += 1;
+            self.counts.lock().idle += 1;
         }
     }
 }

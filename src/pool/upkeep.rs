@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 use crate::conn::Conn;
 use crate::error::Error;
 use crate::pool::clock::Clock;
-use crate::pool::core::Member;
-use crate::pool::inner::Shared;
+use crate::pool::core::Entry;
+use crate::pool::inner::PoolInner;
 use crate::sync::{self, Condvar, Mutex, MutexGuard, global, spawn};
 
 global! {
@@ -26,7 +26,7 @@ struct Alarms {
 }
 
 struct Alarm {
-    pool: Weak<Shared>,
+    pool: Weak<PoolInner>,
     /// By the pool's clock.
     at: Instant,
     clock: Clock,
@@ -58,14 +58,14 @@ impl Alarm {
 }
 
 /// Has the pool's upkeep done at this time, if not before.
-pub(crate) fn alarm(pool: &Arc<Shared>, at: Instant) {
+pub(crate) fn alarm(pool: &Arc<PoolInner>, at: Instant) {
     let weak = Arc::downgrade(pool);
     let mut alarms = ALARMS.lock();
     // A pool is closed before it is forgotten, so whoever comes too late sees it.
     if pool.lifetime().is_canceled() {
         return;
     }
-    alarms.set(Alarm { pool: weak, at, clock: pool.config().clock.clone() });
+    alarms.set(Alarm { pool: weak, at, clock: pool.settings().clock.clone() });
     if alarms.thread_runs {
         RING.notify_one();
         return;
@@ -81,7 +81,7 @@ pub(crate) fn alarm(pool: &Arc<Shared>, at: Instant) {
 }
 
 /// This pool needs no upkeep any more.
-pub(crate) fn forget(pool: &Arc<Shared>) {
+pub(crate) fn forget(pool: &Arc<PoolInner>) {
     let weak = Arc::downgrade(pool);
     let mut alarms = ALARMS.lock();
     let before = alarms.due.len();
@@ -128,7 +128,7 @@ fn sleep(alarms: &mut MutexGuard<'_, Alarms>) {
     }
 }
 
-impl Shared {
+impl PoolInner {
     /// Does what is due, and asks idle connections one after the other, as long as there are some
     /// to be asked.
     pub(crate) fn run_upkeep(self: &Arc<Self>) {
@@ -145,10 +145,10 @@ impl Shared {
         }
     }
 
-    fn answers(&self, member: &mut Member<Conn>) -> bool {
+    fn answers(&self, member: &mut Entry<Conn>) -> bool {
         let conn = &mut member.conn;
         let asked = catch_unwind(AssertUnwindSafe(|| {
-            conn.call_timeout(self.config().cleanup_timeout, "PING", ())?;
+            conn.call_timeout(self.settings().cleanup_timeout, "PING", ())?;
             Ok(conn.is_clean())
         }));
         let asked = asked.unwrap_or_else(|panic| Err(Error::panicked("a keepalive", &*panic)));
@@ -182,15 +182,15 @@ mod tests {
     fn who_comes_too_late_to_a_closed_pool_sets_no_alarm() {
         let pool = Pool::builder_with(|_| Err(Error::other("nobody dials"))).build().unwrap();
         let rings = || {
-            let weak = Arc::downgrade(pool.shared());
+            let weak = Arc::downgrade(pool.inner());
             ALARMS.lock().due.iter().any(|alarm| alarm.pool.ptr_eq(&weak))
         };
         let hour = Instant::now() + Duration::from_secs(3600);
-        alarm(pool.shared(), hour);
+        alarm(pool.inner(), hour);
         assert!(rings());
         pool.close();
         assert!(!rings());
-        alarm(pool.shared(), hour);
+        alarm(pool.inner(), hour);
         assert!(!rings());
     }
 }

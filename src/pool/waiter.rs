@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::pool::core::registry::Absent;
+use crate::pool::core::registry::WaitingBorrower;
 use crate::sync::{Condvar, Mutex, MutexGuard, thread_local};
 
 /// A place in the order of arrival. Kept through everything that a caller goes through.
@@ -30,7 +30,7 @@ pub(crate) struct Waiter<W> {
     /// True when it may be woken up to dial on its own thread.
     pub(crate) dials: bool,
     /// Where loans are to be noted.
-    pub(crate) borrower: Option<Absent>,
+    pub(crate) borrower: Option<WaitingBorrower>,
 }
 
 impl<W> WaitQueue<W> {

@@ -4,17 +4,17 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::error::{Error, Result};
-use crate::pool::inner::Shared;
+use crate::pool::inner::PoolInner;
 use crate::pool::inner::checkout::Patience;
 use crate::pool::waiter::Parker;
 use crate::sync;
 
-impl Shared {
+impl PoolInner {
     /// Waits until so many connections are open and ready.
     pub(crate) fn warm_up(self: &Arc<Self>, connections: usize, timeout: Duration) -> Result<()> {
         let (max_active, max_idle) = {
             let core = self.core();
-            (core.rules().max_active, core.rules().max_idle)
+            (core.settings().max_active, core.settings().max_idle)
         };
         if connections > max_idle.min(max_active) {
             let why = format!(

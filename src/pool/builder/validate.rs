@@ -1,4 +1,4 @@
-//! What becomes of the options: rules for the core, the rest for the shell, or an error.
+//! What becomes of the options: core_settings for the core, the rest for the shell, or an error.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::{PoolBuilder, Test};
 use crate::error::{Error, Result};
 use crate::pool::clock::Clock;
-use crate::pool::core::Rules;
+use crate::pool::core::CoreSettings;
 use crate::pool::core::backoff::Backoff;
 use crate::pool::hooks::Hooks;
 use crate::pool::meter::Meter;
@@ -17,7 +17,7 @@ const DEFAULT_MAX_IDLE: usize = 32;
 const DEFAULT_BUDGET: Duration = Duration::from_secs(30);
 
 /// The options after they have been checked, as far as the core does not have them.
-pub(crate) struct Config {
+pub(crate) struct Settings {
     /// The option that says what happens at `max_active`, and needs one.
     pub(crate) needs_limit: Option<String>,
     pub(crate) wait_timeout: Option<Duration>,
@@ -36,35 +36,40 @@ pub(crate) struct Config {
     pub(crate) meter: Meter,
     pub(crate) hooks: Hooks,
     pub(crate) clock: Clock,
-    /// Whether the rules need the time of a checkout, and of a return.
+    /// Whether the core_settings need the time of a checkout, and of a return.
     pub(crate) clock_on_get: bool,
     pub(crate) clock_on_put: bool,
 }
 
 impl PoolBuilder {
-    pub(super) fn checked(self) -> Result<(Rules, Config)> {
+    pub(super) fn checked(self) -> Result<(CoreSettings, Settings)> {
         self.check_waiting()?;
         self.check_times()?;
         self.check_dials()?;
         self.check_watching()?;
-        let rules = self.rules();
+        let core_settings = self.core_settings();
         let needs_limit = self.needs_limit();
-        check_sizes(&rules, needs_limit.as_deref(), rules.max_active, rules.max_idle)?;
+        check_sizes(
+            &core_settings,
+            needs_limit.as_deref(),
+            core_settings.max_active,
+            core_settings.max_idle,
+        )?;
 
-        let ages = rules.idle_timeout.is_some() || self.max_conn_lifetime.is_some();
+        let ages = core_settings.idle_timeout.is_some() || self.max_conn_lifetime.is_some();
         let peeks = self.peek_after.is_some();
         let mut tests = self.tests;
         tests.extend(self.tests_with_context);
-        let config = Config {
+        let settings = Settings {
             needs_limit,
             wait_timeout: self.wait_timeout,
             peek_after: self.peek_after,
             vets: peeks || !tests.is_empty() || self.hooks.borrow.is_some(),
-            clock_on_get: ages || peeks || rules.tracks,
+            clock_on_get: ages || peeks || core_settings.tracks,
             clock_on_put: ages
                 || peeks
-                || rules.tracks
-                || rules.keepalive.is_some()
+                || core_settings.tracks
+                || core_settings.keepalive.is_some()
                 || self.hooks.borrow.is_some()
                 || !tests.is_empty(),
             tests,
@@ -77,16 +82,16 @@ impl PoolBuilder {
                 .dial_budget
                 .or_else(|| (self.dial_retries > 0).then_some(DEFAULT_BUDGET)),
             backoff: self.backoff,
-            tracks: rules.tracks,
+            tracks: core_settings.tracks,
             meter: self.meter,
             hooks: self.hooks,
             clock: self.clock,
         };
-        Ok((rules, config))
+        Ok((core_settings, settings))
     }
 
-    fn rules(&self) -> Rules {
-        Rules {
+    fn core_settings(&self) -> CoreSettings {
+        CoreSettings {
             max_idle: self.max_idle.or(self.max_active).unwrap_or(DEFAULT_MAX_IDLE),
             max_active: self.max_active.unwrap_or(usize::MAX),
             min_idle: self.min_idle,
@@ -209,12 +214,12 @@ impl PoolBuilder {
 /// # Errors
 /// [`Error::InvalidConfig`], which names both.
 pub(crate) fn check_sizes(
-    rules: &Rules,
+    core_settings: &CoreSettings,
     needs_limit: Option<&str>,
     max_active: usize,
     max_idle: usize,
 ) -> Result<()> {
-    let min_idle = rules.min_idle;
+    let min_idle = core_settings.min_idle;
     if min_idle > max_active {
         return invalid(format!("min_idle({min_idle}) is above max_active({max_active})"));
     }

@@ -2,8 +2,8 @@
 
 use std::time::Instant;
 
-use super::registry::Lent;
-use super::{JobCause, Member};
+use super::registry::CheckoutInfo;
+use super::{Entry, JobCause};
 use crate::net::stream::ShutdownHandle;
 use crate::pool::stats::close_reason::CloseReason;
 
@@ -21,21 +21,21 @@ pub(crate) struct More<C, W> {
     pub(crate) wake: Vec<W>,
     /// Dials to start.
     pub(crate) jobs: Vec<JobCause>,
-    pub(crate) close: Vec<(Box<Member<C>>, CloseReason)>,
+    pub(crate) close: Vec<(Box<Entry<C>>, CloseReason)>,
     /// When the upkeep is due, sooner than it was.
     pub(crate) alarm: Option<Instant>,
     /// An idle connection to be asked whether it lives, then [`Core::checked`](super::Core::checked).
-    pub(crate) ask: Option<Box<Member<C>>>,
+    pub(crate) ask: Option<Box<Entry<C>>>,
     /// Loans to report: they have lasted too long.
     pub(crate) overdue: Vec<Overdue>,
     /// A loan that was reported has ended.
-    pub(crate) came_back: Option<Lent>,
+    pub(crate) came_back: Option<CheckoutInfo>,
 }
 
 /// A loan that has lasted too long, and what ends it if it is to be ended.
 #[derive(Debug)]
 pub(crate) struct Overdue {
-    pub(crate) loan: Lent,
+    pub(crate) loan: CheckoutInfo,
     pub(crate) cut: Option<ShutdownHandle>,
 }
 

@@ -17,7 +17,7 @@ pub(crate) struct Backoff {
 
 impl Backoff {
     /// The pause after so many failures; the first is number 0.
-    pub(crate) fn pause(&self, failure: u32, dice: &mut Dice) -> Duration {
+    pub(crate) fn pause(&self, failure: u32, dice: &mut Jitter) -> Duration {
         let doubled = self.first.saturating_mul(1 << failure.min(30));
         let whole = doubled.min(self.longest).min(CENTURY);
         whole - dice.part_of(whole / 2)
@@ -26,17 +26,17 @@ impl Backoff {
 
 /// Random numbers: good enough to spread things, and the same from the same seed.
 #[derive(Debug, Clone)]
-pub(crate) struct Dice(u64);
+pub(crate) struct Jitter(u64);
 
-impl Dice {
-    pub(crate) fn seeded(seed: u64) -> Dice {
+impl Jitter {
+    pub(crate) fn seeded(seed: u64) -> Jitter {
         // Zero would stay zero for ever.
-        Dice(seed | 1)
+        Jitter(seed | 1)
     }
 
     /// Seeded from the system.
-    pub(crate) fn random() -> Dice {
-        Dice::seeded(RandomState::new().build_hasher().finish())
+    pub(crate) fn random() -> Jitter {
+        Jitter::seeded(RandomState::new().build_hasher().finish())
     }
 
     /// Somewhere between nothing and all of it.
@@ -57,7 +57,7 @@ mod tests {
     fn pauses_double_up_to_the_longest_and_leave_out_at_most_half() {
         let backoff =
             Backoff { first: Duration::from_millis(100), longest: Duration::from_millis(350) };
-        let mut dice = Dice::seeded(7);
+        let mut dice = Jitter::seeded(7);
         for (failure, whole) in [(0, 100), (1, 200), (2, 350), (3, 350), (40, 350), (u32::MAX, 350)]
         {
             let whole = Duration::from_millis(whole);
@@ -71,13 +71,13 @@ mod tests {
     #[test]
     fn the_end_of_a_pause_is_a_time_whatever_the_options_say() {
         let backoff = Backoff { first: Duration::MAX, longest: Duration::MAX };
-        let pause = backoff.pause(u32::MAX, &mut Dice::random());
+        let pause = backoff.pause(u32::MAX, &mut Jitter::random());
         assert!(std::time::Instant::now().checked_add(pause).is_some(), "{pause:?}");
     }
 
     #[test]
     fn parts_are_spread_over_the_whole() {
-        let (mut dice, whole) = (Dice::random(), Duration::from_secs(1));
+        let (mut dice, whole) = (Jitter::random(), Duration::from_secs(1));
         let mut thirds = [0; 3];
         for _ in 0..3000 {
             let third = dice.part_of(whole).as_millis() * 3 / 1000;

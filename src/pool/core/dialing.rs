@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::{Actions, Answer, Asker, Cause, Core, Member, Outcome, Refusal, Reply};
+use super::{Actions, Answer, Cause, CheckoutRequest, Core, Entry, Outcome, Refusal, Reply};
 use crate::error::Error;
 use crate::net::stream::ShutdownHandle;
 use crate::pool::stats::close_reason::CloseReason;
@@ -22,7 +22,7 @@ pub(crate) enum JobCause {
 /// A connection that was dialled.
 #[derive(Debug)]
 pub(crate) struct Fresh<C> {
-    pub(crate) member: Box<Member<C>>,
+    pub(crate) member: Box<Entry<C>>,
     pub(crate) handle: ShutdownHandle,
 }
 
@@ -46,7 +46,7 @@ impl<C, W> Core<C, W> {
     pub(crate) fn dialed(
         &mut self,
         ticket: Ticket,
-        asker: Asker<'_>,
+        asker: CheckoutRequest<'_>,
         fresh: Fresh<C>,
         waker: impl FnOnce() -> W,
     ) -> Reply<C, W> {
@@ -68,7 +68,7 @@ impl<C, W> Core<C, W> {
                 member.returned = now;
                 self.keep(member, now, &mut actions);
             }
-            if !self.rules.wait && !self.suspended && self.queue.len() >= self.hopes() {
+            if !self.settings.wait && !self.suspended && self.queue.len() >= self.hopes() {
                 // Every dial that runs, or may, is for somebody else: no more to wait for.
                 self.counters.count_refusal(Refusal::Exhausted);
                 Answer::Refused(Refusal::Exhausted)
@@ -80,7 +80,7 @@ impl<C, W> Core<C, W> {
         } else {
             self.in_use += 1;
             self.note_loan(member.place, asker);
-            if self.rules.upkeep {
+            if self.settings.upkeep {
                 self.expect_return(now, &mut actions);
             }
             Answer::Take(ticket, member)
@@ -155,9 +155,9 @@ impl<C, W> Core<C, W> {
     }
 
     /// Makes a dialled connection a member of the pool.
-    fn welcome(&mut self, fresh: Fresh<C>) -> Box<Member<C>> {
+    fn welcome(&mut self, fresh: Fresh<C>) -> Box<Entry<C>> {
         let Fresh { mut member, handle } = fresh;
-        member.place = self.roster.enter(handle);
+        member.place = self.registry.enter(handle);
         member.deaths = self.deaths;
         member
     }
@@ -183,7 +183,7 @@ impl<C, W> Core<C, W> {
     fn dials_fail(&mut self, now: Instant, actions: &mut Actions<C, W>) {
         self.counters.dial_errors += 1;
         self.retry.failures = self.retry.failures.saturating_add(1);
-        if self.rules.breaker.is_some_and(|limit| self.retry.failures >= limit) {
+        if self.settings.breaker.is_some_and(|limit| self.retry.failures >= limit) {
             self.retry.broken = true;
         }
         self.pause(now, actions);
@@ -196,8 +196,8 @@ impl<C, W> Core<C, W> {
         if self.closed || self.retry.at.is_some() || self.retry.probing {
             return;
         }
-        if self.retry.broken || self.rules.min_idle.max(self.warm_target()) > 0 {
-            let pause = self.rules.backoff.pause(self.retry.pauses, &mut self.dice);
+        if self.retry.broken || self.settings.min_idle.max(self.warm_target()) > 0 {
+            let pause = self.settings.backoff.pause(self.retry.pauses, &mut self.dice);
             self.retry.pauses = self.retry.pauses.saturating_add(1);
             let at = now + pause;
             self.retry.at = Some(at);
@@ -223,7 +223,7 @@ impl<C, W> Core<C, W> {
         if !self.retry.broken || self.retry.probing {
             return;
         }
-        if self.has_room() && self.jobs < self.rules.max_jobs {
+        if self.has_room() && self.jobs < self.settings.max_jobs {
             self.retry.probing = true;
             self.start_job(JobCause::Probe, actions);
         } else {
@@ -233,20 +233,20 @@ impl<C, W> Core<C, W> {
 
     /// How many should be open and not being dialled any more.
     fn warm_target(&self) -> usize {
-        self.warm.iter().copied().max().unwrap_or(0).min(self.rules.max_idle)
+        self.warm.iter().copied().max().unwrap_or(0).min(self.settings.max_idle)
     }
 
     /// True when a dial is wanted that nobody waits for.
     #[inline]
     pub(super) fn lacks_idle(&self) -> bool {
-        if self.rules.min_idle == 0 && self.warm.is_empty() {
+        if self.settings.min_idle == 0 && self.warm.is_empty() {
             return false;
         }
         let coming = self.jobs.saturating_sub(self.queue.len());
         // One that is asked whether it lives is as good as idle.
         let idle = self.idle() + self.asking + coming;
         let out = self.in_use() - self.asking;
-        let lacks = idle < self.rules.min_idle || idle + out < self.warm_target();
+        let lacks = idle < self.settings.min_idle || idle + out < self.warm_target();
         lacks && self.retry.at.is_none()
     }
 
@@ -267,13 +267,13 @@ impl<C, W> Core<C, W> {
                 self.own_dials += 1;
                 self.ready.insert(ticket, Outcome::Dial);
                 actions.wake(waiter.waker);
-            } else if self.jobs < self.rules.max_jobs {
+            } else if self.jobs < self.settings.max_jobs {
                 self.start_job(JobCause::Demand, actions);
             } else {
                 return;
             }
         }
-        while self.lacks_idle() && self.has_room() && self.jobs < self.rules.max_jobs {
+        while self.lacks_idle() && self.has_room() && self.jobs < self.settings.max_jobs {
             self.start_job(JobCause::MinIdle, actions);
         }
     }

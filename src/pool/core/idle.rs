@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::{Actions, Core, Member};
+use super::{Actions, Core, Entry};
 use crate::pool::stats::close_reason::CloseReason;
 
 impl<C, W> Core<C, W> {
@@ -13,7 +13,7 @@ impl<C, W> Core<C, W> {
         &mut self,
         now: Option<Instant>,
         actions: &mut Actions<C, W>,
-    ) -> Option<Box<Member<C>>> {
+    ) -> Option<Box<Entry<C>>> {
         if self.suspended {
             return None;
         }
@@ -29,9 +29,10 @@ impl<C, W> Core<C, W> {
         &mut self,
         now: Option<Instant>,
         actions: &mut Actions<C, W>,
-    ) -> Option<Box<Member<C>>> {
+    ) -> Option<Box<Entry<C>>> {
         loop {
-            let next = if self.rules.fifo { self.idle.pop_back() } else { self.idle.pop_front() };
+            let next =
+                if self.settings.fifo { self.idle.pop_back() } else { self.idle.pop_front() };
             let mut member = next?;
             if has_outlived(&member, now) {
                 self.close_member(member, CloseReason::Lifetime, actions);
@@ -46,7 +47,7 @@ impl<C, W> Core<C, W> {
     }
 
     /// Who is about to lend it is to look at it, if others have died since it was known to live.
-    pub(super) fn doubt(&self, member: &mut Member<C>) {
+    pub(super) fn doubt(&self, member: &mut Entry<C>) {
         member.doubtful = member.deaths < self.deaths;
         member.deaths = self.deaths;
     }
@@ -55,11 +56,11 @@ impl<C, W> Core<C, W> {
     #[inline]
     pub(super) fn keep(
         &mut self,
-        member: Box<Member<C>>,
+        member: Box<Entry<C>>,
         now: Option<Instant>,
         actions: &mut Actions<C, W>,
     ) {
-        if self.rules.upkeep {
+        if self.settings.upkeep {
             self.expect_idle(&member, now, actions);
         }
         self.push_idle(member);
@@ -67,7 +68,7 @@ impl<C, W> Core<C, W> {
 
     /// Makes it the newest of the idle ones. One that was out for a check has its old place.
     #[inline]
-    fn push_idle(&mut self, member: Box<Member<C>>) {
+    fn push_idle(&mut self, member: Box<Entry<C>>) {
         if self.idle.front().is_none_or(|front| front.returned <= member.returned) {
             self.idle.push_front(member);
             return;
@@ -88,7 +89,7 @@ impl<C, W> Core<C, W> {
     /// Takes out what has been idle for too long. The oldest are at the back.
     #[inline]
     pub(super) fn expire_idle(&mut self, now: Instant, actions: &mut Actions<C, W>) {
-        let Some(timeout) = self.rules.idle_timeout else { return };
+        let Some(timeout) = self.settings.idle_timeout else { return };
         let too_old = |returned| now.saturating_duration_since(returned) > timeout;
         while self.idle.back().is_some_and(|oldest| oldest.returned.is_some_and(too_old)) {
             let Some(oldest) = self.idle.pop_back() else { break };
@@ -99,25 +100,25 @@ impl<C, W> Core<C, W> {
     #[cold]
     pub(super) fn close_member(
         &mut self,
-        member: Box<Member<C>>,
+        member: Box<Entry<C>>,
         reason: CloseReason,
         actions: &mut Actions<C, W>,
     ) {
-        self.roster.leave(member.place);
+        self.registry.leave(member.place);
         self.counters.closed.add(reason);
         actions.more().close.push((member, reason));
     }
 
     /// Why it may not be lent again.
     #[inline]
-    pub(super) fn unfit(&self, member: &Member<C>, now: Option<Instant>) -> Option<CloseReason> {
+    pub(super) fn unfit(&self, member: &Entry<C>, now: Option<Instant>) -> Option<CloseReason> {
         if self.closed {
             Some(CloseReason::PoolClosed)
         } else if member.generation != self.generation {
             Some(CloseReason::Evicted)
         } else if has_outlived(member, now) {
             Some(CloseReason::Lifetime)
-        } else if self.overhang > 0 && self.open() >= self.rules.max_active {
+        } else if self.overhang > 0 && self.open() >= self.settings.max_active {
             Some(CloseReason::Overflow)
         } else {
             None
@@ -125,7 +126,7 @@ impl<C, W> Core<C, W> {
     }
 }
 
-pub(super) fn has_outlived<C>(member: &Member<C>, now: Option<Instant>) -> bool {
+pub(super) fn has_outlived<C>(member: &Entry<C>, now: Option<Instant>) -> bool {
     match (member.expires, now) {
         (Some(expires), Some(now)) => now >= expires,
         _ => false,

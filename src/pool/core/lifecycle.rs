@@ -32,8 +32,8 @@ impl<C, W> Core<C, W> {
     pub(crate) fn resize(&mut self, max_active: usize, max_idle: usize) -> Actions<C, W> {
         let mut actions = Actions::none();
         self.overhang = if self.open() > max_active { self.open() } else { 0 };
-        self.rules.max_active = max_active;
-        self.rules.max_idle = max_idle;
+        self.settings.max_active = max_active;
+        self.settings.max_idle = max_idle;
         let surplus = self.open().saturating_sub(max_active);
         let most = self.idle().saturating_sub(surplus).min(max_idle);
         self.trim_idle(most, &mut actions);

@@ -2,25 +2,25 @@
 
 use std::time::Instant;
 
-use super::registry::Place;
-use super::{Actions, Asker, Core};
+use super::registry::SlotId;
+use super::{Actions, CheckoutRequest, Core};
 use crate::pool::stats::close_reason::CloseReason;
 
 impl<C, W> Core<C, W> {
     #[inline]
-    pub(super) fn note_loan(&mut self, place: Place, asker: Asker<'_>) {
+    pub(super) fn note_loan(&mut self, place: SlotId, asker: CheckoutRequest<'_>) {
         if let (Some(borrower), Some(now)) = (asker.borrower, asker.now) {
-            self.roster.lend(place, borrower, now);
+            self.registry.lend(place, borrower, now);
         }
     }
 
     pub(super) fn note_return(
         &mut self,
-        place: Place,
+        place: SlotId,
         now: Option<Instant>,
         actions: &mut Actions<C, W>,
     ) {
-        let (lasted, reported) = self.roster.take_back(place, now);
+        let (lasted, reported) = self.registry.take_back(place, now);
         if let Some(lasted) = lasted {
             self.counters.use_time.record(lasted);
         }
@@ -30,8 +30,8 @@ impl<C, W> Core<C, W> {
     }
 
     /// True when the connection was given up before it came back now.
-    pub(super) fn forget_reclaimed(&mut self, place: Place, actions: &mut Actions<C, W>) -> bool {
-        let loan = self.roster.forget_reclaimed(place);
+    pub(super) fn forget_reclaimed(&mut self, place: SlotId, actions: &mut Actions<C, W>) -> bool {
+        let loan = self.registry.forget_reclaimed(place);
         let reclaimed = loan.is_some();
         if reclaimed {
             actions.more().came_back = loan;
@@ -41,24 +41,24 @@ impl<C, W> Core<C, W> {
 
     pub(super) fn let_go(
         &mut self,
-        place: Place,
+        place: SlotId,
         reason: Option<CloseReason>,
         now: Option<Instant>,
         actions: &mut Actions<C, W>,
     ) {
-        if self.rules.reclaims && self.forget_reclaimed(place, actions) {
+        if self.settings.reclaims && self.forget_reclaimed(place, actions) {
             return;
         }
-        if self.rules.tracks {
+        if self.settings.tracks {
             self.note_return(place, now, actions);
         }
         self.note_end(place, reason);
     }
 
     /// What was lent from this place is out of the pool.
-    pub(super) fn note_end(&mut self, place: Place, reason: Option<CloseReason>) {
+    pub(super) fn note_end(&mut self, place: SlotId, reason: Option<CloseReason>) {
         self.in_use -= 1;
-        self.roster.leave(place);
+        self.registry.leave(place);
         match reason {
             Some(reason) => self.counters.closed.add(reason),
             None => self.counters.detached += 1,
@@ -70,9 +70,9 @@ impl<C, W> Core<C, W> {
     }
 
     /// True when every connection is held by a thread that waits for another, this one included.
-    pub(super) fn is_deadlocked(&self, asker: Asker<'_>) -> bool {
+    pub(super) fn is_deadlocked(&self, asker: CheckoutRequest<'_>) -> bool {
         let Some(own) = asker.borrower else { return false };
-        if self.roster.oldest_loan_of(own.thread).is_none() {
+        if self.registry.oldest_loan_of(own.thread).is_none() {
             return false;
         }
         let waits = |thread: u64| {
@@ -80,6 +80,6 @@ impl<C, W> Core<C, W> {
             thread == own.thread || waiting.any(|other| other.thread.number == thread)
         };
         // Anything that is no loan, a dial for one, may still come free.
-        self.roster.len() == self.open() && self.roster.all_are_lent_to(waits)
+        self.registry.len() == self.open() && self.registry.all_are_lent_to(waits)
     }
 }

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use super::idle::has_outlived;
-use super::{Actions, Core, Member, Overdue};
+use super::{Actions, Core, Entry, Overdue};
 use crate::pool::stats::close_reason::CloseReason;
 
 impl<C, W> Core<C, W> {
@@ -37,7 +37,7 @@ impl<C, W> Core<C, W> {
     /// A connection that was asked whether it lives has answered, or not.
     pub(crate) fn checked(
         &mut self,
-        mut member: Box<Member<C>>,
+        mut member: Box<Entry<C>>,
         alive: bool,
         now: Instant,
     ) -> Actions<C, W> {
@@ -80,10 +80,10 @@ impl<C, W> Core<C, W> {
     }
 
     fn report_overdue(&mut self, now: Instant, actions: &mut Actions<C, W>) {
-        let Some(threshold) = self.rules.leak_threshold else { return };
-        let reclaims = self.rules.reclaims;
+        let Some(threshold) = self.settings.leak_threshold else { return };
+        let reclaims = self.settings.reclaims;
         let mut found = Vec::new();
-        self.roster.become_overdue(threshold, now, reclaims, |loan, handle| {
+        self.registry.become_overdue(threshold, now, reclaims, |loan, handle| {
             found.push(Overdue { loan, cut: reclaims.then(|| handle.clone()) });
         });
         if found.is_empty() {
@@ -100,7 +100,7 @@ impl<C, W> Core<C, W> {
     /// Takes out the idle connection that has said nothing for longest, if that is too long. One at
     /// a time, so that hardly any is missing for those who want one.
     fn ask_oldest(&mut self, now: Instant, actions: &mut Actions<C, W>) {
-        let Some(keepalive) = self.rules.keepalive.filter(|_| self.asking == 0) else { return };
+        let Some(keepalive) = self.settings.keepalive.filter(|_| self.asking == 0) else { return };
         let heard = self.idle.iter().map(|member| last_heard(member)).enumerate();
         let Some((at, Some(heard))) = heard.min_by_key(|(_, heard)| *heard) else { return };
         if now < heard + keepalive {
@@ -117,15 +117,15 @@ impl<C, W> Core<C, W> {
     fn next_due(&self) -> Option<Instant> {
         let mut due = self.retry.at.filter(|_| !self.suspended);
         let mut by = |at: Option<Instant>| due = due.into_iter().chain(at).min();
-        if let Some(threshold) = self.rules.leak_threshold {
-            by(self.roster.oldest_unreported().map(|since| since + threshold));
+        if let Some(threshold) = self.settings.leak_threshold {
+            by(self.registry.oldest_unreported().map(|since| since + threshold));
         }
-        if let Some(timeout) = self.rules.idle_timeout {
+        if let Some(timeout) = self.settings.idle_timeout {
             // Only what has been idle for longer than the timeout is too old.
             let oldest = self.idle.back().and_then(|oldest| oldest.returned);
             by(oldest.map(|returned| returned + timeout + std::time::Duration::from_nanos(1)));
         }
-        if let Some(keepalive) = self.rules.keepalive.filter(|_| self.asking == 0) {
+        if let Some(keepalive) = self.settings.keepalive.filter(|_| self.asking == 0) {
             let oldest = self.idle.iter().filter_map(|member| last_heard(member)).min();
             by(oldest.map(|heard| heard + keepalive));
         }
@@ -135,7 +135,7 @@ impl<C, W> Core<C, W> {
 
     /// A loan has begun.
     pub(super) fn expect_return(&mut self, now: Option<Instant>, actions: &mut Actions<C, W>) {
-        if let (Some(threshold), Some(now)) = (self.rules.leak_threshold, now) {
+        if let (Some(threshold), Some(now)) = (self.settings.leak_threshold, now) {
             self.alarm_by(now + threshold, actions);
         }
     }
@@ -143,15 +143,15 @@ impl<C, W> Core<C, W> {
     /// This one is about to become idle.
     pub(super) fn expect_idle(
         &mut self,
-        member: &Member<C>,
+        member: &Entry<C>,
         now: Option<Instant>,
         actions: &mut Actions<C, W>,
     ) {
         let Some(now) = now else { return };
-        let rules = &self.rules;
+        let settings = &self.settings;
         let due = [
-            rules.keepalive.map(|keepalive| now + keepalive),
-            rules.idle_timeout.map(|timeout| now + timeout + std::time::Duration::from_nanos(1)),
+            settings.keepalive.map(|keepalive| now + keepalive),
+            settings.idle_timeout.map(|timeout| now + timeout + std::time::Duration::from_nanos(1)),
             member.expires,
         ];
         if let Some(due) = due.into_iter().flatten().min() {
@@ -161,7 +161,7 @@ impl<C, W> Core<C, W> {
 
     /// Something will be due then.
     pub(super) fn alarm_by(&mut self, due: Instant, actions: &mut Actions<C, W>) {
-        if self.rules.upkeep && self.alarm.is_none_or(|alarm| due < alarm) {
+        if self.settings.upkeep && self.alarm.is_none_or(|alarm| due < alarm) {
             self.alarm = Some(due);
             actions.more().alarm = Some(due);
         }
@@ -169,6 +169,6 @@ impl<C, W> Core<C, W> {
 }
 
 /// When it was last in use, or last answered.
-fn last_heard<C>(member: &Member<C>) -> Option<Instant> {
+fn last_heard<C>(member: &Entry<C>) -> Option<Instant> {
     member.returned.max(member.asked)
 }

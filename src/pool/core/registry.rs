@@ -8,21 +8,21 @@ use crate::net::stream::ShutdownHandle;
 
 /// The open connections, each in a place of its own from its dial to its end.
 #[derive(Debug, Default)]
-pub(crate) struct Roster {
-    places: Vec<Option<Entry>>,
-    free: Vec<Place>,
+pub(crate) struct Registry {
+    places: Vec<Option<Slot>>,
+    free: Vec<SlotId>,
     /// How many have been given up and not come back.
     reclaimed: usize,
 }
 
-/// Where a connection stands in the roster.
-pub(crate) type Place = usize;
+/// Where a connection stands in the registry.
+pub(crate) type SlotId = usize;
 
 #[derive(Debug)]
-struct Entry {
+struct Slot {
     /// Never the last to hold what it holds: the connection itself has it too.
     handle: ShutdownHandle,
-    loan: Option<Loan>,
+    loan: Option<Checkout>,
     /// Who had it last: most often it is the same thread again, and its tag need not be fetched.
     thread: Option<Arc<ThreadTag>>,
     /// The pool has given it up; what is left to do is to forget it when it comes back.
@@ -40,7 +40,7 @@ pub(crate) struct Borrower {
 
 /// A borrower that waits, for whom other threads act.
 #[derive(Debug, Clone)]
-pub(crate) struct Absent {
+pub(crate) struct WaitingBorrower {
     pub(crate) location: &'static Location<'static>,
     pub(crate) thread: Arc<ThreadTag>,
 }
@@ -54,7 +54,7 @@ pub(crate) struct ThreadTag {
 
 /// One time that a connection is out.
 #[derive(Debug, Clone, Copy)]
-struct Loan {
+struct Checkout {
     location: &'static Location<'static>,
     since: Instant,
     /// It has been out for longer than the threshold, and that was reported.
@@ -63,7 +63,7 @@ struct Loan {
 
 /// A loan as it is told: who has the connection, since when.
 #[derive(Debug, Clone)]
-pub(crate) struct Lent {
+pub(crate) struct CheckoutInfo {
     pub(crate) location: &'static Location<'static>,
     pub(crate) thread: Arc<ThreadTag>,
     pub(crate) since: Instant,
@@ -72,22 +72,22 @@ pub(crate) struct Lent {
 
 impl Borrower {
     /// The same, for other threads to act for it.
-    pub(crate) fn absent(&self) -> Absent {
-        Absent { location: self.location, thread: (self.tag)() }
+    pub(crate) fn absent(&self) -> WaitingBorrower {
+        WaitingBorrower { location: self.location, thread: (self.tag)() }
     }
 }
 
-impl Entry {
-    fn lent(&self) -> Option<Lent> {
+impl Slot {
+    fn lent(&self) -> Option<CheckoutInfo> {
         let (loan, thread) = (self.loan?, self.thread.as_ref()?);
-        let Loan { location, since, overdue } = loan;
-        Some(Lent { location, thread: Arc::clone(thread), since, overdue })
+        let Checkout { location, since, overdue } = loan;
+        Some(CheckoutInfo { location, thread: Arc::clone(thread), since, overdue })
     }
 }
 
-impl Roster {
-    pub(crate) fn enter(&mut self, handle: ShutdownHandle) -> Place {
-        let entry = Some(Entry { handle, loan: None, thread: None, reclaimed: false });
+impl Registry {
+    pub(crate) fn enter(&mut self, handle: ShutdownHandle) -> SlotId {
+        let entry = Some(Slot { handle, loan: None, thread: None, reclaimed: false });
         match self.free.pop() {
             Some(place) => {
                 self.places[place] = entry;
@@ -100,16 +100,16 @@ impl Roster {
         }
     }
 
-    pub(crate) fn leave(&mut self, place: Place) {
+    pub(crate) fn leave(&mut self, place: SlotId) {
         if self.places[place].take().is_some() {
             self.free.push(place);
         }
     }
 
     /// Notes a loan to the thread that calls.
-    pub(crate) fn lend(&mut self, place: Place, borrower: &Borrower, since: Instant) {
+    pub(crate) fn lend(&mut self, place: SlotId, borrower: &Borrower, since: Instant) {
         if let Some(entry) = &mut self.places[place] {
-            entry.loan = Some(Loan { location: borrower.location, since, overdue: false });
+            entry.loan = Some(Checkout { location: borrower.location, since, overdue: false });
             if entry.thread.as_ref().is_none_or(|tag| tag.number != borrower.thread) {
                 entry.thread = Some((borrower.tag)());
             }
@@ -117,15 +117,15 @@ impl Roster {
     }
 
     /// How long the one from this place has been out, if its loan was noted and it is not given up.
-    pub(crate) fn out_for(&self, place: Place, now: Instant) -> Option<Duration> {
+    pub(crate) fn out_for(&self, place: SlotId, now: Instant) -> Option<Duration> {
         let entry = self.places[place].as_ref().filter(|entry| !entry.reclaimed)?;
         entry.loan.map(|loan| now.saturating_duration_since(loan.since))
     }
 
     /// Notes a loan to a thread that waits.
-    pub(crate) fn lend_to(&mut self, place: Place, borrower: Absent, since: Instant) {
+    pub(crate) fn lend_to(&mut self, place: SlotId, borrower: WaitingBorrower, since: Instant) {
         if let Some(entry) = &mut self.places[place] {
-            entry.loan = Some(Loan { location: borrower.location, since, overdue: false });
+            entry.loan = Some(Checkout { location: borrower.location, since, overdue: false });
             entry.thread = Some(borrower.thread);
         }
     }
@@ -133,12 +133,12 @@ impl Roster {
     /// Ends a loan: how long it lasted, and what it was if it had been reported.
     pub(crate) fn take_back(
         &mut self,
-        place: Place,
+        place: SlotId,
         now: Option<Instant>,
-    ) -> (Option<Duration>, Option<Lent>) {
+    ) -> (Option<Duration>, Option<CheckoutInfo>) {
         let Some(entry) = &mut self.places[place] else { return (None, None) };
         let reported = match entry.loan {
-            Some(Loan { overdue: true, .. }) => entry.lent(),
+            Some(Checkout { overdue: true, .. }) => entry.lent(),
             _ => None,
         };
         let Some(loan) = entry.loan.take() else { return (None, None) };
@@ -146,12 +146,12 @@ impl Roster {
     }
 
     /// Whether it was given up, and has not come back.
-    pub(crate) fn is_reclaimed(&self, place: Place) -> bool {
+    pub(crate) fn is_reclaimed(&self, place: SlotId) -> bool {
         self.places[place].as_ref().is_some_and(|entry| entry.reclaimed)
     }
 
     /// Forgets a connection that was given up before, if it was.
-    pub(crate) fn forget_reclaimed(&mut self, place: Place) -> Option<Lent> {
+    pub(crate) fn forget_reclaimed(&mut self, place: SlotId) -> Option<CheckoutInfo> {
         let lent = self.places[place].as_ref().filter(|entry| entry.reclaimed)?.lent();
         self.reclaimed -= 1;
         self.leave(place);
@@ -159,31 +159,31 @@ impl Roster {
     }
 
     /// The loans that are noted, in no order.
-    pub(crate) fn loans(&self) -> impl Iterator<Item = Lent> {
-        self.entries().filter_map(Entry::lent)
+    pub(crate) fn loans(&self) -> impl Iterator<Item = CheckoutInfo> {
+        self.slots().filter_map(Slot::lent)
     }
 
     /// The one that has lasted longest.
-    pub(crate) fn oldest_loan(&self) -> Option<Lent> {
+    pub(crate) fn oldest_loan(&self) -> Option<CheckoutInfo> {
         self.oldest(|_| true)
     }
 
     /// The one of this thread that has lasted longest.
-    pub(crate) fn oldest_loan_of(&self, thread: u64) -> Option<Lent> {
+    pub(crate) fn oldest_loan_of(&self, thread: u64) -> Option<CheckoutInfo> {
         self.oldest(|entry| entry.thread.as_ref().is_some_and(|tag| tag.number == thread))
     }
 
     /// How many have lasted too long.
     pub(crate) fn overdue(&self) -> usize {
-        self.entries().filter(|entry| entry.loan.is_some_and(|loan| loan.overdue)).count()
+        self.slots().filter(|entry| entry.loan.is_some_and(|loan| loan.overdue)).count()
     }
 
     /// True when every connection is lent, to threads of which this holds.
     pub(crate) fn all_are_lent_to(&self, holds: impl Fn(u64) -> bool) -> bool {
-        let holders = |entry: &Entry| {
+        let holders = |entry: &Slot| {
             entry.loan.is_some() && entry.thread.as_ref().is_some_and(|tag| holds(tag.number))
         };
-        self.entries().all(holders)
+        self.slots().all(holders)
     }
 
     /// Marks those that have been out for this long, and gives each once. With `reclaim`, they are
@@ -193,7 +193,7 @@ impl Roster {
         threshold: Duration,
         now: Instant,
         reclaim: bool,
-        mut found: impl FnMut(Lent, &ShutdownHandle),
+        mut found: impl FnMut(CheckoutInfo, &ShutdownHandle),
     ) {
         for entry in self.places.iter_mut().flatten() {
             let Some(loan) = &mut entry.loan else { continue };
@@ -213,13 +213,13 @@ impl Roster {
 
     /// When the oldest loan that was not reported was made.
     pub(crate) fn oldest_unreported(&self) -> Option<Instant> {
-        let loans = self.entries().filter_map(|entry| entry.loan);
+        let loans = self.slots().filter_map(|entry| entry.loan);
         loans.filter(|loan| !loan.overdue).map(|loan| loan.since).min()
     }
 
     /// Everything that is open, with the loan if that was noted.
-    pub(crate) fn handles(&self) -> impl Iterator<Item = (&ShutdownHandle, Option<Lent>)> {
-        self.entries().map(|entry| (&entry.handle, entry.lent()))
+    pub(crate) fn handles(&self) -> impl Iterator<Item = (&ShutdownHandle, Option<CheckoutInfo>)> {
+        self.slots().map(|entry| (&entry.handle, entry.lent()))
     }
 
     /// How many are open, without those that have been given up.
@@ -227,13 +227,13 @@ impl Roster {
         self.places.len() - self.free.len() - self.reclaimed
     }
 
-    fn oldest(&self, of: impl Fn(&Entry) -> bool) -> Option<Lent> {
-        let lent = self.entries().filter(|entry| entry.loan.is_some() && of(entry));
+    fn oldest(&self, of: impl Fn(&Slot) -> bool) -> Option<CheckoutInfo> {
+        let lent = self.slots().filter(|entry| entry.loan.is_some() && of(entry));
         lent.min_by_key(|entry| entry.loan.map(|loan| loan.since))?.lent()
     }
 
     /// All but those that have been given up.
-    fn entries(&self) -> impl Iterator<Item = &Entry> {
+    fn slots(&self) -> impl Iterator<Item = &Slot> {
         self.places.iter().flatten().filter(|entry| !entry.reclaimed)
     }
 }

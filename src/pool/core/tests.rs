@@ -16,7 +16,7 @@ mod random;
 mod registry;
 mod regressions;
 
-use harness::{AT_LIMIT, DIALING, Lab, Said, Step, rules};
+use harness::{AT_LIMIT, DIALING, Lab, Said, Step, settings};
 
 #[test]
 fn what_is_idle_is_lent_newest_first() {
@@ -30,7 +30,7 @@ fn what_is_idle_is_lent_newest_first() {
 
 #[test]
 fn beyond_max_idle_the_one_idle_for_longest_is_closed() {
-    let mut lab = Lab::new(Rules { max_idle: 2, ..rules() });
+    let mut lab = Lab::new(CoreSettings { max_idle: 2, ..settings() });
     for (ticket, conn) in [(0, 1), (1, 2), (2, 3)] {
         assert_eq!(lab.get(), Step::says(Said::Dial));
         assert_eq!(lab.dialed(ticket, conn), Step::says(Said::Take(conn)));
@@ -48,7 +48,7 @@ fn at_the_maximum_a_caller_waits_or_is_refused() {
     assert_eq!(lab.get_within(), AT_LIMIT);
     assert_eq!(lab.core.waiting(), 2);
 
-    let mut lab = Lab::new(Rules { max_active: 1, wait: false, ..rules() }).idle([1]);
+    let mut lab = Lab::new(CoreSettings { max_active: 1, wait: false, ..settings() }).idle([1]);
     assert_eq!(lab.get(), Step::says(Said::Take(1)));
     assert_eq!(lab.get(), Step::says(Said::Exhausted));
     assert_eq!(lab.get_within(), Step::says(Said::Exhausted));
@@ -85,7 +85,7 @@ fn a_waiter_takes_what_comes_back_while_its_dial_hangs() {
 
 #[test]
 fn a_late_connection_is_kept_beyond_max_idle_until_one_comes_back() {
-    let mut lab = Lab::new(Rules { max_idle: 0, ..rules() });
+    let mut lab = Lab::new(CoreSettings { max_idle: 0, ..settings() });
     assert_eq!(lab.get_within(), DIALING.dials(1));
     assert_eq!(lab.give_up(0), (0, Step::default()));
     assert_eq!(lab.job_done(1), Step::default());
@@ -96,7 +96,7 @@ fn a_late_connection_is_kept_beyond_max_idle_until_one_comes_back() {
 
 #[test]
 fn one_dial_is_started_for_each_who_waits_as_far_as_there_is_room() {
-    let mut lab = Lab::new(Rules { max_active: 3, max_jobs: 2, ..rules() });
+    let mut lab = Lab::new(CoreSettings { max_active: 3, max_jobs: 2, ..settings() });
     assert_eq!(lab.get_within(), DIALING.dials(1));
     assert_eq!(lab.get_within(), DIALING.dials(1));
     assert_eq!(lab.get_within(), DIALING, "only two may dial at a time");
@@ -110,7 +110,7 @@ fn one_dial_is_started_for_each_who_waits_as_far_as_there_is_room() {
 
 #[test]
 fn when_a_dial_ends_the_next_that_is_wanted_begins() {
-    let mut lab = Lab::new(Rules { max_active: 4, max_jobs: 1, ..rules() });
+    let mut lab = Lab::new(CoreSettings { max_active: 4, max_jobs: 1, ..settings() });
     assert_eq!(lab.get_within(), DIALING.dials(1));
     assert_eq!((lab.get_within(), lab.get_within()), (DIALING, DIALING));
     // The one dial thread is free again, and two still wait with room for three.
@@ -138,7 +138,7 @@ fn a_caller_who_dialed_is_served_after_those_who_came_before() {
 
 #[test]
 fn without_waiting_nobody_is_left_to_hope_for_the_dial_of_another() {
-    let mut lab = Lab::new(Rules { max_active: 3, max_jobs: 1, wait: false, ..rules() });
+    let mut lab = Lab::new(CoreSettings { max_active: 3, max_jobs: 1, wait: false, ..settings() });
     assert_eq!(lab.get_within(), DIALING.dials(1));
     assert_eq!(lab.get_within(), DIALING);
     assert_eq!((lab.get(), lab.get()), (Step::says(Said::Dial), Step::says(Said::Dial)));
@@ -202,7 +202,7 @@ fn one_who_gives_up_leaves_the_others_in_order() {
 #[test]
 fn idle_for_longer_than_the_timeout_is_too_long() {
     let timeout = Duration::from_secs(300);
-    let mut lab = Lab::new(Rules { idle_timeout: Some(timeout), ..rules() }).idle([1, 2]);
+    let mut lab = Lab::new(CoreSettings { idle_timeout: Some(timeout), ..settings() }).idle([1, 2]);
     lab.now += timeout;
     assert_eq!(lab.get(), Step::says(Said::Take(2)));
     assert_eq!(lab.put(2), Step::default());
@@ -217,7 +217,7 @@ fn idle_for_longer_than_the_timeout_is_too_long() {
 #[test]
 fn as_old_as_the_lifetime_is_too_old() {
     let lifetime = Duration::from_secs(300);
-    let mut lab = Lab { lifetime: Some(lifetime), ..Lab::new(rules()) }.idle([1, 2]);
+    let mut lab = Lab { lifetime: Some(lifetime), ..Lab::new(settings()) }.idle([1, 2]);
     lab.now += lifetime - Duration::from_nanos(1);
     assert_eq!(lab.get(), Step::says(Said::Take(2)));
     assert_eq!(lab.put(2), Step::default());
@@ -229,8 +229,8 @@ fn as_old_as_the_lifetime_is_too_old() {
 #[test]
 fn pruning_takes_what_is_too_old_by_either_rule() {
     let (timeout, lifetime) = (Duration::from_secs(10), Duration::from_secs(60));
-    let rules = Rules { idle_timeout: Some(timeout), ..rules() };
-    let mut lab = Lab { lifetime: Some(lifetime), ..Lab::new(rules) }.idle([1, 2, 3]);
+    let settings = CoreSettings { idle_timeout: Some(timeout), ..settings() };
+    let mut lab = Lab { lifetime: Some(lifetime), ..Lab::new(settings) }.idle([1, 2, 3]);
     lab.now += lifetime - timeout;
     // 4 is younger than the others, and 3 and 4 have come back later than 1 and 2.
     assert_eq!(lab.get(), Step::says(Said::Dial).closes([1, 2, 3]));

@@ -3,14 +3,14 @@
 use std::time::{Duration, Instant};
 
 use super::actions::Actions;
-use super::registry::{Borrower, Place};
+use super::registry::{Borrower, SlotId};
 use crate::error::Error;
 use crate::pool::core::backoff::Backoff;
 use crate::pool::waiter::Ticket;
 
 /// What the core has to know of the pool's options.
 #[derive(Debug, Clone)]
-pub(crate) struct Rules {
+pub(crate) struct CoreSettings {
     pub(crate) max_idle: usize,
     /// `usize::MAX`: no limit.
     pub(crate) max_active: usize,
@@ -42,10 +42,10 @@ pub(crate) struct Rules {
 /// A connection with what the pool knows of it. The instants are there when a rule needs them.
 /// Always boxed, so that it moves through the pool as one pointer.
 #[derive(Debug)]
-pub(crate) struct Member<C> {
+pub(crate) struct Entry<C> {
     pub(crate) conn: C,
-    /// Where the roster has it, from when it has become a member.
-    pub(crate) place: Place,
+    /// Where the registry has it, from when it has become a member.
+    pub(crate) place: SlotId,
     /// The generation of the pool when its dial began.
     pub(crate) generation: u64,
     pub(crate) expires: Option<Instant>,
@@ -63,7 +63,7 @@ pub(crate) struct Member<C> {
 
 /// Who asks for a connection, and when if a rule of time is set.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Asker<'a> {
+pub(crate) struct CheckoutRequest<'a> {
     pub(crate) caller: Caller,
     pub(crate) now: Option<Instant>,
     /// Where loans are to be noted.
@@ -81,7 +81,7 @@ pub(crate) enum Caller {
 /// The answer to one who asks for a connection.
 #[derive(Debug)]
 pub(crate) enum Answer<C> {
-    Take(Ticket, Box<Member<C>>),
+    Take(Ticket, Box<Entry<C>>),
     /// Dial, and come back with [`Core::dialed`] or [`Core::dial_failed`].
     Dial(Ticket),
     /// Sleep until woken, then [`Core::collect`].
@@ -115,7 +115,7 @@ pub(crate) enum Cause {
 /// What a waiter gets.
 #[derive(Debug)]
 pub(crate) enum Outcome<C> {
-    Take(Box<Member<C>>),
+    Take(Box<Entry<C>>),
     /// There is room now: dial.
     Dial,
     Failed(Error),

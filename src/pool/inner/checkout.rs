@@ -9,9 +9,9 @@ use crate::conn::Conn;
 use crate::context::Context;
 use crate::error::{Error, PoolReport, Result, TimeoutKind};
 use crate::pool::core::registry::Borrower;
-use crate::pool::core::{Answer, Asker, Caller, Cause, Member, Outcome, Refusal};
+use crate::pool::core::{Answer, Caller, Cause, CheckoutRequest, Entry, Outcome, Refusal};
 use crate::pool::hooks;
-use crate::pool::inner::{PoolCore, Shared};
+use crate::pool::inner::{PoolCore, PoolInner};
 use crate::pool::meter::Timing;
 use crate::pool::stats::close_reason::CloseReason;
 use crate::pool::waiter::{Parker, Ticket};
@@ -53,13 +53,13 @@ impl Patience {
 
 /// A connection that cannot be lent, and why.
 struct Unfit {
-    member: Box<Member<Conn>>,
+    member: Box<Entry<Conn>>,
     reason: CloseReason,
     error: Error,
 }
 
-impl Shared {
-    pub(crate) fn lend(self: &Arc<Self>, patience: &Patience) -> Result<Box<Member<Conn>>> {
+impl PoolInner {
+    pub(crate) fn lend(self: &Arc<Self>, patience: &Patience) -> Result<Box<Entry<Conn>>> {
         // A zero timeout still takes what is there; a context that has ended gets nothing.
         if patience.limit == TimeoutKind::Context {
             if let Some(error) = patience.ctx.err() {
@@ -88,33 +88,30 @@ impl Shared {
         }
     }
 
-    /// As [`lend`](Shared::lend), and the meter is told how long it took. A function of its own, so
+    /// As [`lend`](PoolInner::lend), and the meter is told how long it took. A function of its own, so
     /// that the way of those who have no meter is as short as it was.
     #[inline(never)]
-    pub(crate) fn lend_and_tell(
-        self: &Arc<Self>,
-        patience: &Patience,
-    ) -> Result<Box<Member<Conn>>> {
+    pub(crate) fn lend_and_tell(self: &Arc<Self>, patience: &Patience) -> Result<Box<Entry<Conn>>> {
         let began = Instant::now();
         let member = self.lend(patience)?;
-        self.config().meter.record(Timing::Wait, began.elapsed());
+        self.settings().meter.record(Timing::Wait, began.elapsed());
         Ok(member)
     }
 
-    fn asker<'a>(&self, patience: &'a Patience) -> Asker<'a> {
+    fn asker<'a>(&self, patience: &'a Patience) -> CheckoutRequest<'a> {
         let borrower = patience.borrower.as_ref();
-        Asker { caller: patience.caller(), now: self.now_on_get(), borrower }
+        CheckoutRequest { caller: patience.caller(), now: self.now_on_get(), borrower }
     }
 
     /// Looks at a connection before it is lent: whether it lives, the borrow tests, the hook.
     #[inline]
     fn vet(
         &self,
-        mut member: Box<Member<Conn>>,
+        mut member: Box<Entry<Conn>>,
         now: Option<Instant>,
         patience: &Patience,
-    ) -> Result<Box<Member<Conn>>, Unfit> {
-        if self.config().vets {
+    ) -> Result<Box<Entry<Conn>>, Unfit> {
+        if self.settings().vets {
             if let Err((reason, error)) = self.examine(&mut member, now, patience) {
                 return Err(Unfit { member, reason, error });
             }
@@ -124,7 +121,7 @@ impl Shared {
 
     fn examine(
         &self,
-        member: &mut Member<Conn>,
+        member: &mut Entry<Conn>,
         now: Option<Instant>,
         patience: &Patience,
     ) -> Result<(), (CloseReason, Error)> {
@@ -133,7 +130,7 @@ impl Shared {
             self.test(member, returned, now, patience)
                 .map_err(|error| (CloseReason::Health, error))?;
         }
-        let Some(hook) = &self.config().hooks.borrow else { return Ok(()) };
+        let Some(hook) = &self.settings().hooks.borrow else { return Ok(()) };
         let conn = &mut member.conn;
         conn.run_with_context_if_bounded(&patience.ctx, |conn| hooks::run(hook, "on_borrow", conn))
             .map_err(|error| (CloseReason::Hook, error))
@@ -141,14 +138,14 @@ impl Shared {
 
     fn test(
         &self,
-        member: &mut Member<Conn>,
+        member: &mut Entry<Conn>,
         returned: Instant,
         now: Option<Instant>,
         patience: &Patience,
     ) -> Result<()> {
-        let tests = &self.config().tests;
+        let tests = &self.settings().tests;
         let idle_for = now.map(|now| now.saturating_duration_since(returned));
-        let peeks = match (self.config().peek_after, idle_for) {
+        let peeks = match (self.settings().peek_after, idle_for) {
             (Some(limit), Some(idle_for)) => member.doubtful || idle_for >= limit,
             _ => false,
         };
@@ -286,7 +283,8 @@ impl Shared {
         if let (Refusal::Deadlock, Some(own)) = (refusal, &patience.borrower) {
             let now = self.now();
             let core = self.core();
-            report.own_borrow = core.roster().oldest_loan_of(own.thread).map(|loan| loan.told(now));
+            report.own_borrow =
+                core.registry().oldest_loan_of(own.thread).map(|loan| loan.told(now));
         }
         let report = Arc::new(report);
         match refusal {
@@ -317,7 +315,7 @@ impl Shared {
             waiting: core.waiting(),
             waiters_ahead: ahead.min(core.waiting()),
             suspended: core.is_suspended(),
-            oldest_borrow: core.roster().oldest_loan().map(|loan| loan.told(now)),
+            oldest_borrow: core.registry().oldest_loan().map(|loan| loan.told(now)),
             own_borrow: None,
             last_dial_error_age: last_dial_error
                 .as_ref()

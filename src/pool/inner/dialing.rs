@@ -10,12 +10,12 @@ use crate::conn::Conn;
 use crate::context::Context;
 use crate::error::{DialStep, Error, Result, TimeoutKind};
 use crate::pool::builder::Dial;
-use crate::pool::core::{Fresh, JobCause, Member};
+use crate::pool::core::{Entry, Fresh, JobCause};
 use crate::pool::hooks;
-use crate::pool::inner::Shared;
+use crate::pool::inner::PoolInner;
 use crate::pool::meter::Timing;
 
-impl Shared {
+impl PoolInner {
     /// Dials, as often as the pool was told to, with a panic of the dial function as an error.
     pub(crate) fn dial(&self) -> Result<Fresh<Conn>> {
         // The generation first: what is dialled in a new way must not count as old the other way
@@ -29,7 +29,7 @@ impl Shared {
                 self.note_dial_error(None);
                 let took = began.elapsed();
                 self.core().counters.dial_time.record(took);
-                self.config().meter.record(Timing::Create, took);
+                self.settings().meter.record(Timing::Create, took);
                 Ok(self.fresh(conn, generation))
             }
             Err(error) if self.is_closed() => {
@@ -45,7 +45,7 @@ impl Shared {
     }
 
     fn attempts(&self, dial: &Dial) -> Result<Conn> {
-        let context = match self.config().dial_budget {
+        let context = match self.settings().dial_budget {
             Some(budget) => self.lifetime().with_timeout(budget),
             None => self.lifetime().clone(),
         };
@@ -63,7 +63,7 @@ impl Shared {
                 }
                 error => error,
             };
-            if attempt >= self.config().dial_retries || !may_pass(&error) {
+            if attempt >= self.settings().dial_retries || !may_pass(&error) {
                 return Err(error);
             }
             let pause = self.pause_after(attempt);
@@ -87,7 +87,7 @@ impl Shared {
         if let Some(error) = conn.err() {
             return Err(error.clone());
         }
-        if let Some(hook) = &self.config().hooks.dial {
+        if let Some(hook) = &self.settings().hooks.dial {
             hooks::run(hook, "on_dial", &mut conn)?;
         }
         Ok(conn)
@@ -96,14 +96,14 @@ impl Shared {
     fn fresh(&self, mut conn: Conn, generation: u64) -> Fresh<Conn> {
         // Whatever the dial function has said to the server is to stay so.
         conn.session().set_baseline();
-        if !self.config().retire_on.is_empty() {
-            conn.retire_on(Arc::clone(&self.config().retire_on));
+        if !self.settings().retire_on.is_empty() {
+            conn.retire_on(Arc::clone(&self.settings().retire_on));
         }
-        let expires = self.config().max_conn_lifetime.map(|lifetime| {
-            self.now() + lifetime - self.part_of(self.config().max_conn_lifetime_jitter)
+        let expires = self.settings().max_conn_lifetime.map(|lifetime| {
+            self.now() + lifetime - self.part_of(self.settings().max_conn_lifetime_jitter)
         });
         let handle = conn.shutdown_handle();
-        let member = Member {
+        let member = Entry {
             conn,
             place: 0,
             generation,

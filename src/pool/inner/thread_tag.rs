@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use crate::error::Borrow;
-use crate::pool::core::registry::{Borrower, Lent, ThreadTag};
+use crate::pool::core::registry::{Borrower, CheckoutInfo, ThreadTag};
 
 static NEXT: AtomicU64 = AtomicU64::new(0);
 
@@ -38,7 +38,7 @@ impl Borrower {
     }
 }
 
-impl Lent {
+impl CheckoutInfo {
     pub(crate) fn told(&self, now: Instant) -> Borrow {
         Borrow {
             location: self.location,

@@ -163,7 +163,7 @@ pub(super) struct World {
     pub(super) pool: Pool,
     pub(super) kind: Kind,
     pub(super) outside: Arc<Outside>,
-    /// Lent before the model begins, for those who give back.
+    /// CheckoutInfo before the model begins, for those who give back.
     lent: Mutex<Vec<PooledConn>>,
     pub(super) may_close: AtomicBool,
     /// Whoever asks from now on gets nothing that was dialled before this generation, or in an older

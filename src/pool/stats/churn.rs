@@ -10,7 +10,7 @@ const MANY: u64 = 20;
 
 /// Watches the closing of idle connections that are too many.
 #[derive(Debug, Default)]
-pub(crate) struct Churn {
+pub(crate) struct ChurnDetector {
     window: Option<Window>,
 }
 
@@ -33,7 +33,7 @@ pub(crate) struct Warning {
     pub(crate) enough: usize,
 }
 
-impl Churn {
+impl ChurnDetector {
     /// So many were closed because more than `max_idle` were idle. `dialed` counts all dials so
     /// far, `open` what is open now.
     pub(crate) fn closed(
@@ -77,7 +77,7 @@ mod tests {
 
     #[test]
     fn it_is_said_once_a_minute_with_the_number_to_set() {
-        let (mut churn, began) = (Churn::default(), Instant::now());
+        let (mut churn, began) = (ChurnDetector::default(), Instant::now());
         let mut said = Vec::new();
         for second in 0..130 {
             let now = began + Duration::from_secs(second);
@@ -92,14 +92,14 @@ mod tests {
 
     #[test]
     fn who_has_counted_before_may_come_later() {
-        let (mut churn, now) = (Churn::default(), Instant::now());
+        let (mut churn, now) = (ChurnDetector::default(), Instant::now());
         assert_eq!(churn.closed(30, 100, 8, now), None);
         assert_eq!(churn.closed(30, 99, 8, now), None);
     }
 
     #[test]
     fn a_burst_that_ends_is_no_churn() {
-        let (mut churn, now) = (Churn::default(), Instant::now());
+        let (mut churn, now) = (ChurnDetector::default(), Instant::now());
         assert_eq!(churn.closed(100, 100, 200, now), None, "nothing is dialled again");
         assert_eq!(churn.closed(100, 100, 100, now), None);
         let later = now + WINDOW;

@@ -36,7 +36,7 @@ impl Meter {
     }
 
     pub(crate) fn named(pool: String) -> Meter {
-        // Shared, so that none of the many keys copies it.
+        // PoolInner, so that none of the many keys copies it.
         let pool = Label::new(POOL_NAME, SharedString::from(Arc::<str>::from(pool)));
         let key = |name| Key::from_parts(name, vec![pool.clone()]);
         let (create, wait, used) =

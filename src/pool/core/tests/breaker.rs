@@ -1,11 +1,11 @@
 //! When dials fail in a row: nobody waits for another, and one is tried now and then.
 
-use super::harness::{AT_LIMIT, DIALING, Lab, Said, Step, rules};
+use super::harness::{AT_LIMIT, DIALING, Lab, Said, Step, settings};
 use super::*;
 
 /// A pool whose breaker opens with the second failure in a row.
 fn lab(max_active: usize) -> Lab {
-    Lab::new(Rules { max_active, breaker: Some(2), upkeep: true, ..rules() })
+    Lab::new(CoreSettings { max_active, breaker: Some(2), upkeep: true, ..settings() })
 }
 
 /// With its breaker open, after the dials of two callers.
@@ -139,7 +139,7 @@ fn a_new_generation_has_no_past() {
 
 #[test]
 fn without_a_breaker_every_caller_may_try() {
-    let mut lab = Lab::new(Rules { upkeep: true, ..rules() });
+    let mut lab = Lab::new(CoreSettings { upkeep: true, ..settings() });
     for _ in 0..100 {
         assert_eq!(lab.get(), Step::says(Said::Dial));
         assert_eq!(lab.dial_failed(), Step::default());

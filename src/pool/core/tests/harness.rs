@@ -73,7 +73,7 @@ impl Step {
 /// A core, and what its callers hold. A caller goes by the number of its ticket, from 0 on.
 pub(super) struct Lab {
     pub(super) core: Core<u32, u64>,
-    pub(super) lent: HashMap<u32, Box<Member<u32>>>,
+    pub(super) lent: HashMap<u32, Box<Entry<u32>>>,
     pub(super) now: Instant,
     pub(super) lifetime: Option<Duration>,
     /// The thread that asks, where loans are noted.
@@ -81,9 +81,9 @@ pub(super) struct Lab {
 }
 
 impl Lab {
-    pub(super) fn new(rules: Rules) -> Lab {
+    pub(super) fn new(settings: CoreSettings) -> Lab {
         Lab {
-            core: Core::new(rules, Dice::seeded(1)),
+            core: Core::new(settings, Jitter::seeded(1)),
             lent: HashMap::new(),
             now: Instant::now(),
             lifetime: None,
@@ -93,7 +93,7 @@ impl Lab {
 
     /// A pool of so many connections that makes its callers wait.
     pub(super) fn of(max_active: usize) -> Lab {
-        Lab::new(Rules { max_active, max_idle: max_active, ..rules() })
+        Lab::new(CoreSettings { max_active, max_idle: max_active, ..settings() })
     }
 
     /// As if the callers had dialled these and had given them back in this order.
@@ -115,7 +115,7 @@ impl Lab {
 
     /// One whose dial began in this generation.
     pub(super) fn fresh_of(&self, conn: u32, generation: u64) -> Fresh<u32> {
-        let member = Member {
+        let member = Entry {
             conn,
             place: 0,
             generation,
@@ -129,7 +129,7 @@ impl Lab {
         Fresh { member: Box::new(member), handle: ShutdownHandle::new(|| {}) }
     }
 
-    pub(super) fn asker(&self, caller: Caller) -> Asker<'static> {
+    pub(super) fn asker(&self, caller: Caller) -> CheckoutRequest<'static> {
         let borrower = self.thread.map(|number| {
             let borrower = Borrower {
                 location: Location::caller(),
@@ -139,7 +139,7 @@ impl Lab {
             // A test's threads live as long as the test.
             &*Box::leak(Box::new(borrower))
         });
-        Asker { caller, now: Some(self.now), borrower }
+        CheckoutRequest { caller, now: Some(self.now), borrower }
     }
 
     pub(super) fn step(&mut self, (answer, actions): Reply<u32, u64>) -> Step {
@@ -155,7 +155,7 @@ impl Lab {
         Step { said: Some(said), ..Step::of(actions) }
     }
 
-    pub(super) fn hold(&mut self, member: Box<Member<u32>>) -> Said {
+    pub(super) fn hold(&mut self, member: Box<Entry<u32>>) -> Said {
         let conn = member.conn;
         assert!(self.lent.insert(conn, member).is_none(), "{conn} is lent twice");
         Said::Take(conn)
@@ -247,8 +247,8 @@ impl Lab {
     }
 }
 
-pub(super) fn rules() -> Rules {
-    Rules {
+pub(super) fn settings() -> CoreSettings {
+    CoreSettings {
         max_idle: usize::MAX,
         max_active: usize::MAX,
         min_idle: 0,

@@ -1,6 +1,6 @@
 //! What is said to the pool as a whole.
 
-use super::harness::{AT_LIMIT, DIALING, Lab, Said, Step, rules, waits};
+use super::harness::{AT_LIMIT, DIALING, Lab, Said, Step, settings, waits};
 use super::*;
 
 const SUSPENDED: Step = waits(Cause::Suspended);
@@ -57,7 +57,8 @@ fn a_suspended_pool_lends_nothing_and_dials_nothing() {
 
 #[test]
 fn who_would_not_wait_otherwise_waits_for_the_end_of_it_but_not_too_many() {
-    let mut lab = Lab::new(Rules { wait: false, max_active: 1, max_waiters: 2, ..rules() });
+    let mut lab =
+        Lab::new(CoreSettings { wait: false, max_active: 1, max_waiters: 2, ..settings() });
     lab.core.suspend();
     assert_eq!((lab.get(), lab.get()), (SUSPENDED, SUSPENDED));
     assert_eq!(lab.get(), Step::says(Said::Exhausted));
@@ -77,8 +78,8 @@ fn a_dial_that_ends_in_a_suspended_pool_is_kept() {
 
 #[test]
 fn what_has_become_too_old_meanwhile_is_not_lent() {
-    let rules = Rules { idle_timeout: Some(Duration::from_secs(1)), ..rules() };
-    let mut lab = Lab::new(rules).idle([1]);
+    let settings = CoreSettings { idle_timeout: Some(Duration::from_secs(1)), ..settings() };
+    let mut lab = Lab::new(settings).idle([1]);
     lab.core.suspend();
     assert_eq!(lab.get_within(), SUSPENDED);
     lab.now += Duration::from_secs(2);
@@ -104,7 +105,7 @@ fn evicted_are_the_idle_now_the_lent_when_they_come_back_and_dials_when_they_end
 
 #[test]
 fn so_many_may_wait_and_no_more() {
-    let mut lab = Lab::new(Rules { max_active: 1, max_waiters: 2, ..rules() }).idle([1]);
+    let mut lab = Lab::new(CoreSettings { max_active: 1, max_waiters: 2, ..settings() }).idle([1]);
     assert_eq!(lab.get(), Step::says(Said::Take(1)));
     assert_eq!((lab.get(), lab.get_within()), (AT_LIMIT, AT_LIMIT));
     assert_eq!((lab.get(), lab.get_within()), {
@@ -117,7 +118,8 @@ fn so_many_may_wait_and_no_more() {
 
 #[test]
 fn those_whom_a_dial_will_serve_do_not_count() {
-    let mut lab = Lab::new(Rules { max_active: 3, max_waiters: 1, max_jobs: 2, ..rules() });
+    let mut lab =
+        Lab::new(CoreSettings { max_active: 3, max_waiters: 1, max_jobs: 2, ..settings() });
     assert_eq!((lab.get_within(), lab.get_within()), (DIALING.dials(1), DIALING.dials(1)));
     assert_eq!((lab.get_within(), lab.get_within()), (DIALING, DIALING));
     assert_eq!(lab.get_within(), Step::says(Said::Exhausted));
@@ -188,7 +190,7 @@ fn what_was_in_doubt_is_after_a_pause_too() {
 #[test]
 fn what_was_dialed_into_a_pause_is_looked_after() {
     let idle_timeout = Some(Duration::from_secs(5));
-    let mut lab = Lab::new(Rules { idle_timeout, upkeep: true, ..rules() });
+    let mut lab = Lab::new(CoreSettings { idle_timeout, upkeep: true, ..settings() });
     assert_eq!(lab.get(), Step::says(Said::Dial));
     lab.core.suspend();
     assert_eq!(lab.dialed(0, 1), waits(Cause::Suspended));

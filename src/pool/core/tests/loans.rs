@@ -1,14 +1,15 @@
 //! Who has what, for how long, and who waits for whom.
 
-use super::harness::{AT_LIMIT, Lab, Said, Step, rules};
+use super::harness::{AT_LIMIT, Lab, Said, Step, settings};
 use super::*;
 
 const THRESHOLD: Duration = Duration::from_secs(30);
 
 fn lab(max_active: usize, reclaims: bool) -> Lab {
     let leak_threshold = Some(THRESHOLD);
-    let rules = Rules { max_active, leak_threshold, reclaims, tracks: true, ..rules() };
-    Lab { thread: Some(1), ..Lab::new(Rules { upkeep: true, ..rules }) }
+    let settings =
+        CoreSettings { max_active, leak_threshold, reclaims, tracks: true, ..settings() };
+    Lab { thread: Some(1), ..Lab::new(CoreSettings { upkeep: true, ..settings }) }
 }
 
 /// The loans that are reported now.
@@ -51,9 +52,9 @@ fn what_is_taken_back_makes_room_and_is_closed_when_it_comes() {
     assert_eq!(Step::of(actions), Step::default().wakes(2));
     assert_eq!(lab.collect(2), Some(Said::Dial));
     assert_eq!((lab.dialed(2, 2), lab.counts()), (Step::says(Said::Take(2)), (0, 1, 0)));
-    assert!(lab.core.roster().loans().count() == 1, "it is nobody's");
+    assert!(lab.core.registry().loans().count() == 1, "it is nobody's");
     let back = lab.lent.remove(&1).unwrap();
-    assert!(lab.core.roster().is_reclaimed(back.place));
+    assert!(lab.core.registry().is_reclaimed(back.place));
     let more = lab.core.put(back, Some(lab.now)).more.unwrap();
     assert_eq!((more.close.len(), more.close[0].1), (1, CloseReason::Leak));
     assert!(more.came_back.is_some());
@@ -76,7 +77,8 @@ fn what_is_taken_back_may_come_back_broken_and_late() {
 
 #[test]
 fn times_of_use_are_noted() {
-    let mut lab = Lab { thread: Some(1), ..Lab::new(Rules { tracks: true, ..rules() }) }.idle([1]);
+    let mut lab =
+        Lab { thread: Some(1), ..Lab::new(CoreSettings { tracks: true, ..settings() }) }.idle([1]);
     assert_eq!(lab.get(), Step::says(Said::Take(1)));
     lab.now += THRESHOLD;
     assert_eq!(lab.put(1), Step::default());
@@ -86,8 +88,8 @@ fn times_of_use_are_noted() {
 
 /// A pool of so many in which a thread is told when it would wait for itself.
 fn careful(max_active: usize) -> Lab {
-    let rules = Rules { max_active, tracks: true, refuses_deadlock: true, ..rules() };
-    Lab::new(rules)
+    let settings = CoreSettings { max_active, tracks: true, refuses_deadlock: true, ..settings() };
+    Lab::new(settings)
 }
 
 fn thread(lab: &mut Lab, number: u64) -> &mut Lab {
@@ -136,8 +138,8 @@ fn where_anything_may_still_come_free_one_waits() {
     assert_eq!(lab.remove(2, CloseReason::Io), Step::default());
     takes(&mut lab, 3);
     // And where nobody has asked to be told.
-    let rules = Rules { max_active: 1, tracks: true, ..rules() };
-    let mut lab = Lab { thread: Some(1), ..Lab::new(rules) };
+    let settings = CoreSettings { max_active: 1, tracks: true, ..settings() };
+    let mut lab = Lab { thread: Some(1), ..Lab::new(settings) };
     takes(&mut lab, 1);
     assert_eq!(lab.get(), AT_LIMIT);
 }

@@ -1,6 +1,6 @@
 //! What becomes due as time passes, and that it is looked at then.
 
-use super::harness::{AT_LIMIT, DIALING, Lab, Said, Step, rules};
+use super::harness::{AT_LIMIT, DIALING, Lab, Said, Step, settings};
 use super::*;
 
 const NANO: Duration = Duration::from_nanos(1);
@@ -8,9 +8,9 @@ const SECOND: Duration = Duration::from_secs(1);
 
 /// A pool that keeps so many ready.
 fn keeps(min_idle: usize, max_active: usize) -> Lab {
-    let mut lab = Lab::new(Rules { min_idle, max_active, upkeep: true, ..rules() });
+    let mut lab = Lab::new(CoreSettings { min_idle, max_active, upkeep: true, ..settings() });
     let begun = Step::of(lab.core.prune(lab.now));
-    assert_eq!(begun, Step::default().dials(min_idle.min(lab.core.rules().max_jobs)));
+    assert_eq!(begun, Step::default().dials(min_idle.min(lab.core.settings().max_jobs)));
     lab
 }
 
@@ -19,7 +19,7 @@ fn asks(conn: u32) -> Step {
 }
 
 /// The connection that the upkeep is to ask now, if there is one.
-fn to_ask(lab: &mut Lab) -> Option<Box<Member<u32>>> {
+fn to_ask(lab: &mut Lab) -> Option<Box<Entry<u32>>> {
     lab.core.tick(lab.now).more.and_then(|more| more.ask)
 }
 
@@ -87,8 +87,8 @@ fn a_pause_is_not_for_those_who_wait() {
 
 #[test]
 fn what_is_too_old_is_closed_when_it_is() {
-    let rules = Rules { idle_timeout: Some(10 * SECOND), upkeep: true, ..rules() };
-    let mut lab = Lab { lifetime: Some(15 * SECOND), ..Lab::new(rules) }.idle([1, 2]);
+    let settings = CoreSettings { idle_timeout: Some(10 * SECOND), upkeep: true, ..settings() };
+    let mut lab = Lab { lifetime: Some(15 * SECOND), ..Lab::new(settings) }.idle([1, 2]);
     assert_eq!(lab.due(), Some(10 * SECOND + NANO));
     assert_eq!(lab.after(9 * SECOND), Step::default());
     assert_eq!(lab.get(), Step::says(Said::Take(2)));
@@ -103,7 +103,7 @@ fn what_is_too_old_is_closed_when_it_is() {
 
 #[test]
 fn without_upkeep_nobody_is_told_when_anything_is_due() {
-    let mut lab = Lab::new(Rules { idle_timeout: Some(SECOND), ..rules() }).idle([1, 2]);
+    let mut lab = Lab::new(CoreSettings { idle_timeout: Some(SECOND), ..settings() }).idle([1, 2]);
     assert_eq!((lab.get(), lab.due()), (Step::says(Said::Take(2)), None));
     assert_eq!((lab.get(), lab.get()), (Step::says(Said::Take(1)), Step::says(Said::Dial)));
     assert_eq!((lab.dial_failed(), lab.due()), (Step::default(), None));
@@ -111,8 +111,9 @@ fn without_upkeep_nobody_is_told_when_anything_is_due() {
 
 #[test]
 fn those_that_have_said_nothing_for_long_are_asked_one_after_the_other() {
-    let rules = Rules { keepalive: Some(10 * SECOND), upkeep: true, max_active: 2, ..rules() };
-    let mut lab = Lab::new(rules).idle([1, 2]);
+    let settings =
+        CoreSettings { keepalive: Some(10 * SECOND), upkeep: true, max_active: 2, ..settings() };
+    let mut lab = Lab::new(settings).idle([1, 2]);
     assert_eq!((lab.get(), lab.due()), (Step::says(Said::Take(2)), Some(10 * SECOND)));
     assert_eq!(lab.after(NANO), Step::default());
     assert_eq!(lab.put(2), Step::default());
@@ -135,7 +136,7 @@ fn those_that_have_said_nothing_for_long_are_asked_one_after_the_other() {
 #[test]
 fn one_that_is_asked_is_not_replaced() {
     let mut lab = keeps(1, 2);
-    lab.core.rules.keepalive = Some(SECOND);
+    lab.core.settings.keepalive = Some(SECOND);
     assert_eq!(lab.job_done(1), Step::default());
     assert_eq!(lab.after(SECOND), asks(1));
     assert_eq!(lab.counts(), (0, 1, 0));
@@ -143,8 +144,9 @@ fn one_that_is_asked_is_not_replaced() {
 
 #[test]
 fn one_that_answers_goes_to_who_waits_by_then() {
-    let rules = Rules { keepalive: Some(SECOND), upkeep: true, max_active: 1, ..rules() };
-    let mut lab = Lab::new(rules).idle([1]);
+    let settings =
+        CoreSettings { keepalive: Some(SECOND), upkeep: true, max_active: 1, ..settings() };
+    let mut lab = Lab::new(settings).idle([1]);
     lab.now += SECOND;
     let asked = to_ask(&mut lab).unwrap();
     assert_eq!(lab.get(), AT_LIMIT);
@@ -154,8 +156,8 @@ fn one_that_answers_goes_to_who_waits_by_then() {
 
 #[test]
 fn one_that_does_not_answer_is_closed_and_the_others_are_in_doubt() {
-    let rules = Rules { keepalive: Some(SECOND), upkeep: true, ..rules() };
-    let mut lab = Lab::new(rules).idle([1, 2]);
+    let settings = CoreSettings { keepalive: Some(SECOND), upkeep: true, ..settings() };
+    let mut lab = Lab::new(settings).idle([1, 2]);
     lab.now += SECOND;
     let asked = to_ask(&mut lab).unwrap();
     let dead = asked.conn;
@@ -168,8 +170,8 @@ fn one_that_does_not_answer_is_closed_and_the_others_are_in_doubt() {
 #[test]
 fn being_asked_does_not_make_it_younger() {
     let (keepalive, idle_timeout) = (Some(4 * SECOND), Some(10 * SECOND));
-    let rules = Rules { keepalive, idle_timeout, upkeep: true, ..rules() };
-    let mut lab = Lab::new(rules).idle([1]);
+    let settings = CoreSettings { keepalive, idle_timeout, upkeep: true, ..settings() };
+    let mut lab = Lab::new(settings).idle([1]);
     for _ in 0..2 {
         lab.now += 4 * SECOND;
         let asked = to_ask(&mut lab).unwrap();
@@ -190,7 +192,7 @@ fn one_that_came_of_age_while_it_was_out_is_closed_when_it_comes_back() {
 
 #[test]
 fn first_in_is_first_out_if_told_so() {
-    let mut lab = Lab::new(Rules { fifo: true, ..rules() }).idle([1, 2, 3]);
+    let mut lab = Lab::new(CoreSettings { fifo: true, ..settings() }).idle([1, 2, 3]);
     for conn in [1, 2, 3] {
         assert_eq!(lab.get(), Step::says(Said::Take(conn)));
     }

@@ -7,7 +7,7 @@ mod dialing;
 /// Everything is a list, oldest first, and time is a number.
 #[derive(Debug)]
 pub(super) struct Model {
-    pub(super) rules: Rules,
+    pub(super) settings: CoreSettings,
     lifetime: Option<Duration>,
     pub(super) closed: bool,
     pub(super) suspended: bool,
@@ -64,9 +64,9 @@ pub(super) enum Given {
 }
 
 impl Model {
-    pub(super) fn new(rules: Rules, lifetime: Option<Duration>) -> Model {
+    pub(super) fn new(settings: CoreSettings, lifetime: Option<Duration>) -> Model {
         Model {
-            rules,
+            settings,
             lifetime,
             closed: false,
             suspended: false,
@@ -119,7 +119,7 @@ impl Model {
     }
 
     pub(super) fn has_room(&self) -> bool {
-        self.open() < self.rules.max_active
+        self.open() < self.settings.max_active
     }
 
     /// Somebody asks, for the first time or because a connection has failed its test.
@@ -129,7 +129,7 @@ impl Model {
         }
         let mut step = Step { closes: self.expire(now), ..Step::default() };
         while !self.idle.is_empty() && !self.suspended {
-            let at = if self.rules.fifo { 0 } else { self.idle.len() - 1 };
+            let at = if self.settings.fifo { 0 } else { self.idle.len() - 1 };
             let next = self.idle.remove(at);
             if self.is_outlived(next, now) {
                 step.closes.push(next.id);
@@ -159,7 +159,7 @@ impl Model {
     fn refusal(&self, caller: Caller) -> Option<Said> {
         let waiting = self.queue.len();
         if self.suspended {
-            return (waiting >= self.rules.max_waiters).then_some(Said::Exhausted);
+            return (waiting >= self.settings.max_waiters).then_some(Said::Exhausted);
         }
         if self.has_room() && self.broken {
             return Some(Said::BreakerOpen);
@@ -167,18 +167,18 @@ impl Model {
         if self.has_room() && caller == Caller::Dials {
             return None;
         }
-        if !self.has_room() && !self.rules.wait {
+        if !self.has_room() && !self.settings.wait {
             let coming = usize::from(self.asked.is_some());
             let hopeless = coming == 0 || waiting >= coming + self.jobs.len();
             return hopeless.then_some(Said::Exhausted);
         }
-        let too_many = waiting >= self.rules.max_waiters.saturating_add(self.hopes());
+        let too_many = waiting >= self.settings.max_waiters.saturating_add(self.hopes());
         too_many.then_some(Said::Exhausted)
     }
 
     /// How many who wait can be served by dials that run, or may.
     fn hopes(&self) -> usize {
-        self.rules.max_active.saturating_sub(self.open()).saturating_add(self.jobs.len())
+        self.settings.max_active.saturating_sub(self.open()).saturating_add(self.jobs.len())
     }
 
     pub(super) fn collect(&mut self, ticket: u64) -> Option<Said> {
@@ -231,7 +231,7 @@ impl Model {
             return self.loses(Step { closes: vec![conn.id], ..Step::default() });
         }
         let mut step = self.offer(conn, now, Step::default());
-        let surplus = self.idle.len().saturating_sub(self.rules.max_idle);
+        let surplus = self.idle.len().saturating_sub(self.settings.max_idle);
         // Only one that has found nobody to take it can be too much.
         if step.wakes.is_empty() {
             step.closes.extend(self.idle.drain(..surplus).map(|conn| conn.id));
@@ -279,7 +279,7 @@ impl Model {
     }
 
     fn report_overdue(&mut self, now: Duration) {
-        let Some(threshold) = self.rules.leak_threshold else { return };
+        let Some(threshold) = self.settings.leak_threshold else { return };
         let handed = self.ready.iter_mut().filter_map(|(_, given)| match given {
             Given::Conn(conn) => Some(conn),
             _ => None,
@@ -287,13 +287,13 @@ impl Model {
         for conn in handed.chain(self.lent.iter_mut().map(|(_, conn)| conn)) {
             if !conn.overdue && now - conn.since >= threshold {
                 conn.overdue = true;
-                conn.reclaimed = self.rules.reclaims;
+                conn.reclaimed = self.settings.reclaims;
             }
         }
     }
 
     fn ask_quietest(&mut self, now: Duration) -> Option<u32> {
-        let keepalive = self.rules.keepalive.filter(|_| self.asked.is_none())?;
+        let keepalive = self.settings.keepalive.filter(|_| self.asked.is_none())?;
         let quietest = self.idle.iter().rev().min_by_key(|conn| conn.heard).copied()?;
         if now - quietest.heard < keepalive {
             return None;
@@ -317,19 +317,20 @@ impl Model {
 
     /// When there is something to do; `retry_at` is when dials may be tried again.
     pub(super) fn due(&self, retry_at: Option<Duration>) -> Option<Duration> {
-        let rules = &self.rules;
-        let keepalive = rules.keepalive.filter(|_| self.asked.is_none());
+        let settings = &self.settings;
+        let keepalive = settings.keepalive.filter(|_| self.asked.is_none());
         let too_long = |timeout| timeout + Duration::from_nanos(1);
         let idle = self.idle.iter().flat_map(|conn| {
             [
                 keepalive.map(|keepalive| conn.heard + keepalive),
-                rules.idle_timeout.map(|timeout| conn.returned + too_long(timeout)),
+                settings.idle_timeout.map(|timeout| conn.returned + too_long(timeout)),
                 self.lifetime.map(|lifetime| conn.created + lifetime),
             ]
         });
         let lent = self.handed().chain(self.lent.iter().map(|(_, conn)| conn));
-        let leaks =
-            lent.filter(|conn| !conn.overdue).map(|conn| Some(conn.since + rules.leak_threshold?));
+        let leaks = lent
+            .filter(|conn| !conn.overdue)
+            .map(|conn| Some(conn.since + settings.leak_threshold?));
         let retry_at = retry_at.filter(|_| !self.suspended);
         idle.chain(leaks).chain([retry_at]).flatten().min()
     }
@@ -343,7 +344,7 @@ impl Model {
     }
 
     pub(super) fn resize(&mut self, max_active: usize, max_idle: usize) -> Step {
-        (self.rules.max_active, self.rules.max_idle) = (max_active, max_idle);
+        (self.settings.max_active, self.settings.max_idle) = (max_active, max_idle);
         self.overhang = if self.open() > max_active { self.open() } else { 0 };
         let surplus = self.open().saturating_sub(max_active).min(self.idle.len());
         let too_many = self.idle.len().saturating_sub(max_idle);
@@ -355,7 +356,7 @@ impl Model {
         self.suspended = false;
         let mut step = Step { closes: self.expire_all(now), ..Step::default() };
         while !self.queue.is_empty() && !self.idle.is_empty() {
-            let at = if self.rules.fifo { 0 } else { self.idle.len() - 1 };
+            let at = if self.settings.fifo { 0 } else { self.idle.len() - 1 };
             let next = self.idle.remove(at);
             step = self.offer(next, now, step);
         }
@@ -390,7 +391,7 @@ impl Model {
 
     /// Closes what has been idle for longer than the timeout.
     fn expire(&mut self, now: Duration) -> Vec<u32> {
-        let timeout = self.rules.idle_timeout.unwrap_or(Duration::MAX);
+        let timeout = self.settings.idle_timeout.unwrap_or(Duration::MAX);
         let (old, kept): (Vec<_>, _) =
             self.idle.iter().partition(|conn| now - conn.returned > timeout);
         self.idle = kept;
@@ -415,7 +416,7 @@ impl Model {
         self.closed
             || conn.generation != self.generation
             || self.is_outlived(conn, now)
-            || self.open() >= self.rules.max_active
+            || self.open() >= self.settings.max_active
     }
 
     fn lend(&self, conn: Conn, now: Duration) -> Conn {

@@ -79,7 +79,7 @@ fn events() -> impl Strategy<Value = Vec<Event>> {
     any::<bool>().prop_flat_map(|calm| prop::collection::vec(event(calm), 1..120))
 }
 
-fn any_rules() -> impl Strategy<Value = (Rules, Option<Duration>)> {
+fn any_rules() -> impl Strategy<Value = (CoreSettings, Option<Duration>)> {
     let max_active = prop_oneof![4 => 1..5_usize, 1 => Just(usize::MAX)];
     let max_waiters = prop_oneof![3 => Just(usize::MAX), 1 => 0..3_usize];
     let min_idle = prop_oneof![2 => Just(0), 1 => 1..3_usize];
@@ -92,7 +92,7 @@ fn any_rules() -> impl Strategy<Value = (Rules, Option<Duration>)> {
         |(sizes, flags, idle_timeout, keepalive, leak_threshold, lifetime, breaker)| {
             let (max_idle, max_active, min_idle, max_waiters, max_jobs) = sizes;
             let (wait, fifo, reclaims) = flags;
-            let rules = Rules {
+            let settings = CoreSettings {
                 max_idle: max_idle.max(min_idle),
                 max_active: max_active.max(min_idle),
                 min_idle,
@@ -107,9 +107,9 @@ fn any_rules() -> impl Strategy<Value = (Rules, Option<Duration>)> {
                 breaker,
                 tracks: leak_threshold.is_some(),
                 upkeep: true,
-                ..rules()
+                ..settings()
             };
-            (rules, lifetime)
+            (settings, lifetime)
         },
     )
 }
@@ -122,7 +122,7 @@ struct Run {
     /// Who waits, woken up or not.
     waiting: Vec<(u64, Caller)>,
     /// One that is being asked whether it lives.
-    asked: Option<Box<Member<u32>>>,
+    asked: Option<Box<Entry<u32>>>,
     next_conn: u32,
     gone: Vec<u32>,
     detached: u64,
@@ -134,13 +134,13 @@ struct Run {
 const FIRST_WATCHER: u64 = 1_000_000;
 
 impl Run {
-    fn new(rules: Rules, lifetime: Option<Duration>) -> Run {
-        let thread = rules.tracks.then_some(1);
-        let lab = Lab { lifetime, thread, ..Lab::new(rules.clone()) };
+    fn new(settings: CoreSettings, lifetime: Option<Duration>) -> Run {
+        let thread = settings.tracks.then_some(1);
+        let lab = Lab { lifetime, thread, ..Lab::new(settings.clone()) };
         Run {
             began: lab.now,
             lab,
-            model: Model::new(rules, lifetime),
+            model: Model::new(settings, lifetime),
             waiting: Vec::new(),
             asked: None,
             next_conn: 0,
@@ -242,7 +242,7 @@ impl Run {
                 self.agree(step, expected);
             }
             Event::Resize(max_active, max_idle) => {
-                let min_idle = self.model.rules.min_idle;
+                let min_idle = self.model.settings.min_idle;
                 let (max_active, max_idle) =
                     ((*max_active).max(min_idle), (*max_idle).max(min_idle));
                 let expected = self.model.resize(max_active, max_idle);
@@ -356,12 +356,13 @@ impl Run {
     fn check(&self) {
         let (core, model) = (&self.lab.core, &self.model);
         assert_eq!(core.open(), core.idle() + core.in_use() + core.dialing());
-        assert!(core.open() <= model.rules.max_active.max(model.overhang));
+        assert!(core.open() <= model.settings.max_active.max(model.overhang));
         assert_eq!(self.lab.counts(), (model.idle.len(), model.in_use(), model.dials()));
         assert_eq!(core.waiting(), model.queue.len());
         assert_eq!(core.retry_at().is_some(), model.paused, "a pause");
 
-        let may_dial = core.open() < model.rules.max_active && core.jobs < model.rules.max_jobs;
+        let may_dial =
+            core.open() < model.settings.max_active && core.jobs < model.settings.max_jobs;
         let on_its_way = core.waiting() <= core.jobs || !may_dial || model.suspended;
         assert!(on_its_way, "one waits that nothing is on its way to");
         assert!(!model.broken || model.suspended || !model.has_room() || core.waiting() == 0);
@@ -421,7 +422,7 @@ impl Run {
         assert_eq!(counters.dialed.total(), u64::from(self.next_conn));
         assert_eq!(counters.closed.total() + self.detached, u64::from(self.next_conn));
         assert_eq!(counters.detached, self.detached);
-        assert_eq!(self.lab.core.roster.len(), 0);
+        assert_eq!(self.lab.core.registry.len(), 0);
     }
 }
 
@@ -429,7 +430,7 @@ fn pick<T: Copy>(list: &[T], which: &Index) -> Option<T> {
     (!list.is_empty()).then(|| *which.get(list))
 }
 
-fn config() -> ProptestConfig {
+fn proptest_config() -> ProptestConfig {
     let mut config = ProptestConfig { failure_persistence: None, ..ProptestConfig::default() };
     if config.rng_seed == RngSeed::Random {
         config.rng_seed = RngSeed::Fixed(RandomState::new().build_hasher().finish());
@@ -439,15 +440,15 @@ fn config() -> ProptestConfig {
 }
 
 proptest! {
-    #![proptest_config(config())]
+    #![proptest_config(proptest_config())]
 
     #[test]
     fn the_core_does_what_the_model_does(
-        (rules, lifetime) in any_rules(),
+        (settings, lifetime) in any_rules(),
         events in events(),
         order in any::<Index>(),
     ) {
-        let mut run = Run::new(rules, lifetime);
+        let mut run = Run::new(settings, lifetime);
         for event in &events {
             run.happens(event);
             run.check();

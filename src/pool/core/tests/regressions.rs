@@ -1,12 +1,12 @@
 //! What faults that were planted line by line have shown to be untested.
 
-use super::harness::{AT_LIMIT, DIALING, Lab, Said, Step, rules};
+use super::harness::{AT_LIMIT, DIALING, Lab, Said, Step, settings};
 use super::*;
 
 const SECOND: Duration = Duration::from_secs(1);
 
 /// Out to be asked whether it lives, a second from now.
-fn ask_one(lab: &mut Lab) -> Box<Member<u32>> {
+fn ask_one(lab: &mut Lab) -> Box<Entry<u32>> {
     lab.now += SECOND;
     let more = lab.core.tick(lab.now).more.expect("something to do");
     more.ask.expect("one to ask")
@@ -14,7 +14,8 @@ fn ask_one(lab: &mut Lab) -> Box<Member<u32>> {
 
 #[test]
 fn one_that_has_answered_is_in_its_old_place() {
-    let mut lab = Lab::new(Rules { keepalive: Some(2 * SECOND), upkeep: true, ..rules() });
+    let mut lab =
+        Lab::new(CoreSettings { keepalive: Some(2 * SECOND), upkeep: true, ..settings() });
     for (ticket, conn) in [(0, 1), (1, 2), (2, 3)] {
         assert_eq!(lab.get(), Step::says(Said::Dial));
         assert_eq!(lab.dialed(ticket, conn), Step::says(Said::Take(conn)));
@@ -34,9 +35,14 @@ fn one_that_has_answered_is_in_its_old_place() {
 
 #[test]
 fn without_waiting_one_that_is_asked_is_waited_for_all_the_same_by_one() {
-    let rules =
-        Rules { max_active: 1, wait: false, keepalive: Some(SECOND), upkeep: true, ..rules() };
-    let mut lab = Lab::new(rules);
+    let settings = CoreSettings {
+        max_active: 1,
+        wait: false,
+        keepalive: Some(SECOND),
+        upkeep: true,
+        ..settings()
+    };
+    let mut lab = Lab::new(settings);
     assert_eq!(lab.get(), Step::says(Said::Dial));
     assert_eq!(lab.dialed(0, 1), Step::says(Said::Take(1)));
     assert_eq!(lab.get(), Step::says(Said::Exhausted));
@@ -49,7 +55,7 @@ fn without_waiting_one_that_is_asked_is_waited_for_all_the_same_by_one() {
 
 #[test]
 fn a_pause_is_not_made_longer_by_what_fails_while_it_lasts() {
-    let mut lab = Lab::new(Rules { breaker: Some(1), upkeep: true, ..rules() });
+    let mut lab = Lab::new(CoreSettings { breaker: Some(1), upkeep: true, ..settings() });
     assert_eq!((lab.get(), lab.get()), (Step::says(Said::Dial), Step::says(Said::Dial)));
     let _ = lab.dial_failed();
     let until = lab.core.retry_at();
@@ -61,7 +67,7 @@ fn a_pause_is_not_made_longer_by_what_fails_while_it_lasts() {
 
 #[test]
 fn there_is_one_probe_at_a_time() {
-    let mut lab = Lab::new(Rules { breaker: Some(1), upkeep: true, ..rules() });
+    let mut lab = Lab::new(CoreSettings { breaker: Some(1), upkeep: true, ..settings() });
     for _ in 0..3 {
         assert_eq!(lab.get(), Step::says(Said::Dial));
     }
@@ -77,8 +83,8 @@ fn there_is_one_probe_at_a_time() {
 
 #[test]
 fn a_probe_takes_no_room_that_there_is_not() {
-    let rules = Rules { max_active: 2, breaker: Some(1), upkeep: true, ..rules() };
-    let mut lab = Lab::new(rules);
+    let settings = CoreSettings { max_active: 2, breaker: Some(1), upkeep: true, ..settings() };
+    let mut lab = Lab::new(settings);
     for (ticket, conn) in [(0, 1), (1, 2)] {
         assert_eq!(lab.get(), Step::says(Said::Dial));
         assert_eq!(lab.dialed(ticket, conn), Step::says(Said::Take(conn)));
@@ -97,7 +103,7 @@ fn a_probe_takes_no_room_that_there_is_not() {
 
 #[test]
 fn what_nobody_could_do_when_it_was_due_is_due_again() {
-    let mut lab = Lab::new(Rules { keepalive: Some(SECOND), upkeep: true, ..rules() });
+    let mut lab = Lab::new(CoreSettings { keepalive: Some(SECOND), upkeep: true, ..settings() });
     let later = lab.now + SECOND;
     let alarm = lab.core.put_off(later).more.and_then(|more| more.alarm);
     assert_eq!(alarm, Some(later));
@@ -120,7 +126,8 @@ fn what_is_taken_away_and_what_comes_late_is_counted() {
 
 #[test]
 fn a_probe_does_not_run_beside_more_dials_than_may() {
-    let mut lab = Lab::new(Rules { max_jobs: 1, breaker: Some(1), upkeep: true, ..rules() });
+    let mut lab =
+        Lab::new(CoreSettings { max_jobs: 1, breaker: Some(1), upkeep: true, ..settings() });
     assert_eq!((lab.get(), lab.get_within()), (Step::says(Said::Dial), DIALING.dials(1)));
     // Nobody is left whom the dial thread would serve, and the breaker opens while it dials.
     let _ = lab.give_up(1);
@@ -132,7 +139,8 @@ fn a_probe_does_not_run_beside_more_dials_than_may() {
 
 #[test]
 fn one_that_is_asked_counts_once_for_those_who_warm_the_pool_up() {
-    let mut lab = Lab::new(Rules { keepalive: Some(SECOND), upkeep: true, ..rules() }).idle([1]);
+    let mut lab =
+        Lab::new(CoreSettings { keepalive: Some(SECOND), upkeep: true, ..settings() }).idle([1]);
     let asked = ask_one(&mut lab);
     assert_eq!(Step::of(lab.core.warm_up(3)), Step::default().dials(2));
     assert_eq!(Step::of(lab.core.checked(asked, true, lab.now)), Step::default());
@@ -140,7 +148,7 @@ fn one_that_is_asked_counts_once_for_those_who_warm_the_pool_up() {
 
 #[test]
 fn a_pool_without_a_maximum_says_so() {
-    let mut lab = Lab::new(rules());
+    let mut lab = Lab::new(settings());
     assert_eq!(lab.core.max_active(), None);
     let _ = lab.core.resize(3, 3);
     assert_eq!(lab.core.max_active(), Some(3));
@@ -148,8 +156,8 @@ fn a_pool_without_a_maximum_says_so() {
 
 #[test]
 fn whoever_sees_to_the_upkeep_is_told_of_what_is_due_sooner_and_of_nothing_else() {
-    let rules = Rules { idle_timeout: Some(SECOND), upkeep: true, ..rules() };
-    let mut lab = Lab { lifetime: Some(2 * SECOND), ..Lab::new(rules) }.idle([1, 2]);
+    let settings = CoreSettings { idle_timeout: Some(SECOND), upkeep: true, ..settings() };
+    let mut lab = Lab { lifetime: Some(2 * SECOND), ..Lab::new(settings) }.idle([1, 2]);
     let told = |lab: &mut Lab, conn| {
         let member = lab.lent.remove(&conn).expect("it was lent");
         lab.core.put(member, Some(lab.now)).more.and_then(|more| more.alarm)

@@ -21,7 +21,7 @@ impl Model {
         } else if self.queue.first().is_some_and(|(oldest, _)| *oldest < ticket) || self.suspended {
             step = self.offer(Conn { returned: now, heard: now, ..conn }, now, step);
             // Without waiting, nobody queues for more dials than there are or may be.
-            if !self.rules.wait && !self.suspended && self.queue.len() >= self.hopes() {
+            if !self.settings.wait && !self.suspended && self.queue.len() >= self.hopes() {
                 step.said = Some(Said::Exhausted);
             } else {
                 let cause = if self.suspended { Cause::Suspended } else { Cause::Dialing };
@@ -67,7 +67,7 @@ impl Model {
 
     fn dial_fails(&mut self) -> Step {
         self.failures += 1;
-        self.broken |= self.rules.breaker.is_some_and(|limit| self.failures >= limit);
+        self.broken |= self.settings.breaker.is_some_and(|limit| self.failures >= limit);
         self.pauses();
         let step = self.settle(Step::default());
         self.tell_watchers(step)
@@ -78,7 +78,7 @@ impl Model {
     }
 
     fn pauses(&mut self) {
-        let wanted = self.broken || self.rules.min_idle.max(self.warm_target()) > 0;
+        let wanted = self.broken || self.settings.min_idle.max(self.warm_target()) > 0;
         self.paused |= wanted && !self.closed && !self.probing();
     }
 
@@ -90,7 +90,7 @@ impl Model {
         if !self.broken || self.probing() {
             return;
         }
-        if self.has_room() && self.jobs.len() < self.rules.max_jobs {
+        if self.has_room() && self.jobs.len() < self.settings.max_jobs {
             self.jobs.push((JobCause::Probe, self.generation));
             step.dials += 1;
         } else {
@@ -109,11 +109,11 @@ impl Model {
         let coming = self.jobs.len().saturating_sub(self.queue.len());
         let idle = self.idle.len() + asked + coming;
         let out = self.in_use() - asked;
-        !self.paused && (idle < self.rules.min_idle || idle + out < self.warm_target())
+        !self.paused && (idle < self.settings.min_idle || idle + out < self.warm_target())
     }
 
     fn warm_target(&self) -> usize {
-        self.warm.iter().max().map_or(0, |&warm| warm.min(self.rules.max_idle))
+        self.warm.iter().max().map_or(0, |&warm| warm.min(self.settings.max_idle))
     }
 
     /// The one rule about dials: while there is room, there is one for each who waits, and then for
@@ -132,14 +132,14 @@ impl Model {
         while self.queue.len() > self.jobs.len() && self.has_room() {
             match self.queue[0].1 {
                 Caller::Dials => step = self.give_to_oldest(Given::Dial, step),
-                Caller::Waits if self.jobs.len() < self.rules.max_jobs => {
+                Caller::Waits if self.jobs.len() < self.settings.max_jobs => {
                     self.jobs.push((JobCause::Demand, self.generation));
                     step.dials += 1;
                 }
                 Caller::Waits => return step,
             }
         }
-        while self.lacks_idle() && self.has_room() && self.jobs.len() < self.rules.max_jobs {
+        while self.lacks_idle() && self.has_room() && self.jobs.len() < self.settings.max_jobs {
             self.jobs.push((JobCause::MinIdle, self.generation));
             step.dials += 1;
         }
