@@ -1,8 +1,5 @@
 //! What the pools of a program have written to the log, on whatever thread.
 
-// Included with #[path] by several tests, none of which uses all of it.
-#![allow(dead_code)]
-
 use std::sync::{Mutex, Once, PoisonError};
 
 use log::{Level, LevelFilter, Log, Metadata, Record};
