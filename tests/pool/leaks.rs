@@ -9,7 +9,7 @@ use redigo::testing::ManualClock;
 use redigo::{CloseReason, Dialer, Error, Pool, PoolBuilder};
 
 use crate::support::fake_conn::{self, FakeDialer, number};
-use crate::support::log_lines::{listen, warnings_with};
+use crate::support::log_lines::{listen, own_warnings_with, warnings_with};
 use crate::support::pooled::{known, to};
 use crate::support::redis_server::RedisServer;
 use crate::support::threads::{join, start, start_waiting};
@@ -242,10 +242,9 @@ fn a_real_pool_that_closes_and_dials_all_the_time_is_told_the_number_to_set() {
     listen();
     let server = RedisServer::start();
     let clock = ManualClock::new();
-    // A maximum by which its lines can be told from those of the test below.
     let pool = Pool::builder(to(&server)).max_idle(3).clock(clock.clone()).build().unwrap();
     churn(&pool, 7, 10);
-    let warnings = warnings_with(&["max_idle(3)"]);
+    let warnings = own_warnings_with(&["max_idle(3)"]);
     let [warning] = &warnings[..] else { panic!("{warnings:?}") };
     assert!(warning.ends_with("max_idle(7) would keep them"), "{warning}");
     assert!(
@@ -265,7 +264,7 @@ fn churn(pool: &Pool, connections: usize, times: usize) {
 #[test]
 fn churning_is_mentioned_once_a_minute() {
     let (_, pool, clock) = setup(|options| options.max_idle(2));
-    let said = || warnings_with(&["max_idle(2)"]).len();
+    let said = || own_warnings_with(&["max_idle(2)"]).len();
     churn(&pool, 5, 2);
     assert_eq!(said(), 0, "that may be a burst");
     churn(&pool, 5, 100);
@@ -279,13 +278,13 @@ fn churning_is_mentioned_once_a_minute() {
     pool.resize(0, 5).unwrap();
     clock.advance(60 * SECOND);
     churn(&pool, 5, 100);
-    assert_eq!((said(), warnings_with(&["max_idle(5)"]).len()), (2, 2), "they name it");
-    assert!(warnings_with(&["max_idle(5)"]).iter().all(|line| line.contains("max_idle(2)")));
+    assert_eq!((said(), own_warnings_with(&["max_idle(5)"]).len()), (2, 2), "they name it");
+    assert!(own_warnings_with(&["max_idle(5)"]).iter().all(|line| line.contains("max_idle(2)")));
 }
 
 #[test]
 fn who_keeps_nothing_wants_nothing_kept() {
     let (dialer, pool, _) = setup(|options| options.max_idle(0));
     churn(&pool, 2, 50);
-    assert_eq!((dialer.dialed(), warnings_with(&["max_idle(0)"]).len()), (100, 0));
+    assert_eq!((dialer.dialed(), own_warnings_with(&["max_idle(0)"]).len()), (100, 0));
 }
