@@ -12,18 +12,14 @@ use redigo::{Conn, Context, Dialer, Error, Pool, Result, ServerError, TimeoutKin
 
 use crate::support::live::{shared_conn as dial, shared_dialer as dialer};
 use crate::support::redis_server::RedisServer;
-use crate::support::streams::{over, written};
+use crate::support::streams::{command, over, written};
 use crate::support::wait::LONG;
 
 /// What the client may leave unanswered, plus room for how it counts.
 const WINDOW: usize = 64 * 1024;
 
 fn wire(commands: &[&[&str]]) -> String {
-    let bulk = |text: &&str| format!("${}\r\n{text}\r\n", text.len());
-    let command = |words: &&[&str]| {
-        format!("*{}\r\n{}", words.len(), words.iter().map(bulk).collect::<String>())
-    };
-    commands.iter().map(command).collect()
+    commands.iter().map(|words| command(words)).collect()
 }
 
 fn server_error(error: &Error) -> &ServerError {
