@@ -5,9 +5,6 @@
 //! `ERR text` breaks the connection, `FAIL text` is answered with this error, `SILENT` is never
 //! answered, and after `TRAP` whatever is done with the connection panics.
 
-// Included with #[path] by several tests, none of which uses all of it.
-#![allow(dead_code)]
-
 use std::collections::VecDeque;
 use std::io;
 use std::panic::resume_unwind;
@@ -29,6 +26,15 @@ pub(crate) fn setup(
     let (dialer, clock) = (FakeDialer::new(), ManualClock::new());
     let pool = options(dialer.pool().clock(clock.clone())).build().unwrap();
     (dialer, pool, clock)
+}
+
+/// The same on the system's clock.
+pub(crate) fn setup_unclocked(
+    options: impl FnOnce(PoolBuilder) -> PoolBuilder,
+) -> (FakeDialer, Pool) {
+    let dialer = FakeDialer::new();
+    let pool = options(dialer.pool()).build().unwrap();
+    (dialer, pool)
 }
 
 /// How a dial is to end.
