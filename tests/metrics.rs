@@ -38,7 +38,7 @@ fn with(pool: &str, name: &str, label: &str) -> String {
 fn a_scrape_shows_what_the_pool_looks_like() {
     let notes = Notes::of_the_process();
     let pool = FakeDialer::new().pool().max_active(3).max_idle(2).wait(true);
-    let pool = pool.refuse_deadlock(true).metrics("looks").build().unwrap();
+    let pool = pool.detect_deadlock(true).metrics("looks").build().unwrap();
     let mut conns: Vec<_> = (0..3).map(|_| pool.acquire().unwrap()).collect();
     let waiter = start_waiting(&pool, |pool| pool.acquire().map(drop));
     pool.publish_metrics();
@@ -151,7 +151,7 @@ fn every_count_is_published() {
         expect("redigo.pool.closed", Some(&format!("reason={reason}")), stats.closed.of(reason));
     }
     assert_eq!(stats.closed.of(CloseReason::Discarded), 1);
-    assert_eq!(stats.closed.of(CloseReason::Generation), 3);
+    assert_eq!(stats.closed.of(CloseReason::Evicted), 3);
 }
 
 #[test]

@@ -208,7 +208,7 @@ fn one_outage_after_the_other_with_every_option() {
         .breaker(20)
         .leak_threshold(400 * MILLI)
         .reclaim_leaked(true)
-        .refuse_deadlock(true)
+        .detect_deadlock(true)
         .on_dial(move |_| {
             *counter.lock().unwrap() += 1;
             Ok(())

@@ -133,7 +133,7 @@ fn two_threads_share_a_connection() {
             sender.flush().unwrap();
         });
         for number in 0..COUNT {
-            assert_eq!(receiver.receive().unwrap().to::<i64>().unwrap(), number);
+            assert_eq!(receiver.receive().unwrap().convert::<i64>().unwrap(), number);
         }
     });
     assert!(conn.drain().unwrap().is_empty() && conn.is_alive());
@@ -236,7 +236,7 @@ fn ten_thousand_pipelined_commands() {
     (0..10_000).for_each(|number| conn.send("GET", key(number)).unwrap());
     conn.flush().unwrap();
     for number in 0..10_000 {
-        assert_eq!(conn.receive().unwrap().to::<i32>().unwrap(), number);
+        assert_eq!(conn.receive().unwrap().convert::<i32>().unwrap(), number);
     }
     assert_eq!(conn.query::<usize>("DBSIZE", ()).unwrap(), 10_000);
 }
@@ -251,7 +251,7 @@ fn large_values_in_both_directions() {
     conn.send("MGET", ("large", "nokey", "large")).unwrap();
     conn.send("STRLEN", "large").unwrap();
     conn.flush().unwrap();
-    let values: Vec<Option<Vec<u8>>> = conn.receive().unwrap().to().unwrap();
+    let values: Vec<Option<Vec<u8>>> = conn.receive().unwrap().convert().unwrap();
     assert!(values == [Some(value.clone()), None, Some(value)]);
     assert_eq!(conn.receive().unwrap(), (8 << 20).into());
 }

@@ -169,7 +169,7 @@ fn a_repeated_reply_is_not_the_next_borrowers() {
     }
     let stats = pool.stats();
     assert_eq!(
-        (stats.dialed.total(), stats.closed.of(redigo::CloseReason::State), stats.idle),
+        (stats.dialed.total(), stats.closed.of(redigo::CloseReason::Dirty), stats.idle),
         (20, 20, 0),
         "{stats:?}"
     );

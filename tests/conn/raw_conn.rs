@@ -9,8 +9,8 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use redigo::{
-    Conn, Context, Error, Pool, PooledConn, RawConn, RawReceive, RawSend, Result, ShutdownHandle,
-    TimeoutKind, ToArgs, Value,
+    Conn, Context, Error, Pool, PooledConn, Result, ShutdownHandle, TimeoutKind, ToArgs, Value,
+    raw::{RawConn, RawReceive, RawSend},
 };
 
 const MINUTE: Duration = Duration::from_secs(60);

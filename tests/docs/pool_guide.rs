@@ -4,11 +4,11 @@ use redigo::CloseReason;
 
 const GUIDE: &str = include_str!("../../docs/pool.md");
 const CONFIG: [&str; 5] = [
-    include_str!("../../src/pool/config.rs"),
-    include_str!("../../src/pool/config/check.rs"),
-    include_str!("../../src/pool/config/dials.rs"),
-    include_str!("../../src/pool/config/health.rs"),
-    include_str!("../../src/pool/config/watching.rs"),
+    include_str!("../../src/pool/builder.rs"),
+    include_str!("../../src/pool/builder/validate.rs"),
+    include_str!("../../src/pool/builder/dialing.rs"),
+    include_str!("../../src/pool/builder/health.rs"),
+    include_str!("../../src/pool/builder/monitoring.rs"),
 ];
 
 /// The names that follow this at the beginning of a line.
@@ -73,7 +73,7 @@ fn every_number_is_explained() {
 
 #[test]
 fn every_call_is_explained() {
-    let pool = include_str!("../../src/pool/pool.rs");
+    let pool = include_str!("../../src/pool.rs");
     // Which the crate's own documentation begins with.
     let known = ["builder", "builder_with", "get", "acquire", "get_timeout", "get_context"];
     let counts = ["active_count", "idle_count", "is_closed", "replace_dial_function"];

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::RecvTimeoutError;
 use redigo::testing::{MemoryStream, ScriptedServer};
 use redigo::{
-    Conn, Context, Dialer, Error, Mux, RawConn, RawReceive, RawSend, Result, ShutdownHandle,
-    TimeoutKind, ToArgs, Value, args,
+    Conn, Context, Dialer, Error, Mux, Result, ShutdownHandle, TimeoutKind, ToArgs, Value, args,
+    raw::{RawConn, RawReceive, RawSend},
 };
 
 use crate::support::redis_server::RedisServer;

@@ -83,12 +83,12 @@ fn options_of_dials_and_loans_that_contradict_each_other_are_named() {
     );
     is_refused(|options| options.reclaim_leaked(true), &["reclaim_leaked(true)", "leak_threshold"]);
     is_refused(
-        |options| options.refuse_deadlock(true).max_active(2),
-        &["refuse_deadlock(true)", "wait(true)"],
+        |options| options.detect_deadlock(true).max_active(2),
+        &["detect_deadlock(true)", "wait(true)"],
     );
     is_refused(
-        |options| options.refuse_deadlock(true).wait_timeout(SECOND),
-        &["refuse_deadlock(true)", "max_active"],
+        |options| options.detect_deadlock(true).wait_timeout(SECOND),
+        &["detect_deadlock(true)", "max_active"],
     );
 }
 
@@ -118,7 +118,7 @@ fn what_belongs_together_is_accepted() {
     accepted(|options| options.dial_retries(3).dial_budget(SECOND));
     accepted(|options| options.breaker(0).leak_threshold(Duration::ZERO));
     accepted(|options| options.leak_threshold(SECOND).reclaim_leaked(true));
-    accepted(|options| options.refuse_deadlock(true).max_active(2).wait(true));
+    accepted(|options| options.detect_deadlock(true).max_active(2).wait(true));
 }
 
 #[test]

@@ -107,7 +107,7 @@ fn limits_that_contradict_the_options_change_nothing() {
     let waits = |options: PoolBuilder| options.wait_timeout(PATIENCE).max_active(2);
     for (options, told) in [
         (setup(|options| waits(options).wait(true)), "wait(true) without max_active"),
-        (setup(|options| waits(options).refuse_deadlock(true)), "refuse_deadlock(true) without"),
+        (setup(|options| waits(options).detect_deadlock(true)), "detect_deadlock(true) without"),
     ] {
         let (_, pool) = options;
         let error = pool.resize(0, 5).unwrap_err();
@@ -170,7 +170,7 @@ fn evicted_now_or_when_they_come_back() {
     conns[0].call("PING", ()).unwrap();
     conns.clear();
     dialer.check(&pool, (3, 0, 0));
-    assert_eq!((pool.stats().closed.of(CloseReason::Generation), pool.stats().generation), (3, 1));
+    assert_eq!((pool.stats().closed.of(CloseReason::Evicted), pool.stats().generation), (3, 1));
     assert_eq!(number(&mut pool.acquire().unwrap()), 4);
     assert_eq!(pool.idle_count(), 1, "what came after is as good as any");
 }
@@ -186,7 +186,7 @@ fn a_dial_that_began_before_comes_to_nothing() {
         dialer.set(Verdict::Connect);
         dialer.decide(Verdict::Connect);
         assert_eq!((join(caller), dialer.open()), (2, 1));
-        assert_eq!(pool.stats().closed.of(CloseReason::Generation), 1);
+        assert_eq!(pool.stats().closed.of(CloseReason::Evicted), 1);
     }
 }
 
@@ -221,10 +221,14 @@ fn closing_and_waiting_for_those_who_finish() {
         drop(conn);
     }
     let report = join(closing);
-    assert_eq!((report.finished, report.cut, report.cut_borrows.len()), (3, 0, 0), "{report}");
+    assert_eq!(
+        (report.returned, report.aborted, report.aborted_borrows.len()),
+        (3, 0, 0),
+        "{report}"
+    );
     assert_eq!(dialer.open(), 0);
     let line = report.to_string();
-    assert!(line.starts_with("closed in ") && line.ends_with(": 3 finished, 0 cut"), "{line}");
+    assert!(line.starts_with("closed in ") && line.ends_with(": 3 returned, 0 aborted"), "{line}");
 }
 
 #[test]
@@ -238,16 +242,17 @@ fn closing_and_cutting_those_who_do_not() {
     let held = pool.acquire().unwrap();
     let report = promptly("closing", || pool.close_and_wait(20 * MILLI));
     assert!(join(blocked).unwrap_err().is_canceled());
-    assert_eq!((report.finished, report.cut), (0, 2), "{report}");
-    let lines: Vec<_> = report.cut_borrows.iter().map(|borrow| borrow.location.line()).collect();
+    assert_eq!((report.returned, report.aborted), (0, 2), "{report}");
+    let lines: Vec<_> =
+        report.aborted_borrows.iter().map(|borrow| borrow.location.line()).collect();
     assert!(lines.contains(&line) && report.took >= 20 * MILLI, "{report:?}");
     let text = report.to_string();
-    assert!(text.contains("0 finished, 2 cut; borrowed ") && text.contains(file!()), "{text}");
+    assert!(text.contains("0 returned, 2 aborted; borrowed ") && text.contains(file!()), "{text}");
     drop(held);
     wait_until("they are closed", || dialer.open() == 0);
     // Twice is the same as once.
     let report = promptly("closing again", || pool.close_and_wait(PATIENCE));
-    assert_eq!((report.finished, report.cut), (0, 0));
+    assert_eq!((report.returned, report.aborted), (0, 0));
 }
 
 #[test]
@@ -259,7 +264,7 @@ fn closing_waits_for_no_dial_that_nobody_will_make() {
         // The waiter is told to dial, and the pool is closed before it does.
         conn.discard();
         let report = promptly("closing", || pool.close_and_wait(PATIENCE));
-        assert_eq!(report.cut, 0, "{report}");
+        assert_eq!(report.aborted, 0, "{report}");
         let _ = join(waiter);
         assert_eq!((pool.active_count(), dialer.open()), (0, 0));
     }
@@ -284,7 +289,7 @@ fn closing_hears_of_a_connection_that_fails_its_test_meanwhile() {
         wait_until("it is closed", || pool.is_closed());
         gate.wait();
         assert!(matches!(join(borrower), Err(Error::PoolClosed)));
-        assert_eq!(join(closing).cut, 0);
+        assert_eq!(join(closing).aborted, 0);
     }
 }
 
@@ -364,7 +369,7 @@ fn a_real_password_is_changed_at_run_time() {
     out.call("PING", ()).unwrap();
     out.close().unwrap();
     assert_eq!((pool.idle_count(), pool.active_count()), (1, 1));
-    assert_eq!(pool.stats().closed.of(CloseReason::Generation), 2);
+    assert_eq!(pool.stats().closed.of(CloseReason::Evicted), 2);
 }
 
 #[test]
@@ -381,7 +386,11 @@ fn a_real_pool_is_closed_while_some_work_and_some_hang() {
     wait_until("it is closed", || pool.is_closed());
     works.close().unwrap();
     let report = join(closing);
-    assert_eq!((report.finished, report.cut, report.cut_borrows.len()), (1, 2, 2), "{report}");
+    assert_eq!(
+        (report.returned, report.aborted, report.aborted_borrows.len()),
+        (1, 2, 2),
+        "{report}"
+    );
     for outcome in join_all(hanging) {
         assert!(outcome.unwrap_err().is_canceled());
     }

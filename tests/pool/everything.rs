@@ -78,7 +78,7 @@ fn world() -> World {
         .breaker(6)
         .leak_threshold(20 * SECOND)
         .reclaim_leaked(true)
-        .refuse_deadlock(true)
+        .detect_deadlock(true)
         .test_on_borrow(move |_, _| tests())
         .on_dial(move |_| on_dial())
         .on_borrow(move |_| on_borrow())

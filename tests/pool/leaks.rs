@@ -173,7 +173,7 @@ fn what_was_taken_back_and_never_used_again_is_closed_too() {
 
 #[test]
 fn a_thread_that_would_wait_for_itself_is_told_where_it_has_borrowed() {
-    let (_, pool, clock) = setup(|options| options.max_active(2).wait(true).refuse_deadlock(true));
+    let (_, pool, clock) = setup(|options| options.max_active(2).wait(true).detect_deadlock(true));
     let (first, line) = (pool.acquire().unwrap(), line!());
     clock.advance(SECOND);
     let second = pool.acquire().unwrap();
@@ -198,7 +198,7 @@ fn a_thread_that_would_wait_for_itself_is_told_where_it_has_borrowed() {
 #[test]
 fn two_threads_that_wait_for_each_other() {
     let server = RedisServer::start();
-    let options = Pool::builder(to(&server)).max_active(2).wait(true).refuse_deadlock(true);
+    let options = Pool::builder(to(&server)).max_active(2).wait(true).detect_deadlock(true);
     let pool = options.build().unwrap();
     let mine = pool.acquire().unwrap();
     let (got_one, has_one) = crossbeam_channel::bounded(1);

@@ -139,7 +139,7 @@ fn counts<T>(pool: &Pool, expected: &[&'static str], what: impl FnOnce() -> T) -
 fn each_number_counts_one_thing() {
     let (dialer, pool, clock) = setup(|options| {
         let options = options.max_active(2).wait(true).max_waiters(1).leak_threshold(SECOND);
-        options.breaker(2).dial_backoff(SECOND, SECOND).refuse_deadlock(true)
+        options.breaker(2).dial_backoff(SECOND, SECOND).detect_deadlock(true)
     });
     let acquire = || pool.acquire().unwrap();
     let a_dial = ["misses", "dialed.demand", "dial_time"];

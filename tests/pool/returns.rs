@@ -49,7 +49,7 @@ fn r144_a_monitor_is_not_lent_again() {
     conn.send("MONITOR", ()).unwrap();
     conn.close().unwrap();
     dialer.check(&pool, (1, 0, 0));
-    assert_eq!(pool.stats().closed.of(CloseReason::State), 1);
+    assert_eq!(pool.stats().closed.of(CloseReason::Dirty), 1);
 }
 
 #[test]
@@ -168,7 +168,7 @@ fn dropping_a_connection_that_is_not_clean_closes_it_without_a_word() {
         assert_eq!((dialer.commands(), pool.stats().closed.total()), (said, closed as u64 + 1));
     }
     let closed = pool.stats().closed;
-    assert_eq!((closed.of(CloseReason::State), closed.of(CloseReason::Io)), (5, 1));
+    assert_eq!((closed.of(CloseReason::Dirty), closed.of(CloseReason::Io)), (5, 1));
 }
 
 #[test]

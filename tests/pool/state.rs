@@ -289,7 +289,7 @@ fn dropping_says_nothing_to_the_server_and_closes_what_is_not_clean() {
     drop(conn);
     let mut conn = pool.acquire().unwrap();
     assert_ne!(state(&mut conn), before, "another connection");
-    assert_eq!((pool.stats().dialed.total(), pool.stats().closed.of(CloseReason::State)), (2, 1));
+    assert_eq!((pool.stats().dialed.total(), pool.stats().closed.of(CloseReason::Dirty)), (2, 1));
 }
 
 #[test]

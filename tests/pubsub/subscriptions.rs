@@ -940,7 +940,7 @@ fn a_pooled_connection_that_never_was_one_fails_without_a_panic() {
 #[test]
 fn an_event_is_a_reply_like_any_other() {
     let reply = Value::from(vec![Value::from("message"), Value::from("c"), Value::from("hi")]);
-    assert_eq!(reply.to::<PubSubEvent>().unwrap(), message("c", "hi"));
+    assert_eq!(reply.convert::<PubSubEvent>().unwrap(), message("c", "hi"));
     let mut conn = publisher();
     let event: PubSubEvent = conn.query("SUBSCRIBE", "typed").unwrap();
     assert_eq!(event, confirmed(SubscriptionKind::Subscribe, "typed", 1));

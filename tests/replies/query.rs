@@ -49,7 +49,7 @@ fn compare<T: FromValue + Debug>() {
     for reply in REPLIES {
         let input = format!("{reply}+next\r\n");
         let wanted = std::any::type_name::<T>();
-        let expected = conn(&input, 1).call("GET", "k").and_then(Value::to::<T>);
+        let expected = conn(&input, 1).call("GET", "k").and_then(Value::convert::<T>);
         for piece in [1, 2, 3, 5, 8, usize::MAX] {
             let mut conn = conn(&input, piece);
             let got = conn.query::<T>("GET", "k");
@@ -126,7 +126,7 @@ fn compare_pipelines<T: FromValue + Debug>() {
         let mut pipeline = whole.pipeline();
         (0..count).for_each(|at| pipeline.push("GET", at));
         let replies = pipeline.run().and_then(|replies| replies.into_iter().collect());
-        let expected = replies.and_then(|replies: Vec<Value>| Value::Array(replies).to::<T>());
+        let expected = replies.and_then(|replies: Vec<Value>| Value::Array(replies).convert::<T>());
         for piece in [1, 3, 8, usize::MAX] {
             let mut conn = conn(&input, piece);
             let got = queue(&mut conn, count);

@@ -349,7 +349,7 @@ fn short_entries_of_a_latency_history_are_errors() {
     let history = reply::latency_histories(Ok(list([ints([5, 7])]))).unwrap();
     assert_eq!(history[0].time, unix(5));
     assert_eq!(history[0].execution_time, Duration::from_millis(7));
-    let typed: Vec<LatencyHistory> = list([ints([5, 7])]).to().unwrap();
+    let typed: Vec<LatencyHistory> = list([ints([5, 7])]).convert().unwrap();
     assert_eq!(typed, history);
     let short = "expected an entry of two items or more, found length";
     fails(reply::latency_histories(Ok(list([ints([5])]))), &format!("{short} 1 at element [0]"));

@@ -44,7 +44,7 @@ fn outcomes<T>(convert: impl Fn(Value) -> Result<T>) -> String {
 
 #[track_caller]
 fn fails<T: FromValue + Debug>(value: Value, expected: &str) {
-    let error = value.to::<T>().unwrap_err();
+    let error = value.convert::<T>().unwrap_err();
     assert!(matches!(error, Error::Convert(_)), "{error:?}");
     assert_eq!(error.to_string(), expected);
 }
@@ -181,7 +181,7 @@ fn a_bad_element_is_named_by_its_place() {
 fn every_type_accepts_its_kinds_and_no_other() {
     macro_rules! table {
         ($($type:ty => $outcomes:literal)*) => {
-            $(assert_eq!(outcomes(Value::to::<$type>), $outcomes, stringify!($type));)*
+            $(assert_eq!(outcomes(Value::convert::<$type>), $outcomes, stringify!($type));)*
         };
     }
     table! {
@@ -240,7 +240,7 @@ fn integers_are_checked_against_their_range() {
         ($($type:ident)*) => {$(
             for number in [<$type>::MIN, <$type>::MAX] {
                 for (reply, _) in replies(number as i128) {
-                    assert_eq!(reply.to::<$type>().unwrap(), number);
+                    assert_eq!(reply.convert::<$type>().unwrap(), number);
                 }
             }
             for outside in [<$type>::MIN as i128 - 1, <$type>::MAX as i128 + 1] {
@@ -252,9 +252,9 @@ fn integers_are_checked_against_their_range() {
         )*};
     }
     check! { i8 i16 i32 i64 isize u8 u16 u32 u64 usize }
-    assert_eq!(bulk(&i128::MIN.to_string()).to::<i128>().unwrap(), i128::MIN);
-    assert_eq!(bulk(&u128::MAX.to_string()).to::<u128>().unwrap(), u128::MAX);
-    assert_eq!(outcome(Value::Int(-1).to::<u128>()), 'c');
+    assert_eq!(bulk(&i128::MIN.to_string()).convert::<i128>().unwrap(), i128::MIN);
+    assert_eq!(bulk(&u128::MAX.to_string()).convert::<u128>().unwrap(), u128::MAX);
+    assert_eq!(outcome(Value::Int(-1).convert::<u128>()), 'c');
 }
 
 #[test]
@@ -277,10 +277,10 @@ fn integers_are_read_as_go_reads_them() {
         ("0x10", None, None),
         ("٣", None, None),
     ] {
-        assert_eq!(bulk(text).to::<i64>().ok(), signed, "{text:?} as i64");
-        assert_eq!(bulk(text).to::<u64>().ok(), unsigned, "{text:?} as u64");
+        assert_eq!(bulk(text).convert::<i64>().ok(), signed, "{text:?} as i64");
+        assert_eq!(bulk(text).convert::<u64>().ok(), unsigned, "{text:?} as u64");
     }
-    assert_eq!(outcome(Value::from(&b"1\xff"[..]).to::<i64>()), 'c');
+    assert_eq!(outcome(Value::from(&b"1\xff"[..]).convert::<i64>()), 'c');
 }
 
 #[test]
@@ -298,47 +298,47 @@ fn floats_are_read_as_go_reads_them() {
         ("1.7976931348623157e308", f64::MAX),
         ("1e-400", 0.0),
     ] {
-        assert_eq!(bulk(text).to::<f64>().unwrap(), expected, "{text:?}");
+        assert_eq!(bulk(text).convert::<f64>().unwrap(), expected, "{text:?}");
     }
     for nan in ["nan", "NaN", "NAN"] {
-        assert!(bulk(nan).to::<f64>().unwrap().is_nan(), "{nan:?}");
-        assert!(bulk(nan).to::<f32>().unwrap().is_nan(), "{nan:?}");
+        assert!(bulk(nan).convert::<f64>().unwrap().is_nan(), "{nan:?}");
+        assert!(bulk(nan).convert::<f32>().unwrap().is_nan(), "{nan:?}");
     }
     for bad in ["", ".", "1,5", " 1", "1 ", "infin", "e5", "1e309", "-1e400"] {
-        assert_eq!(outcome(bulk(bad).to::<f64>()), 'c', "{bad:?}");
+        assert_eq!(outcome(bulk(bad).convert::<f64>()), 'c', "{bad:?}");
     }
-    assert_eq!(bulk("-inf").to::<f32>().unwrap(), f32::NEG_INFINITY);
+    assert_eq!(bulk("-inf").convert::<f32>().unwrap(), f32::NEG_INFINITY);
     fails::<f32>(bulk("1e39"), r#"expected a number that fits f32, found "1e39""#);
-    assert_eq!(Value::Int(-2).to::<f32>().unwrap(), -2.0);
-    assert_eq!(Value::Int(i64::MAX).to::<f64>().unwrap(), 9_223_372_036_854_775_808.0);
+    assert_eq!(Value::Int(-2).convert::<f32>().unwrap(), -2.0);
+    assert_eq!(Value::Int(i64::MAX).convert::<f64>().unwrap(), 9_223_372_036_854_775_808.0);
 }
 
 #[test]
 fn truth_values_are_those_of_go() {
     for text in ["1", "t", "T", "TRUE", "true", "True"] {
-        assert!(bulk(text).to::<bool>().unwrap(), "{text:?}");
+        assert!(bulk(text).convert::<bool>().unwrap(), "{text:?}");
     }
     for text in ["0", "f", "F", "FALSE", "false", "False"] {
-        assert!(!bulk(text).to::<bool>().unwrap(), "{text:?}");
+        assert!(!bulk(text).convert::<bool>().unwrap(), "{text:?}");
     }
     for text in ["", "2", "yes", "no", "tRUE", "on", "1 "] {
-        assert_eq!(outcome(bulk(text).to::<bool>()), 'c', "{text:?}");
+        assert_eq!(outcome(bulk(text).convert::<bool>()), 'c', "{text:?}");
     }
-    assert!(Value::Int(-1).to::<bool>().unwrap());
-    assert!(!Value::Int(0).to::<bool>().unwrap());
+    assert!(Value::Int(-1).convert::<bool>().unwrap());
+    assert!(!Value::Int(0).convert::<bool>().unwrap());
 }
 
 #[test]
 fn text_must_be_utf8_and_bytes_need_not() {
     let raw = || Value::from(&b"caf\xe9"[..]);
-    assert_eq!(raw().to::<Vec<u8>>().unwrap(), b"caf\xe9");
-    assert_eq!(raw().to::<[u8; 4]>().unwrap(), *b"caf\xe9");
-    assert_eq!(Value::simple("OK").to::<Vec<u8>>().unwrap(), b"OK");
-    assert_eq!(list([Value::Int(1), bulk("255")]).to::<Vec<u8>>().unwrap(), [1, 255]);
-    assert_eq!(bulk("café").to::<String>().unwrap(), "café");
-    assert_eq!(&*bulk("café").to::<Box<str>>().unwrap(), "café");
+    assert_eq!(raw().convert::<Vec<u8>>().unwrap(), b"caf\xe9");
+    assert_eq!(raw().convert::<[u8; 4]>().unwrap(), *b"caf\xe9");
+    assert_eq!(Value::simple("OK").convert::<Vec<u8>>().unwrap(), b"OK");
+    assert_eq!(list([Value::Int(1), bulk("255")]).convert::<Vec<u8>>().unwrap(), [1, 255]);
+    assert_eq!(bulk("café").convert::<String>().unwrap(), "café");
+    assert_eq!(&*bulk("café").convert::<Box<str>>().unwrap(), "café");
 
-    let error = raw().to::<String>().unwrap_err();
+    let error = raw().convert::<String>().unwrap_err();
     let source = error.source().and_then(|source| source.downcast_ref::<Utf8Error>());
     assert_eq!(source.map(Utf8Error::valid_up_to), Some(3));
     let start = r#"expected a string of UTF-8, found "caf\xe9""#;
@@ -371,8 +371,8 @@ fn errors_say_what_was_wanted_and_what_was_found() {
 
 #[test]
 fn lengths_must_match_and_errors_say_both() {
-    assert_eq!(bulks(["1", "2", "3"]).to::<[i64; 3]>().unwrap(), [1, 2, 3]);
-    assert_eq!(list([]).to::<[i64; 0]>().unwrap(), [0_i64; 0]);
+    assert_eq!(bulks(["1", "2", "3"]).convert::<[i64; 3]>().unwrap(), [1, 2, 3]);
+    assert_eq!(list([]).convert::<[i64; 0]>().unwrap(), [0_i64; 0]);
     fails::<[i64; 3]>(bulks(["1", "2"]), "expected length 3, found length 2");
     fails::<[u8; 16]>(bulk("short"), "expected length 16, found length 5");
     fails::<(i64, i64)>(bulks(["1", "2", "3"]), "expected length 2, found length 3");
@@ -413,25 +413,25 @@ fn errors_show_the_path_to_the_element() {
 #[test]
 fn an_error_of_the_server_comes_through_from_any_depth() {
     let aborted = || list([list([bulk("1"), Value::Error(wrong_type())]), bulk("2")]);
-    assert_eq!(outcome(aborted().to::<(Vec<i64>, i64)>()), 's');
-    assert_eq!(outcome(aborted().to::<((i64, Option<i64>), i64)>()), 's');
-    assert_eq!(outcome(aborted().to::<(BTreeMap<i64, String>, i64)>()), 's');
-    assert_eq!(outcome(aborted().to::<(HashSet<i64>, i64)>()), 's');
-    assert_eq!(outcome(aborted().to::<(((), ()), ())>()), 's');
-    let elements = aborted().to::<(Vec<Value>, i64)>().unwrap().0;
+    assert_eq!(outcome(aborted().convert::<(Vec<i64>, i64)>()), 's');
+    assert_eq!(outcome(aborted().convert::<((i64, Option<i64>), i64)>()), 's');
+    assert_eq!(outcome(aborted().convert::<(BTreeMap<i64, String>, i64)>()), 's');
+    assert_eq!(outcome(aborted().convert::<(HashSet<i64>, i64)>()), 's');
+    assert_eq!(outcome(aborted().convert::<(((), ()), ())>()), 's');
+    let elements = aborted().convert::<(Vec<Value>, i64)>().unwrap().0;
     assert_eq!(elements, [bulk("1"), Value::Error(wrong_type())], "Value keeps it");
-    aborted().to::<()>().unwrap();
+    aborted().convert::<()>().unwrap();
 }
 
 #[test]
 fn nil_has_a_place_only_in_some_types() {
-    assert_eq!(Value::Nil.to::<Option<Vec<i64>>>().unwrap(), None);
+    assert_eq!(Value::Nil.convert::<Option<Vec<i64>>>().unwrap(), None);
     let mixed = list([bulk("a"), Value::Nil]);
-    assert_eq!(mixed.clone().to::<Vec<Option<String>>>().unwrap(), [Some("a".into()), None]);
+    assert_eq!(mixed.clone().convert::<Vec<Option<String>>>().unwrap(), [Some("a".into()), None]);
     let (text, (), value): (Option<String>, (), Value) =
-        list([Value::Nil, Value::Nil, Value::Nil]).to().unwrap();
+        list([Value::Nil, Value::Nil, Value::Nil]).convert().unwrap();
     assert_eq!((text, value), (None, Value::Nil));
-    let map: BTreeMap<String, Option<String>> = mixed.to().unwrap();
+    let map: BTreeMap<String, Option<String>> = mixed.convert().unwrap();
     assert_eq!(map, BTreeMap::from([("a".to_string(), None)]));
 }
 
@@ -440,15 +440,15 @@ fn maps_and_sets_take_any_hasher_and_the_later_duplicate_wins() {
     type Hasher = BuildHasherDefault<DefaultHasher>;
     let pairs = || bulks(["a", "1", "b", "2", "a", "3"]);
     let expected = [("a".to_string(), 3), ("b".to_string(), 2)];
-    assert_eq!(pairs().to::<HashMap<String, u8>>().unwrap(), HashMap::from(expected.clone()));
-    assert_eq!(pairs().to::<BTreeMap<String, u8>>().unwrap(), BTreeMap::from(expected));
-    assert_eq!(pairs().to::<HashMap<String, u8, Hasher>>().unwrap()["a"], 3);
-    assert_eq!(list([]).to::<HashMap<String, u8>>().unwrap().len(), 0);
+    assert_eq!(pairs().convert::<HashMap<String, u8>>().unwrap(), HashMap::from(expected.clone()));
+    assert_eq!(pairs().convert::<BTreeMap<String, u8>>().unwrap(), BTreeMap::from(expected));
+    assert_eq!(pairs().convert::<HashMap<String, u8, Hasher>>().unwrap()["a"], 3);
+    assert_eq!(list([]).convert::<HashMap<String, u8>>().unwrap().len(), 0);
 
     let members = || bulks(["2", "1", "2"]);
-    assert_eq!(members().to::<HashSet<u8>>().unwrap(), HashSet::from([1, 2]));
-    assert_eq!(members().to::<BTreeSet<u8>>().unwrap(), BTreeSet::from([1, 2]));
-    assert!(members().to::<HashSet<u8, Hasher>>().unwrap().contains(&2));
+    assert_eq!(members().convert::<HashSet<u8>>().unwrap(), HashSet::from([1, 2]));
+    assert_eq!(members().convert::<BTreeSet<u8>>().unwrap(), BTreeSet::from([1, 2]));
+    assert!(members().convert::<HashSet<u8, Hasher>>().unwrap().contains(&2));
 }
 
 #[test]
@@ -457,7 +457,7 @@ fn tuples_reach_to_twelve() {
         Value::Array((0..count).map(Value::Int).collect())
     }
     fn check<T: FromValue + PartialEq + Debug>(count: i64, expected: T) {
-        assert_eq!(numbers(count).to::<T>().unwrap(), expected);
+        assert_eq!(numbers(count).convert::<T>().unwrap(), expected);
         let error = format!("expected length {count}, found length {}", count + 1);
         fails::<T>(numbers(count + 1), &error);
     }
@@ -481,13 +481,13 @@ fn nested_replies_become_nested_types() {
     type Entry = (String, BTreeMap<String, String>);
     let entry = |id: &str| list([bulk(id), bulks(["field", "value"])]);
     let reply = list([list([bulk("stream"), list([entry("1-0"), entry("2-0")])])]);
-    let streams: Vec<(String, Vec<Entry>)> = reply.to().unwrap();
+    let streams: Vec<(String, Vec<Entry>)> = reply.convert().unwrap();
     assert_eq!(streams[0].0, "stream");
     assert_eq!(streams[0].1[1].0, "2-0");
     assert_eq!(streams[0].1[1].1["field"], "value");
     // SCAN: a cursor and keys.
     let reply = list([bulk("17"), bulks(["a", "b"])]);
-    let (cursor, keys): (u64, Vec<Vec<u8>>) = reply.to().unwrap();
+    let (cursor, keys): (u64, Vec<Vec<u8>>) = reply.convert().unwrap();
     assert_eq!((cursor, keys), (17, vec![b"a".to_vec(), b"b".to_vec()]));
 }
 
@@ -497,11 +497,11 @@ fn a_type_of_ones_own_gets_paths_and_nil_errors_too() {
     struct Celsius(f64);
     impl FromValue for Celsius {
         fn from_value(value: Value) -> Result<Celsius> {
-            value.to().map(Celsius)
+            value.convert().map(Celsius)
         }
     }
-    assert_eq!(bulks(["1", "2.5"]).to::<Vec<Celsius>>().unwrap()[1], Celsius(2.5));
-    assert!(Value::Nil.to::<Celsius>().unwrap_err().is_nil());
+    assert_eq!(bulks(["1", "2.5"]).convert::<Vec<Celsius>>().unwrap()[1], Celsius(2.5));
+    assert!(Value::Nil.convert::<Celsius>().unwrap_err().is_nil());
     fails::<Vec<Celsius>>(list([Value::Nil]), "expected a value, found nil at element [0]");
     fails::<Vec<Celsius>>(
         list([bulk("warm")]),

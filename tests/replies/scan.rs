@@ -153,7 +153,7 @@ fn r241_to_r263_lists() {
         ("R259", vec![Value::Nil, simple("2")]),
         ("R261", vec![error("e1")]),
     ] {
-        assert_eq!(Value::Array(items.clone()).to::<Vec<Value>>().unwrap(), items, "{row}");
+        assert_eq!(Value::Array(items.clone()).convert::<Vec<Value>>().unwrap(), items, "{row}");
     }
     // An error is an error, and not its text.
     let failure = one::<Vec<Vec<u8>>>(list([error("e2")])).unwrap_err();

@@ -157,7 +157,7 @@ fn settle(name: &str, pool: &Pool) {
     let closed = stats.closed.total() + stats.detached;
     assert_eq!(stats.dialed.total(), closed + stats.open as u64, "{name}: {stats:?}");
     let report = pool.close_and_wait(GRACE);
-    assert_eq!((report.cut, pool.active_count()), (0, 0), "{name}: {report}");
+    assert_eq!((report.aborted, pool.active_count()), (0, 0), "{name}: {report}");
 }
 
 /// Looks at the pools again and again: what must always hold.

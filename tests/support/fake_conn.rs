@@ -15,8 +15,9 @@ use std::time::Instant;
 use crossbeam_channel::{Receiver, Sender, select, unbounded};
 use redigo::testing::ManualClock;
 use redigo::{
-    Args, Conn, Context, Error, Peek, Pool, PoolBuilder, RawConn, RawReceive, RawSend, Result,
-    ServerError, ShutdownHandle, TimeoutKind, ToArgs, Value,
+    Args, Conn, Context, Error, Peek, Pool, PoolBuilder, Result, ServerError, ShutdownHandle,
+    TimeoutKind, ToArgs, Value,
+    raw::{RawConn, RawReceive, RawSend},
 };
 
 /// A pool of fakes on a clock that is set by hand.

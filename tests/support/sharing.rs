@@ -38,5 +38,5 @@ pub(crate) fn kind(outcome: &Result<Value>) -> Option<TimeoutKind> {
 }
 
 pub(crate) fn texts(reply: Value) -> String {
-    reply.to().unwrap()
+    reply.convert().unwrap()
 }
