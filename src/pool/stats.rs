@@ -222,9 +222,9 @@ impl PoolInner {
             closed: counters.closed,
             detached: counters.detached,
             leaks: counters.leaks,
-            wait_time: counters.wait_time,
-            dial_time: counters.dial_time,
-            use_time: counters.use_time,
+            wait_time: counters.wait_time.clone(),
+            dial_time: counters.dial_time.clone(),
+            use_time: counters.use_time.clone(),
         }
     }
 }
