@@ -25,9 +25,9 @@ use actions::{Actions, Overdue};
 use registry::{Borrower, Registry, SlotId};
 use types::{
     CheckoutRequest, CoreSettings, DialReason, Dialed, Disposition, Entry, Grant, Refusal,
-    RequestDialer, WaitReason,
+    WaitReason,
 };
-use wait_queue::{Ticket, WaitQueue, Waiter};
+use wait_queue::{RequestDialer, Ticket, WaitQueue, Waiter};
 
 /// The state of a pool over connections `C`, with a `W` that wakes a waiter.
 #[derive(Debug)]
@@ -485,9 +485,9 @@ impl<C, W> Core<C, W> {
             closed: counters.closed,
             detached: counters.detached,
             leaks: counters.leaks,
-            wait_time: counters.wait_time,
-            dial_time: counters.dial_time,
-            use_time: counters.use_time,
+            wait_time: counters.wait_time.clone(),
+            dial_time: counters.dial_time.clone(),
+            use_time: counters.use_time.clone(),
         }
     }
 

@@ -337,6 +337,6 @@ fn a_real_server_that_is_frozen_explains_itself() {
     join(waiter).unwrap();
     let stats = pool.stats();
     assert_eq!((stats.wait_count, stats.wait_time.count(), stats.use_time.count()), (1, 1, 2));
-    let times = [stats.wait_time, stats.dial_time, stats.use_time];
+    let times = [&stats.wait_time, &stats.dial_time, &stats.use_time];
     assert!(times.iter().all(|times| times.mean() > Duration::ZERO), "{stats:?}");
 }

@@ -171,14 +171,15 @@ impl PoolBuilder {
     ///
     /// ```
     /// use std::time::Duration;
-    /// use redigo::{CloseReason, Pool, testing::ScriptedServer};
+    /// use redigo::{Pool, testing::ScriptedServer};
     ///
     /// let server = ScriptedServer::new();
     /// server.expect("GET", "k").no_reply();
-    /// let pool = Pool::builder_with(server.dialer()).cleanup_timeout(Duration::from_millis(10)).build()?;
+    /// let pool =
+    ///     Pool::builder_with(server.dialer()).cleanup_timeout(Duration::from_millis(10)).build()?;
     /// let mut conn = pool.acquire()?;
     /// conn.send("GET", "k")?;
-    /// drop(conn);
+    /// assert!(conn.close().is_err()); // the pending reply does not come
     /// assert_eq!((pool.idle_count(), pool.stats().closed.total()), (0, 1));
     /// # Ok::<(), redigo::Error>(())
     /// ```

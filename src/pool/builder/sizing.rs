@@ -82,18 +82,19 @@ impl PoolBuilder {
     /// over servers behind one address.
     ///
     /// ```
-    /// use redigo::{Pool, testing::ScriptedServer};
+    /// use std::sync::atomic::{AtomicI64, Ordering};
+    /// use redigo::{Dialer, Pool, testing::MemoryStream};
     ///
-    /// let server = ScriptedServer::new();
-    /// server.expect_any("GET").reply("1");
-    /// server.expect_any("GET").reply("2");
-    /// let pool = Pool::builder_with(server.dialer()).fifo(true).build()?;
+    /// let dialed = AtomicI64::new(0);
+    /// let pool = Pool::builder_with(move |_| {
+    ///     let id = dialed.fetch_add(1, Ordering::Relaxed) + 1;
+    ///     Ok(Dialer::tcp(":6379").wrap(MemoryStream::new(format!(":{id}\r\n"))))
+    /// });
+    /// let pool = pool.fifo(true).build()?;
     /// let (first, second) = (pool.acquire()?, pool.acquire()?);
     /// first.close()?;
     /// second.close()?;
-    /// pool.acquire()?.call("GET", "k")?; // on the first
-    /// pool.acquire()?.call("GET", "k")?; // on the second
-    /// assert_eq!(server.received().len(), 2);
+    /// assert_eq!(pool.acquire()?.query::<i64>("CLIENT", "ID")?, 1); // idle longest
     /// # Ok::<(), redigo::Error>(())
     /// ```
     ///

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::registry::{Borrower, SlotId};
-use super::wait_queue::Ticket;
+use super::wait_queue::{RequestDialer, Ticket};
 use crate::error::Error;
 use crate::net::stream::ShutdownHandle;
 use crate::pool::core::backoff::Backoff;
@@ -78,15 +78,6 @@ pub(crate) struct CheckoutRequest<'a> {
     pub(crate) now: Option<Instant>,
     /// Set if checkouts are recorded.
     pub(crate) borrower: Option<&'a Borrower>,
-}
-
-/// Where a connection for a caller is dialed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum RequestDialer {
-    /// On the caller's own thread.
-    Caller,
-    /// On a dial thread, because the caller has a deadline or can be canceled.
-    Thread,
 }
 
 /// The core's answer to a caller, at once or after a wait.

@@ -3,7 +3,6 @@
 use std::collections::VecDeque;
 
 use super::registry::WaitingBorrower;
-use super::types::RequestDialer;
 
 /// A caller's position in the order of arrival. A caller keeps it until it leaves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -19,6 +18,15 @@ pub(crate) struct WaitQueue<W> {
     /// Sorted by ticket. The first position is never vacant.
     positions: VecDeque<(Ticket, Option<Waiter<W>>)>,
     occupied: usize,
+}
+
+/// Where a connection for a caller is dialed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum RequestDialer {
+    /// On the caller's own thread.
+    Caller,
+    /// On a dial thread, because the caller has a deadline or can be canceled.
+    Thread,
 }
 
 #[derive(Debug)]

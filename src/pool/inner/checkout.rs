@@ -11,10 +11,8 @@ use crate::error::{Error, PoolReport, Result, TimeoutKind};
 use crate::pool::check;
 use crate::pool::core::actions::Actions;
 use crate::pool::core::registry::Borrower;
-use crate::pool::core::types::{
-    CheckoutRequest, Disposition, Entry, Grant, Refusal, RequestDialer, WaitReason,
-};
-use crate::pool::core::wait_queue::Ticket;
+use crate::pool::core::types::{CheckoutRequest, Disposition, Entry, Grant, Refusal, WaitReason};
+use crate::pool::core::wait_queue::{RequestDialer, Ticket};
 use crate::pool::hooks;
 use crate::pool::inner::{PoolEntry, PoolInner};
 use crate::pool::meter::Timing;
