@@ -387,7 +387,7 @@ impl<S, R, W: Clone> Core<S, R, W> {
         self.tear_down(Link::Down(Some(error)))
     }
 
-    /// Closes the mux. It dials no more connections.
+    /// Closes the mux. It no longer dials.
     pub(crate) fn close(&mut self) -> Teardown<S, R, W> {
         self.tear_down(Link::Closed)
     }
