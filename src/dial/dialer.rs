@@ -225,7 +225,7 @@ impl Dialer {
     /// # drop(dialer);
     /// ```
     ///
-    /// Defaults to no limit of its own: the [`read_timeout`](Dialer::read_timeout) applies.
+    /// Defaults to none: the [`read_timeout`](Dialer::read_timeout) applies.
     #[doc(alias = "DialWriteTimeout")]
     pub fn write_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Dialer {
         self.write_timeout = unless_zero(timeout);
