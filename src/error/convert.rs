@@ -13,7 +13,7 @@ use std::sync::Arc;
 /// ```
 /// use redigo::{Error, Value};
 ///
-/// let reply = Value::from_iter([Value::from(1), Value::from("x")]);
+/// let reply = Value::from(vec![Value::from(1), Value::from("x")]);
 /// match reply.convert::<Vec<i64>>() {
 ///     Err(Error::Convert(error)) => assert!(error.to_string().ends_with("at element [1]")),
 ///     other => panic!("{other:?}"),

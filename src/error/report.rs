@@ -70,7 +70,7 @@ impl fmt::Display for PoolReport {
         if let Some(borrow) = &self.own_borrow {
             write!(f, "; held by this thread: {borrow}")?;
         } else if let Some(borrow) = &self.oldest_borrow {
-            write!(f, "; the oldest borrow: {borrow}")?;
+            write!(f, "; the oldest: {borrow}")?;
         }
         match (&self.last_dial_error, self.last_dial_error_age) {
             (Some(error), Some(age)) => write!(f, "; a dial failed {age:.1?} ago: {error}"),

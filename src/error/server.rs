@@ -86,8 +86,7 @@ impl ServerError {
     /// server.expect("SET", ("name", "x")).ok();
     /// server.expect("INCR", "name").error("ERR value is not an integer or out of range");
     /// let mut conn = server.conn();
-    /// let mut pipeline = conn.pipeline();
-    /// pipeline.cmd("SET", ("name", "x")).cmd("INCR", "name");
+    /// let pipeline = conn.pipeline().cmd("SET", ("name", "x")).cmd("INCR", "name");
     /// let error = pipeline.query::<(String, i64)>().unwrap_err();
     /// assert_eq!(error.as_server().unwrap().command(), Some((1, "INCR")));
     /// ```
@@ -109,7 +108,8 @@ impl ServerError {
     /// server.expect("NOSUCH", ()).error("ERR unknown command 'NOSUCH'");
     /// server.expect("EXEC", ()).error("EXECABORT Transaction discarded");
     /// let mut conn = server.conn();
-    /// let error = conn.transaction().cmd("NOSUCH", ()).query::<()>().unwrap_err();
+    /// let outcome = conn.transaction((), |tx| tx.cmd("NOSUCH", ()).exec::<()>());
+    /// let error = outcome.unwrap_err();
     /// let cause = error.as_server().unwrap().cause().unwrap();
     /// assert_eq!(cause.message(), "ERR unknown command 'NOSUCH'");
     /// assert_eq!(cause.command(), Some((0, "NOSUCH")));
