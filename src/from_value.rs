@@ -171,7 +171,7 @@ impl<T: FromValue> FromValue for Option<T> {
 }
 
 impl FromValue for bool {
-    const WANTED: &'static str = "a truth value";
+    const WANTED: &'static str = "a boolean";
 
     fn from_value(value: Value) -> Result<bool> {
         match value {
@@ -294,7 +294,7 @@ impl FromValue for String {
         };
         String::from_utf8(bytes).map_err(|error| {
             let found = quoted(error.as_bytes());
-            ConvertError::new("a string of UTF-8", found).caused_by(error.utf8_error()).into()
+            ConvertError::new("a UTF-8 string", found).caused_by(error.utf8_error()).into()
         })
     }
 }

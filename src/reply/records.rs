@@ -81,7 +81,7 @@ impl FromValue for SlowLog {
     const WANTED: &'static str = "an entry of the slow log";
 
     fn from_value(value: Value) -> Result<SlowLog> {
-        let mut entry = Entry::new(value, "an entry of four items or more", 4)?;
+        let mut entry = Entry::new(value, "an entry of at least four items", 4)?;
         let mut log = SlowLog {
             id: entry.take()?,
             time: entry.take_time()?,
@@ -139,7 +139,7 @@ impl FromValue for Latency {
 
     fn from_value(value: Value) -> Result<Latency> {
         // Newer servers send a sum and a count after these four items.
-        let mut entry = Entry::new(value, "an entry of four items or more", 4)?;
+        let mut entry = Entry::new(value, "an entry of at least four items", 4)?;
         Ok(Latency {
             name: entry.take::<Lossy>()?.0,
             time: entry.take_time()?,
@@ -184,7 +184,7 @@ impl FromValue for LatencyHistory {
     const WANTED: &'static str = "a spike of the latency monitor";
 
     fn from_value(value: Value) -> Result<LatencyHistory> {
-        let mut entry = Entry::new(value, "an entry of two items or more", 2)?;
+        let mut entry = Entry::new(value, "an entry of at least two items", 2)?;
         Ok(LatencyHistory {
             time: entry.take_time()?,
             execution_time: Duration::from_millis(entry.take()?),
