@@ -5,7 +5,6 @@ pub mod check;
 pub(crate) mod core;
 pub(crate) mod hooks;
 pub(crate) mod inner;
-pub(crate) mod meter;
 #[cfg(all(test, shuttle))]
 mod models;
 pub(crate) mod parker;

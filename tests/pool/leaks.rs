@@ -247,10 +247,7 @@ fn a_real_pool_that_closes_and_dials_all_the_time_is_told_the_number_to_set() {
     let warnings = own_warnings_with(&["max_idle(3)"]);
     let [warning] = &warnings[..] else { panic!("{warnings:?}") };
     assert!(warning.ends_with("max_idle(7) would keep them"), "{warning}");
-    assert!(
-        warning.contains("connections were closed") && warning.contains("dialled"),
-        "{warning}"
-    );
+    assert!(warning.contains("connections were closed") && warning.contains("dialed"), "{warning}");
 }
 
 /// Uses so many at a time, so many times.

@@ -83,6 +83,6 @@ fn no_error_no_debug_and_no_log_line_shows_a_password() {
         }
     }
     let lines = log_so_far();
-    assert!(lines.contains("redigo::pool dialling failed: "), "{lines}");
+    assert!(lines.contains("redigo::pool dialing failed: "), "{lines}");
     assert!(!lines.contains(PASSWORD), "{lines}");
 }
