@@ -6,7 +6,7 @@ use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use crate::args::ToArgs;
-use crate::conn::command_buffer::Encoded;
+use crate::conn::command_buffer::EncodedCommands;
 use crate::conn::raw::{RawConn, RawReceive, RawSend};
 use crate::error::{Error, Result, TimeoutKind};
 use crate::net::stream::{Peek, ShutdownHandle, Stream};
@@ -14,12 +14,12 @@ use crate::resp::decode::{Decoder, Limits};
 use crate::resp::encode::{self, Gap};
 use crate::value::Value;
 
-/// More than this in the write buffer is written without waiting for a flush.
-const SPILL: usize = 64 * 1024;
-/// A buffer that has grown beyond this is given back when it is empty.
-const KEEP: usize = 2 * SPILL;
-/// One read takes at most this, unless it goes straight into a long string.
-const READ: usize = 16 * 1024;
+/// A write buffer of this size is written without waiting for a flush.
+const FLUSH_AT: usize = 64 * 1024;
+/// An empty write buffer keeps at most this capacity.
+const RETAIN: usize = 2 * FLUSH_AT;
+/// The most bytes of one read, unless it goes directly into a long string.
+const READ_CHUNK: usize = 16 * 1024;
 
 /// A connection that speaks RESP over a [`Stream`].
 pub(crate) struct Wire {
@@ -37,14 +37,14 @@ impl Wire {
             }
         });
         Wire {
-            sender: Sender { stream: Some(Arc::clone(&stream)), buffer: Vec::new(), armed: None },
+            sender: Sender { stream: Some(Arc::clone(&stream)), buffer: Vec::new(), timeout: None },
             receiver: Receiver {
                 stream: Some(stream),
                 decoder: Decoder::new(limits),
                 buffer: Vec::new(),
                 start: 0,
                 end: 0,
-                armed: None,
+                timeout: None,
             },
             shutdown,
         }
@@ -60,7 +60,11 @@ impl RawSend for Wire {
         self.sender.flush(deadline)
     }
 
-    fn write_encoded(&mut self, commands: Encoded<'_>, deadline: Option<Instant>) -> Result<()> {
+    fn write_encoded(
+        &mut self,
+        commands: EncodedCommands<'_>,
+        deadline: Option<Instant>,
+    ) -> Result<()> {
         self.sender.write_encoded(commands, deadline)
     }
 }
@@ -89,14 +93,14 @@ impl RawConn for Wire {
     }
 
     fn halves(&mut self) -> Option<(Box<dyn RawSend>, Box<dyn RawReceive>)> {
-        let sender = Sender { stream: None, buffer: Vec::new(), armed: None };
+        let sender = Sender { stream: None, buffer: Vec::new(), timeout: None };
         let receiver = Receiver {
             stream: None,
             decoder: Decoder::new(Limits::default()),
             buffer: Vec::new(),
             start: 0,
             end: 0,
-            armed: None,
+            timeout: None,
         };
         Some((
             Box::new(mem::replace(&mut self.sender, sender)),
@@ -118,7 +122,7 @@ impl RawConn for Wire {
     }
 
     fn close(&mut self) {
-        // Only what holds the stream: what was queued is lost, as redigo's close does not flush.
+        // Like redigo's close, this does not write the buffered commands.
         self.sender.stream = None;
         self.receiver.stream = None;
         self.sender.buffer = Vec::new();
@@ -126,11 +130,11 @@ impl RawConn for Wire {
     }
 }
 
-/// The timeout that a socket was last given; unknown before the first.
-type Armed = Option<Option<Duration>>;
+/// The timeout that was last set on the socket; unknown at first.
+type CachedTimeout = Option<Option<Duration>>;
 
-/// The timeout for the next system call: what is left, rounded up to a whole millisecond, so
-/// that calls in quick succession under one kind of limit agree and touch the socket once.
+/// Returns the timeout for the next system call: the time left, rounded up to a millisecond, so
+/// that calls in quick succession set the same timeout and skip the system call that sets it.
 fn time_left(deadline: Option<Instant>, kind: TimeoutKind) -> Result<Option<Duration>> {
     let Some(deadline) = deadline else { return Ok(None) };
     let left = deadline.saturating_duration_since(Instant::now());
@@ -148,11 +152,11 @@ fn is_timeout(error: &io::Error) -> bool {
 struct Sender {
     stream: Option<Arc<dyn Stream>>,
     buffer: Vec<u8>,
-    armed: Armed,
+    timeout: CachedTimeout,
 }
 
 impl Sender {
-    /// Writes the bytes, and counts what is written.
+    /// Writes the bytes, and counts the bytes that are written.
     fn write_all(
         &mut self,
         bytes: &[u8],
@@ -162,15 +166,15 @@ impl Sender {
         let stream = self.stream.as_deref().ok_or(Error::ConnClosed)?;
         while let rest @ [_, ..] = &bytes[*count..] {
             let left = time_left(deadline, TimeoutKind::Write)?;
-            if self.armed != Some(left) {
+            if self.timeout != Some(left) {
                 stream.set_write_timeout(left)?;
-                self.armed = Some(left);
+                self.timeout = Some(left);
             }
             match stream.write(rest) {
                 Ok(0) => return Err(io::Error::from(io::ErrorKind::WriteZero).into()),
                 Ok(written) => *count += written,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                // The next round notices when time is up.
+                // The next iteration checks the deadline.
                 Err(error) if is_timeout(&error) && deadline.is_some() => {}
                 Err(error) if is_timeout(&error) => return Err(Error::Timeout(TimeoutKind::Write)),
                 Err(error) => return Err(error.into()),
@@ -179,9 +183,9 @@ impl Sender {
         Ok(())
     }
 
-    /// Writes what is queued up to the last of the gaps, and into each gap the large argument that
-    /// belongs there, from where it lies. What is behind the last one stays queued, and after a
-    /// timeout all that was not written: whoever can go on later finds it.
+    /// Writes the buffer up to the last gap, and into each gap its large argument, without copying
+    /// it. The bytes behind the last gap stay in the buffer, and after a timeout all bytes that
+    /// were not written, so that a later call can continue.
     fn write_with_gaps(
         &mut self,
         gaps: &[Gap],
@@ -199,7 +203,7 @@ impl Sender {
                     if outcome.is_ok() {
                         outcome = self.write_all(piece, deadline, &mut count);
                     }
-                    // After any other error nobody goes on.
+                    // After any other error the connection has ended.
                     if let Err(Error::Timeout(_)) = outcome {
                         self.buffer.extend_from_slice(&piece[count..]);
                     }
@@ -213,7 +217,7 @@ impl Sender {
     }
 }
 
-/// Arguments of the user's own were others when they were written again: nothing can come of it.
+/// The error for arguments that differ when they are written a second time.
 fn changed() -> Error {
     let what = "the arguments of a command changed while it was being sent";
     io::Error::new(io::ErrorKind::InvalidInput, what).into()
@@ -225,7 +229,7 @@ impl RawSend for Sender {
         if !gaps.is_empty() {
             return self.write_with_gaps(&gaps, args, deadline);
         }
-        if self.buffer.len() >= SPILL { self.flush(deadline) } else { Ok(()) }
+        if self.buffer.len() >= FLUSH_AT { self.flush(deadline) } else { Ok(()) }
     }
 
     fn flush(&mut self, deadline: Option<Instant>) -> Result<()> {
@@ -234,16 +238,20 @@ impl RawSend for Sender {
         let written = self.write_all(&buffer, deadline, &mut count);
         match written {
             Ok(()) => buffer.clear(),
-            // Whoever can go on later finds the rest.
+            // A later call can continue with the rest.
             Err(_) => drop(buffer.drain(..count)),
         }
-        buffer.shrink_to(KEEP);
+        buffer.shrink_to(RETAIN);
         self.buffer = buffer;
         written
     }
 
-    /// From where they lie. After a timeout what is not written is queued.
-    fn write_encoded(&mut self, commands: Encoded<'_>, deadline: Option<Instant>) -> Result<()> {
+    /// Writes the commands without copying them. Bytes that are not written go into the buffer.
+    fn write_encoded(
+        &mut self,
+        commands: EncodedCommands<'_>,
+        deadline: Option<Instant>,
+    ) -> Result<()> {
         let bytes = commands.bytes();
         let mut count = 0;
         let written =
@@ -256,11 +264,11 @@ impl RawSend for Sender {
 struct Receiver {
     stream: Option<Arc<dyn Stream>>,
     decoder: Decoder,
-    /// Received and not yet used: `buffer[start..end]`.
+    /// `buffer[start..end]` is received and not yet decoded.
     buffer: Vec<u8>,
     start: usize,
     end: usize,
-    armed: Armed,
+    timeout: CachedTimeout,
 }
 
 impl Receiver {
@@ -268,15 +276,15 @@ impl Receiver {
         self.start < self.end || !self.decoder.is_at_boundary()
     }
 
-    /// Reads into the buffer, or into the long string that is being received.
+    /// Reads into the buffer, or directly into the long string that is being received.
     fn fill(&mut self, deadline: Option<Instant>) -> Result<()> {
         self.make_room();
         loop {
             let left = time_left(deadline, TimeoutKind::Read)?;
             let stream = self.stream.as_deref().ok_or(Error::ConnClosed)?;
-            if self.armed != Some(left) {
+            if self.timeout != Some(left) {
                 stream.set_read_timeout(left)?;
-                self.armed = Some(left);
+                self.timeout = Some(left);
             }
             let read = match self.decoder.bulk_room().filter(|_| self.start == self.end) {
                 Some(room) => stream.read(room).inspect(|&count| self.decoder.bulk_read(count)),
@@ -288,7 +296,7 @@ impl Receiver {
                 Ok(0) => return Err(self.closed_by_peer()),
                 Ok(_) => return Ok(()),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                // The next round notices when time is up.
+                // The next iteration checks the deadline.
                 Err(error) if is_timeout(&error) && deadline.is_some() => {}
                 Err(error) if is_timeout(&error) => return Err(Error::Timeout(TimeoutKind::Read)),
                 Err(error) => return Err(error.into()),
@@ -296,9 +304,9 @@ impl Receiver {
         }
     }
 
-    /// Reads if there is something to read. No time to wait is no timeout for a socket, but it can
-    /// tell without waiting.
-    fn fill_at_once(&mut self) -> Result<bool> {
+    /// Reads if there are bytes to read. A socket cannot be read with a timeout of zero, but it
+    /// can be looked at without waiting.
+    fn fill_without_waiting(&mut self) -> Result<bool> {
         let stream = self.stream.as_deref().ok_or(Error::ConnClosed)?;
         match stream.peek()? {
             Peek::Quiet | Peek::Unknown => Ok(false),
@@ -306,11 +314,11 @@ impl Receiver {
         }
     }
 
-    /// Leaves room for a read behind what the buffer holds.
+    /// Makes room for a read behind the bytes in the buffer.
     fn make_room(&mut self) {
         if self.start == self.end {
             (self.start, self.end) = (0, 0);
-            if self.buffer.len() > READ {
+            if self.buffer.len() > READ_CHUNK {
                 self.buffer = Vec::new();
             }
         } else if self.start > 0 && self.end == self.buffer.len() {
@@ -318,8 +326,8 @@ impl Receiver {
             (self.start, self.end) = (0, self.end - self.start);
         }
         if self.end == self.buffer.len() {
-            // Only a line longer than the buffer gets here, and the decoder bounds lines.
-            self.buffer.resize((self.buffer.len() * 2).max(READ), 0);
+            // Only a line longer than the buffer needs this, and the decoder limits lines.
+            self.buffer.resize((self.buffer.len() * 2).max(READ_CHUNK), 0);
         }
     }
 
@@ -369,7 +377,7 @@ impl RawReceive for Receiver {
         }
         match self.fill(deadline) {
             Ok(()) => Ok(true),
-            Err(Error::Timeout(_)) => self.fill_at_once(),
+            Err(Error::Timeout(_)) => self.fill_without_waiting(),
             Err(error) => Err(error),
         }
     }
@@ -378,20 +386,20 @@ impl RawReceive for Receiver {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::conn::command_buffer::Queue;
+    use crate::conn::command_buffer::CommandBuffer;
     use crate::sync::Mutex;
 
-    /// Takes so many bytes at a time, now and then has no room, and remembers what it took and
-    /// from where.
+    /// Takes `piece` bytes at a time, has no room at each third call, and records the bytes and
+    /// their addresses.
     #[derive(Default)]
-    struct Narrow {
+    struct NarrowStream {
         piece: usize,
         calls: Mutex<usize>,
         written: Mutex<Vec<u8>>,
-        places: Mutex<Vec<usize>>,
+        addresses: Mutex<Vec<usize>>,
     }
 
-    impl Stream for Narrow {
+    impl Stream for NarrowStream {
         fn read(&self, _: &mut [u8]) -> io::Result<usize> {
             Ok(0)
         }
@@ -403,7 +411,7 @@ mod tests {
             }
             let count = bytes.len().min(self.piece);
             self.written.lock().extend_from_slice(&bytes[..count]);
-            self.places.lock().push(bytes.as_ptr() as usize);
+            self.addresses.lock().push(bytes.as_ptr() as usize);
             Ok(count)
         }
         fn set_read_timeout(&self, _: Option<Duration>) -> io::Result<()> {
@@ -415,13 +423,13 @@ mod tests {
         fn shutdown(&self) {}
     }
 
-    fn narrow(piece: usize) -> (Wire, Arc<Narrow>) {
-        let stream = Arc::new(Narrow { piece, ..Narrow::default() });
+    fn narrow(piece: usize) -> (Wire, Arc<NarrowStream>) {
+        let stream = Arc::new(NarrowStream { piece, ..NarrowStream::default() });
         (Wire::new(Arc::clone(&stream) as Arc<dyn Stream>, Limits::default()), stream)
     }
 
-    /// Goes on until it is through, after every timeout.
-    fn persist(wire: &mut Wire, mut outcome: Result<()>) {
+    /// Continues after every timeout until all bytes are written.
+    fn write_rest(wire: &mut Wire, mut outcome: Result<()>) {
         while let Err(error) = outcome {
             assert!(matches!(error, Error::Timeout(TimeoutKind::Write)), "{error}");
             outcome = wire.flush(None);
@@ -429,7 +437,7 @@ mod tests {
     }
 
     #[test]
-    fn large_arguments_go_out_whole_whatever_interrupts_them() {
+    fn large_arguments_arrive_complete_after_partial_writes() {
         let large = "x".repeat(200_000);
         let larger = "y".repeat(300_000);
         let bulk = |text: &str| format!("${}\r\n{text}\r\n", text.len());
@@ -437,12 +445,12 @@ mod tests {
             let (mut wire, stream) = narrow(piece);
             for _ in 0..3 {
                 let sent = wire.send("GET", &"k", None);
-                persist(&mut wire, sent);
+                write_rest(&mut wire, sent);
                 let sent = wire.send("MSET", &("a", &large, "b", 1, "c", &larger), None);
-                persist(&mut wire, sent);
+                write_rest(&mut wire, sent);
             }
             let flushed = wire.flush(None);
-            persist(&mut wire, flushed);
+            write_rest(&mut wire, flushed);
             let mset = ["MSET", "a", &large, "b", "1", "c", &larger].map(bulk).concat();
             let expected = format!("*2\r\n$3\r\nGET\r\n$1\r\nk\r\n*7\r\n{mset}").repeat(3);
             assert!(*stream.written.lock() == expected.as_bytes(), "in pieces of {piece}");
@@ -450,36 +458,36 @@ mod tests {
     }
 
     #[test]
-    fn a_queue_goes_out_whole_behind_what_was_queued_before() {
-        let mut queue = Queue::new();
-        (0..1000).for_each(|at| queue.push("SET", &(at, "x".repeat(at))));
+    fn encoded_commands_follow_the_write_buffer() {
+        let mut commands = CommandBuffer::new();
+        (0..1000).for_each(|at| commands.push("SET", &(at, "x".repeat(at))));
         for piece in [1_000, 65_536, usize::MAX] {
             let (mut wire, stream) = narrow(piece);
             wire.send("PING", &(), None).unwrap();
-            let sent = wire.write_encoded(queue.range(0..400), None);
-            persist(&mut wire, sent);
-            let sent = wire.write_encoded(queue.range(400..1000), None);
-            persist(&mut wire, sent);
-            let expected = [b"*1\r\n$4\r\nPING\r\n", queue.range(0..1000).bytes()].concat();
+            let sent = wire.write_encoded(commands.range(0..400), None);
+            write_rest(&mut wire, sent);
+            let sent = wire.write_encoded(commands.range(400..1000), None);
+            write_rest(&mut wire, sent);
+            let expected = [b"*1\r\n$4\r\nPING\r\n", commands.range(0..1000).bytes()].concat();
             assert!(*stream.written.lock() == expected, "in pieces of {piece}");
         }
     }
 
     #[test]
-    fn a_large_argument_is_written_from_where_it_lies() {
+    fn large_argument_is_not_copied() {
         let large = vec![b'x'; 10 << 20];
         let (mut wire, stream) = narrow(usize::MAX);
         wire.send("SET", &("k", &large), None).unwrap();
         assert!(wire.sender.buffer.capacity() < 1024, "no copy of it");
-        persist(&mut wire, Ok(()));
-        assert_eq!(stream.places.lock()[1], large.as_ptr() as usize);
+        write_rest(&mut wire, Ok(()));
+        assert_eq!(stream.addresses.lock()[1], large.as_ptr() as usize);
         assert!(stream.written.lock().ends_with(&large[..1000]));
     }
 
-    /// Whose first reply comes just when the time to wait for it is over.
-    struct Late(Instant, Mutex<usize>);
+    /// Has its first reply exactly when the deadline has passed.
+    struct LateStream(Instant, Mutex<usize>);
 
-    impl Stream for Late {
+    impl Stream for LateStream {
         fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
             let mut calls = self.1.lock();
             *calls += 1;
@@ -506,15 +514,15 @@ mod tests {
     }
 
     #[test]
-    fn a_poll_looks_once_more_when_its_time_is_over() {
+    fn poll_looks_once_more_after_its_deadline() {
         let end = Instant::now() + Duration::from_millis(5);
-        let mut wire = Wire::new(Arc::new(Late(end, Mutex::default())), Limits::default());
+        let mut wire = Wire::new(Arc::new(LateStream(end, Mutex::default())), Limits::default());
         assert!(wire.poll(Some(end)).unwrap());
         assert_eq!(wire.receive(None).unwrap(), Value::Int(1));
-        assert!(wire.poll(Some(end)).unwrap(), "the next is there as well");
-        let quiet = Late(end, Mutex::default());
+        assert!(wire.poll(Some(end)).unwrap(), "the next reply is there");
+        let quiet = LateStream(end, Mutex::default());
         let mut wire = Wire::new(Arc::new(quiet), Limits::default());
-        assert!(!wire.poll(Some(end)).unwrap(), "nothing is there, and no time to wait");
+        assert!(!wire.poll(Some(end)).unwrap(), "there is no reply");
     }
 
     #[test]
@@ -522,9 +530,9 @@ mod tests {
         use crate::args::ArgWriter;
         use std::cell::Cell;
 
-        /// Writes another number of large arguments each time.
-        struct Fickle(Cell<usize>, bool);
-        impl ToArgs for Fickle {
+        /// Writes a different number of large arguments each time.
+        struct Changing(Cell<usize>, bool);
+        impl ToArgs for Changing {
             fn write_args(&self, out: &mut ArgWriter<'_>) {
                 let turn = self.0.replace(self.0.get() + 1);
                 let count = if self.1 { 3 - turn } else { 1 + turn };
@@ -533,7 +541,7 @@ mod tests {
         }
         for more in [true, false] {
             let (mut wire, _) = narrow(usize::MAX);
-            let error = wire.send("DEL", &Fickle(Cell::new(0), more), None).unwrap_err();
+            let error = wire.send("DEL", &Changing(Cell::new(0), more), None).unwrap_err();
             assert!(error.is_fatal() && error.to_string().contains("changed"), "{error}");
         }
     }
