@@ -28,7 +28,7 @@ test: ## all checks: format, lints, docs, packaging, and the tests on a private 
 	@echo "== All is well"
 
 matrix: ## which test shows which row of redigo's behaviour
-	$(CARGO) test --quiet --test matrix -- --nocapture
+	$(CARGO) test --quiet --test docs matrix:: -- --nocapture
 
 # A few seconds of it are part of `make test`. SOAK_SEED=N has the faults come as they did when N was printed.
 soak: setup ## 32 threads, and everything that can go wrong between them and the server, for SOAK_SECONDS (60)
