@@ -1,25 +1,22 @@
-//! RESP over a stream.
+//! RESP over a stream: [`Wire`].
+
+mod receiver;
+mod sender;
 
 use std::io;
 use std::mem;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
+use self::receiver::Receiver;
+use self::sender::Sender;
 use crate::args::ToArgs;
 use crate::conn::command_buffer::EncodedCommands;
 use crate::conn::raw::{RawConn, RawReceive, RawSend};
 use crate::error::{Error, Result, TimeoutKind};
 use crate::net::stream::{Peek, ShutdownHandle, Stream};
-use crate::resp::decode::{Decoder, Limits};
-use crate::resp::encode::{self, Gap};
+use crate::resp::decode::Limits;
 use crate::value::Value;
-
-/// A write buffer of this size is written without waiting for a flush.
-const FLUSH_AT: usize = 64 * 1024;
-/// An empty write buffer keeps at most this capacity.
-const RETAIN: usize = 2 * FLUSH_AT;
-/// The most bytes of one read, unless it goes directly into a long string.
-const READ_CHUNK: usize = 16 * 1024;
 
 /// A connection that speaks RESP over a [`Stream`].
 pub(crate) struct Wire {
@@ -37,15 +34,8 @@ impl Wire {
             }
         });
         Wire {
-            sender: Sender { stream: Some(Arc::clone(&stream)), buffer: Vec::new(), timeout: None },
-            receiver: Receiver {
-                stream: Some(stream),
-                decoder: Decoder::new(limits),
-                buffer: Vec::new(),
-                start: 0,
-                end: 0,
-                timeout: None,
-            },
+            sender: Sender::new(Some(Arc::clone(&stream))),
+            receiver: Receiver::new(Some(stream), limits),
             shutdown,
         }
     }
@@ -93,15 +83,8 @@ impl RawConn for Wire {
     }
 
     fn halves(&mut self) -> Option<(Box<dyn RawSend>, Box<dyn RawReceive>)> {
-        let sender = Sender { stream: None, buffer: Vec::new(), timeout: None };
-        let receiver = Receiver {
-            stream: None,
-            decoder: Decoder::new(Limits::default()),
-            buffer: Vec::new(),
-            start: 0,
-            end: 0,
-            timeout: None,
-        };
+        let sender = Sender::new(None);
+        let receiver = Receiver::new(None, Limits::default());
         Some((
             Box::new(mem::replace(&mut self.sender, sender)),
             Box::new(mem::replace(&mut self.receiver, receiver)),
@@ -113,8 +96,7 @@ impl RawConn for Wire {
     }
 
     fn peek(&self) -> Result<Peek> {
-        let stream = self.receiver.stream.as_ref().ok_or(Error::ConnClosed)?;
-        Ok(stream.peek()?)
+        self.receiver.peek()
     }
 
     fn shutdown_handle(&self) -> ShutdownHandle {
@@ -123,10 +105,8 @@ impl RawConn for Wire {
 
     fn close(&mut self) {
         // Like redigo's close, this does not write the buffered commands.
-        self.sender.stream = None;
-        self.receiver.stream = None;
-        self.sender.buffer = Vec::new();
-        self.receiver.buffer = Vec::new();
+        self.sender.close();
+        self.receiver.close();
     }
 }
 
@@ -147,240 +127,6 @@ fn time_left(deadline: Option<Instant>, kind: TimeoutKind) -> Result<Option<Dura
 
 fn is_timeout(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut)
-}
-
-struct Sender {
-    stream: Option<Arc<dyn Stream>>,
-    buffer: Vec<u8>,
-    timeout: CachedTimeout,
-}
-
-impl Sender {
-    /// Writes the bytes, and counts the bytes that are written.
-    fn write_all(
-        &mut self,
-        bytes: &[u8],
-        deadline: Option<Instant>,
-        count: &mut usize,
-    ) -> Result<()> {
-        let stream = self.stream.as_deref().ok_or(Error::ConnClosed)?;
-        while let rest @ [_, ..] = &bytes[*count..] {
-            let left = time_left(deadline, TimeoutKind::Write)?;
-            if self.timeout != Some(left) {
-                stream.set_write_timeout(left)?;
-                self.timeout = Some(left);
-            }
-            match stream.write(rest) {
-                Ok(0) => return Err(io::Error::from(io::ErrorKind::WriteZero).into()),
-                Ok(written) => *count += written,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                // The next iteration checks the deadline.
-                Err(error) if is_timeout(&error) && deadline.is_some() => {}
-                Err(error) if is_timeout(&error) => return Err(Error::Timeout(TimeoutKind::Write)),
-                Err(error) => return Err(error.into()),
-            }
-        }
-        Ok(())
-    }
-
-    /// Writes the buffer up to the last gap, and into each gap its large argument, without copying
-    /// it. The bytes behind the last gap stay in the buffer, and after a timeout all bytes that
-    /// were not written, so that a later call can continue.
-    fn write_with_gaps(
-        &mut self,
-        gaps: &[Gap],
-        args: &dyn ToArgs,
-        deadline: Option<Instant>,
-    ) -> Result<()> {
-        let queued = mem::take(&mut self.buffer);
-        let mut outcome = Ok(());
-        let mut done = 0;
-        let mut gaps = gaps.iter();
-        encode::fill_gaps(|out| args.write_args(out), &mut |arg| match gaps.next() {
-            Some(gap) if gap.length == arg.len() => {
-                for piece in [&queued[done..gap.at], arg] {
-                    let mut count = 0;
-                    if outcome.is_ok() {
-                        outcome = self.write_all(piece, deadline, &mut count);
-                    }
-                    // After any other error the connection has ended.
-                    if let Err(Error::Timeout(_)) = outcome {
-                        self.buffer.extend_from_slice(&piece[count..]);
-                    }
-                }
-                done = gap.at;
-            }
-            _ => outcome = Err(changed()),
-        });
-        self.buffer.extend_from_slice(&queued[done..]);
-        if gaps.next().is_some() { Err(changed()) } else { outcome }
-    }
-}
-
-/// The error for arguments that differ when they are written a second time.
-fn changed() -> Error {
-    let what = "the arguments of a command changed while it was being sent";
-    io::Error::new(io::ErrorKind::InvalidInput, what).into()
-}
-
-impl RawSend for Sender {
-    fn send(&mut self, command: &str, args: &dyn ToArgs, deadline: Option<Instant>) -> Result<()> {
-        let gaps = encode::command(&mut self.buffer, command, |out| args.write_args(out));
-        if !gaps.is_empty() {
-            return self.write_with_gaps(&gaps, args, deadline);
-        }
-        if self.buffer.len() >= FLUSH_AT { self.flush(deadline) } else { Ok(()) }
-    }
-
-    fn flush(&mut self, deadline: Option<Instant>) -> Result<()> {
-        let mut buffer = mem::take(&mut self.buffer);
-        let mut count = 0;
-        let written = self.write_all(&buffer, deadline, &mut count);
-        match written {
-            Ok(()) => buffer.clear(),
-            // A later call can continue with the rest.
-            Err(_) => drop(buffer.drain(..count)),
-        }
-        buffer.shrink_to(RETAIN);
-        self.buffer = buffer;
-        written
-    }
-
-    /// Writes the commands without copying them. Bytes that are not written go into the buffer.
-    fn write_encoded(
-        &mut self,
-        commands: EncodedCommands<'_>,
-        deadline: Option<Instant>,
-    ) -> Result<()> {
-        let bytes = commands.bytes();
-        let mut count = 0;
-        let written =
-            self.flush(deadline).and_then(|()| self.write_all(bytes, deadline, &mut count));
-        self.buffer.extend_from_slice(&bytes[count..]);
-        written
-    }
-}
-
-struct Receiver {
-    stream: Option<Arc<dyn Stream>>,
-    decoder: Decoder,
-    /// `buffer[start..end]` is received and not yet decoded.
-    buffer: Vec<u8>,
-    start: usize,
-    end: usize,
-    timeout: CachedTimeout,
-}
-
-impl Receiver {
-    fn has_unread(&self) -> bool {
-        self.start < self.end || !self.decoder.is_at_boundary()
-    }
-
-    /// Reads into the buffer, or directly into the long string that is being received.
-    fn fill(&mut self, deadline: Option<Instant>) -> Result<()> {
-        self.make_room();
-        loop {
-            let left = time_left(deadline, TimeoutKind::Read)?;
-            let stream = self.stream.as_deref().ok_or(Error::ConnClosed)?;
-            if self.timeout != Some(left) {
-                stream.set_read_timeout(left)?;
-                self.timeout = Some(left);
-            }
-            let read = match self.decoder.bulk_room().filter(|_| self.start == self.end) {
-                Some(room) => stream.read(room).inspect(|&count| self.decoder.bulk_read(count)),
-                None => {
-                    stream.read(&mut self.buffer[self.end..]).inspect(|count| self.end += count)
-                }
-            };
-            match read {
-                Ok(0) => return Err(self.closed_by_peer()),
-                Ok(_) => return Ok(()),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                // The next iteration checks the deadline.
-                Err(error) if is_timeout(&error) && deadline.is_some() => {}
-                Err(error) if is_timeout(&error) => return Err(Error::Timeout(TimeoutKind::Read)),
-                Err(error) => return Err(error.into()),
-            }
-        }
-    }
-
-    /// Reads if there are bytes to read. A socket cannot be read with a timeout of zero, but it
-    /// can be looked at without waiting.
-    fn fill_without_waiting(&mut self) -> Result<bool> {
-        let stream = self.stream.as_deref().ok_or(Error::ConnClosed)?;
-        match stream.peek()? {
-            Peek::Quiet | Peek::Unknown => Ok(false),
-            Peek::Readable | Peek::Closed => self.fill(None).map(|()| true),
-        }
-    }
-
-    /// Makes room for a read behind the bytes in the buffer.
-    fn make_room(&mut self) {
-        if self.start == self.end {
-            (self.start, self.end) = (0, 0);
-            if self.buffer.len() > READ_CHUNK {
-                self.buffer = Vec::new();
-            }
-        } else if self.start > 0 && self.end == self.buffer.len() {
-            self.buffer.copy_within(self.start..self.end, 0);
-            (self.start, self.end) = (0, self.end - self.start);
-        }
-        if self.end == self.buffer.len() {
-            // Only a line longer than the buffer needs this, and the decoder limits lines.
-            self.buffer.resize((self.buffer.len() * 2).max(READ_CHUNK), 0);
-        }
-    }
-
-    fn closed_by_peer(&self) -> Error {
-        let what = if self.has_unread() {
-            "the server closed the connection in the middle of a reply"
-        } else {
-            "the server closed the connection"
-        };
-        io::Error::new(io::ErrorKind::UnexpectedEof, what).into()
-    }
-}
-
-impl RawReceive for Receiver {
-    fn receive(&mut self, deadline: Option<Instant>) -> Result<Value> {
-        loop {
-            let progress = self.decoder.decode(&self.buffer[self.start..self.end])?;
-            self.start += progress.consumed;
-            if let Some(reply) = progress.reply {
-                return Ok(reply);
-            }
-            self.fill(deadline)?;
-        }
-    }
-
-    fn open_list(&mut self, deadline: Option<Instant>) -> Result<usize> {
-        loop {
-            if let Some((used, length)) =
-                self.decoder.open_list(&self.buffer[self.start..self.end])?
-            {
-                self.start += used;
-                return Ok(length);
-            }
-            self.fill(deadline)?;
-        }
-    }
-
-    fn take_bulk(&mut self) -> Option<&[u8]> {
-        let (used, bytes) = self.decoder.take_bulk(&self.buffer[self.start..self.end])?;
-        self.start += used;
-        Some(bytes)
-    }
-
-    fn poll(&mut self, deadline: Option<Instant>) -> Result<bool> {
-        if self.has_unread() {
-            return Ok(true);
-        }
-        match self.fill(deadline) {
-            Ok(()) => Ok(true),
-            Err(Error::Timeout(_)) => self.fill_without_waiting(),
-            Err(error) => Err(error),
-        }
-    }
 }
 
 #[cfg(test)]
