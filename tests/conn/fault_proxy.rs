@@ -1,5 +1,5 @@
-//! One fault of the network after another between a client and a real server: what a connection
-//! makes of it, and what a pool does then.
+//! Network faults between a client and a real server: the error of the connection, and the
+//! recovery of the pool.
 
 use std::io::ErrorKind;
 use std::thread;
@@ -21,7 +21,7 @@ fn dialer(proxy: &FaultProxy) -> Dialer {
 
 fn echo(conn: &mut Conn, text: &str) -> Result<(), Error> {
     let reply: String = conn.query("ECHO", text)?;
-    assert_eq!(reply, text, "the reply is another's");
+    assert_eq!(reply, text, "the reply belongs to another command");
     Ok(())
 }
 
@@ -29,15 +29,15 @@ fn is_io(error: &Error, expected: ErrorKind) -> bool {
     matches!(error, Error::Io(error) if error.kind() == expected)
 }
 
-/// How long to wait for a reply: not long for one that does not come.
-fn patience(fault: Fault) -> Duration {
+/// The time to wait for a reply: short if none will arrive.
+fn reply_timeout(fault: Fault) -> Duration {
     match fault {
         Fault::Hang | Fault::Delay(_) | Fault::BlackHole(_) => 2 * SHORT,
         _ => LONG,
     }
 }
 
-/// The faults that end a connection, and what its user is told.
+/// The faults that end a connection, with a check of the error.
 fn fatal() -> Vec<(Fault, fn(&Error) -> bool)> {
     let at_end: fn(&Error) -> bool = |error| is_io(error, ErrorKind::UnexpectedEof);
     let reset: fn(&Error) -> bool = |error| is_io(error, ErrorKind::ConnectionReset);
@@ -49,7 +49,7 @@ fn fatal() -> Vec<(Fault, fn(&Error) -> bool)> {
         (Fault::Garbage(0), nonsense),
         (Fault::Garbage(4), nonsense),
     ];
-    // At the start of a reply, within its head, at the end of that, within the text, before its end.
+    // At the start of a reply, in its header, behind the header, in the text, before the last byte.
     for after in [0, 1, 2, 3, 4, 7, 9, 10] {
         faults.push((Fault::Cut(after), at_end));
         faults.push((Fault::HalfClose(after), at_end));
@@ -60,11 +60,11 @@ fn fatal() -> Vec<(Fault, fn(&Error) -> bool)> {
 }
 
 #[test]
-fn a_fault_is_an_error_that_sticks() {
+fn fault_is_a_sticky_error() {
     let proxy = proxy();
     for (fault, is_expected) in fatal() {
         proxy.set(fault);
-        let mut conn = dialer(&proxy).read_timeout(patience(fault)).dial().unwrap();
+        let mut conn = dialer(&proxy).read_timeout(reply_timeout(fault)).dial().unwrap();
         // `$5\r\nhello\r\n` has 11 bytes.
         let error = promptly("call", || echo(&mut conn, "hello")).unwrap_err();
         assert!(is_expected(&error), "{fault:?}: {error:?}");
@@ -76,18 +76,19 @@ fn a_fault_is_an_error_that_sticks() {
 }
 
 #[test]
-fn a_fault_while_dialling_names_the_step() {
+fn fault_while_dialing_names_the_step() {
     let proxy = proxy();
     let dialer = dialer(&proxy).client_name("proxied");
     for (fault, _) in fatal() {
         if let Fault::Cut(5..) | Fault::HalfClose(5..) | Fault::Reset(5..) | Fault::BlackHole(5..) =
             fault
         {
-            // `+OK\r\n` has five bytes: these strike later.
+            // `+OK\r\n` has five bytes; these faults occur later.
             continue;
         }
         proxy.set(fault);
-        let error = promptly("dial", || dialer.clone().connect_timeout(patience(fault)).dial());
+        let error =
+            promptly("dial", || dialer.clone().connect_timeout(reply_timeout(fault)).dial());
         let error = error.unwrap_err();
         assert!(error.to_string().contains("CLIENT SETNAME"), "{fault:?}: {error}");
     }
@@ -96,7 +97,7 @@ fn a_fault_while_dialling_names_the_step() {
 }
 
 #[test]
-fn slow_replies_are_replies() {
+fn slow_replies_arrive_complete() {
     let proxy = proxy();
     for fault in [Fault::Drip, Fault::Delay(Duration::from_millis(2)), Fault::None] {
         proxy.set(fault);
@@ -111,9 +112,9 @@ fn slow_replies_are_replies() {
     }
 }
 
-/// A drip resets no clock: the limit is on the whole reply.
+/// Each byte leaves the deadline of the whole reply unchanged.
 #[test]
-fn a_drip_of_replies_does_not_outlast_the_deadline() {
+fn slow_reply_ends_at_the_deadline() {
     let proxy = proxy();
     let mut direct = Dialer::url(RedisServer::shared().url()).unwrap().dial().unwrap();
     direct.call("SET", ("fault_proxy:long", "x".repeat(4 << 20))).unwrap();
@@ -123,10 +124,10 @@ fn a_drip_of_replies_does_not_outlast_the_deadline() {
     assert_eq!(error.timeout_kind(), Some(TimeoutKind::Read));
 }
 
-/// Whatever happens to a connection in a pool, its place is free again, and the next borrower gets
+/// Whatever happens to a pooled connection, its slot becomes free again, and the next borrower gets
 /// the reply to its own command.
 #[test]
-fn a_pool_loses_no_place_and_gives_nobody_anothers_reply() {
+fn pool_loses_no_slot_and_crosses_no_reply() {
     let proxy = proxy();
     let pool = Pool::builder(dialer(&proxy).read_timeout(4 * SHORT)).max_active(2).build().unwrap();
     let mut faults: Vec<Fault> = fatal().into_iter().map(|(fault, _)| fault).collect();
@@ -143,7 +144,7 @@ fn a_pool_loses_no_place_and_gives_nobody_anothers_reply() {
             }
         });
         proxy.calm();
-        // One that went back in good order may have been cut since: that is one error each.
+        // A connection returned in good order may have been cut since: one error for each.
         promptly("the calm time", || {
             wait_until("it works again", || {
                 let mut conn = pool.acquire().unwrap();
@@ -156,9 +157,9 @@ fn a_pool_loses_no_place_and_gives_nobody_anothers_reply() {
     }
 }
 
-/// A reply that is repeated at once is seen when its connection goes home.
+/// A reply that is repeated immediately is noticed when its connection is returned.
 #[test]
-fn a_repeated_reply_is_not_the_next_borrowers() {
+fn repeated_reply_does_not_reach_the_next_borrower() {
     let proxy = proxy();
     proxy.set(Fault::Repeat);
     let pool = Pool::builder(dialer(&proxy)).build().unwrap();
@@ -176,7 +177,7 @@ fn a_repeated_reply_is_not_the_next_borrowers() {
 }
 
 #[test]
-fn idle_connections_that_were_cut_are_seen_by_the_peek() {
+fn peek_finds_idle_connections_that_were_cut() {
     let proxy = proxy();
     let pool = Pool::builder(dialer(&proxy)).test_on_borrow(check::peek()).build().unwrap();
     for round in 0..5 {
@@ -186,7 +187,7 @@ fn idle_connections_that_were_cut_are_seen_by_the_peek() {
         echo(&mut spare, "spare").unwrap();
         proxy.cut();
         wait_until("both have heard", || !conn.is_alive() && !spare.is_alive());
-        // Nobody has tried to use them since.
+        // They have not been used since.
         assert!(conn.err().is_none());
         drop((conn, spare));
         assert_eq!(pool.idle_count(), 2);
@@ -194,9 +195,9 @@ fn idle_connections_that_were_cut_are_seen_by_the_peek() {
     assert_eq!(pool.stats().closed.of(redigo::CloseReason::Health), 8);
 }
 
-/// A reply that is late for one call of a mux is not the next one's.
+/// A late reply for one call of a mux does not reach the next call.
 #[test]
-fn a_mux_gives_nobody_anothers_reply() {
+fn mux_crosses_no_reply() {
     let proxy = proxy();
     let faults = [
         Fault::None,
@@ -218,9 +219,9 @@ fn a_mux_gives_nobody_anothers_reply() {
                     scope.spawn(move || {
                         for number in 0..20 {
                             let text = format!("{thread}:{number}");
-                            // The shortest end before the reply, which comes later for nobody.
-                            let patience = SHORT * (number % 3);
-                            if let Ok(reply) = mux.call_timeout(patience, "ECHO", &*text) {
+                            // The shortest end before the reply, which is then dropped.
+                            let reply_timeout = SHORT * (number % 3);
+                            if let Ok(reply) = mux.call_timeout(reply_timeout, "ECHO", &*text) {
                                 assert_eq!(reply, Value::from(text), "{fault:?}");
                             }
                         }
@@ -236,11 +237,12 @@ fn a_mux_gives_nobody_anothers_reply() {
 }
 
 #[test]
-fn a_subscriber_hears_of_the_fault() {
+fn subscriber_receives_the_fault() {
     let proxy = proxy();
     for (fault, is_expected) in fatal() {
         proxy.set(fault);
-        let mut sub = PubSubConn::new(dialer(&proxy).read_timeout(patience(fault)).dial().unwrap());
+        let mut sub =
+            PubSubConn::new(dialer(&proxy).read_timeout(reply_timeout(fault)).dial().unwrap());
         sub.subscribe("fault_proxy:channel").unwrap();
         let error = promptly("receive", || {
             loop {
