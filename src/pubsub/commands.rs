@@ -1,4 +1,4 @@
-//! What a subscriber sends: subscribe, unsubscribe and ping.
+//! The commands of a subscriber: subscribe, unsubscribe and ping.
 
 use super::PubSubConn;
 use super::sender::PubSubSender;

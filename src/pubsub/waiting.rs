@@ -1,4 +1,4 @@
-//! How a subscriber receives: one event at a time, or as an iterator.
+//! The waits of a subscriber: for one event, or as an iterator.
 
 use std::time::Duration;
 
