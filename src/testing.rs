@@ -36,7 +36,7 @@ mod message;
 mod scripted;
 mod scripted_conn;
 
-pub use crate::pool::clock::ManualClock;
+pub use crate::pool::timer::ManualClock;
 pub use expectation::{Arg, Expectation};
 pub use memory::MemoryStream;
 pub use message::{message, pmessage, pong, subscription};

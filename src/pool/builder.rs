@@ -1,14 +1,10 @@
 //! The options of a pool.
 
 use std::fmt;
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use crate::conn::Conn;
-use crate::context::Context;
-use crate::error::Result;
-use crate::pool::Pool;
-use crate::pool::clock::Clock;
+use crate::pool::settings::Dial;
+use crate::pool::timer::Clock;
 
 mod dialing;
 mod health;
@@ -22,10 +18,7 @@ use health::Health;
 use lifetime::Lifetime;
 use monitoring::Monitoring;
 use sizing::Sizing;
-pub(crate) use validate::{Settings, check_sizes};
-
-pub(crate) type Dial = Arc<dyn Fn(&Context) -> Result<Conn> + Send + Sync>;
-pub(crate) type Test = Arc<dyn Fn(&Context, &mut Conn, Instant) -> Result<()> + Send + Sync>;
+pub(crate) use validate::check_sizes;
 
 /// Builds a [`Pool`](crate::Pool) from options.
 ///
@@ -283,27 +276,9 @@ impl PoolBuilder {
     ///
     /// Defaults to the system's clock.
     #[cfg(feature = "testing")]
-    pub fn clock(mut self, clock: crate::pool::clock::ManualClock) -> PoolBuilder {
+    pub fn clock(mut self, clock: crate::pool::timer::ManualClock) -> PoolBuilder {
         self.clock = Clock::Manual(clock);
         self
-    }
-
-    /// Checks the options and makes the pool. It dials nothing yet.
-    ///
-    /// # Errors
-    /// [`Error::InvalidConfig`](crate::Error::InvalidConfig) for options that contradict each other; it names them.
-    ///
-    /// ```
-    /// use redigo::{Dialer, Error, Pool};
-    ///
-    /// let error = Pool::builder(Dialer::tcp(":6379")).wait(true).build().unwrap_err();
-    /// assert!(matches!(error, Error::InvalidConfig(_)));
-    /// assert!(error.to_string().contains("max_active"));
-    /// ```
-    pub fn build(self) -> Result<Pool> {
-        let dial = Arc::clone(&self.dial);
-        let (core_settings, settings) = self.checked()?;
-        Ok(Pool::new(core_settings, settings, dial))
     }
 }
 

@@ -8,8 +8,6 @@ pub(crate) mod metrics;
 
 use std::time::Duration;
 
-use crate::pool::core::Refusal;
-use crate::pool::inner::PoolInner;
 use crate::pool::stats::close_reason::CloseCounts;
 use crate::pool::stats::histogram::Histogram;
 
@@ -178,53 +176,4 @@ pub(crate) struct Counters {
     pub(crate) wait_time: Histogram,
     pub(crate) dial_time: Histogram,
     pub(crate) use_time: Histogram,
-}
-
-impl Counters {
-    pub(crate) fn count_refusal(&mut self, refusal: Refusal) {
-        match refusal {
-            Refusal::Exhausted => self.exhausted += 1,
-            Refusal::BreakerOpen => self.breaker_refusals += 1,
-            Refusal::Deadlock => self.deadlocks += 1,
-        }
-    }
-}
-
-impl PoolInner {
-    pub(crate) fn stats(&self) -> PoolStats {
-        let core = self.core();
-        let (core_settings, counters) = (core.settings(), &core.counters);
-        PoolStats {
-            max_active: core.max_active(),
-            max_idle: core_settings.max_idle,
-            min_idle: core_settings.min_idle,
-            open: core.open(),
-            idle: core.idle(),
-            in_use: core.in_use(),
-            dialing: core.dialing(),
-            waiting: core.waiting(),
-            overdue: core.registry().overdue(),
-            suspended: core.is_suspended(),
-            generation: core.generation(),
-            wait_count: counters.wait_count,
-            wait_duration: counters.wait_duration,
-            wait_timeouts: counters.wait_timeouts,
-            wait_cancels: counters.wait_cancels,
-            exhausted: counters.exhausted,
-            breaker_refusals: counters.breaker_refusals,
-            deadlocks: counters.deadlocks,
-            hits: counters.hits,
-            misses: counters.misses,
-            dialed: counters.dialed,
-            dial_errors: counters.dial_errors,
-            late_dials: counters.late_dials,
-            late_reused: counters.late_reused,
-            closed: counters.closed,
-            detached: counters.detached,
-            leaks: counters.leaks,
-            wait_time: counters.wait_time.clone(),
-            dial_time: counters.dial_time.clone(),
-            use_time: counters.use_time.clone(),
-        }
-    }
 }

@@ -186,7 +186,7 @@ fn self_deadlock_error_names_the_threads_first_borrow() {
         assert!(matches!(error, Error::PoolDeadlock(_)), "{error:?}");
         let own = error.pool_report().unwrap().own_borrow.clone().unwrap();
         assert_eq!((own.location.line(), own.age), (line, SECOND), "the first, not the second");
-        let told = format!("this thread's own: borrowed 1.0 s ago by thread \"{}\"", own.thread);
+        let told = format!("held by this thread: borrowed 1.0 s ago by thread \"{}\"", own.thread);
         let text = error.to_string();
         assert!(text.contains(&told) && text.contains(&format!("{}:{line}:", file!())), "{text}");
         assert!(!text.contains('\n'));

@@ -4,10 +4,11 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::{PoolBuilder, Test, time_limit};
+use super::{PoolBuilder, time_limit};
 use crate::conn::Conn;
 use crate::context::Context;
 use crate::error::Result;
+use crate::pool::settings::Test;
 
 /// Which checks a connection must pass.
 pub(super) struct Health {

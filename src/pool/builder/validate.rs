@@ -1,45 +1,17 @@
 //! Checks the options, and splits them between the core and the pool around it.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use super::{PoolBuilder, Test};
+use super::PoolBuilder;
 use crate::error::{Error, Result};
-use crate::pool::clock::Clock;
-use crate::pool::core::CoreSettings;
 use crate::pool::core::backoff::Backoff;
-use crate::pool::hooks::Hooks;
-use crate::pool::meter::Meter;
+use crate::pool::core::types::CoreSettings;
+use crate::pool::settings::{Settings, Test};
 
 /// The idle connections kept if neither `max_idle` nor `max_active` is set.
 const DEFAULT_MAX_IDLE: usize = 32;
 /// The time for all attempts of one dial, if `dial_retries` is set and `dial_budget` is not.
 const DEFAULT_DIAL_BUDGET: Duration = Duration::from_secs(30);
-
-/// The options after they have been checked, as far as the core does not have them.
-pub(crate) struct Settings {
-    /// The option that says what happens at `max_active`, and needs one.
-    pub(crate) needs_limit: Option<String>,
-    pub(crate) wait_timeout: Option<Duration>,
-    pub(crate) peek_after: Option<Duration>,
-    pub(crate) tests: Vec<Test>,
-    /// Whether a connection is looked at before it is lent at all.
-    pub(crate) vets: bool,
-    pub(crate) retire_on: Arc<[String]>,
-    pub(crate) cleanup_timeout: Duration,
-    pub(crate) max_conn_lifetime: Option<Duration>,
-    pub(crate) max_conn_lifetime_jitter: Duration,
-    pub(crate) dial_retries: u32,
-    pub(crate) dial_budget: Option<Duration>,
-    pub(crate) backoff: Backoff,
-    pub(crate) tracks: bool,
-    pub(crate) meter: Meter,
-    pub(crate) hooks: Hooks,
-    pub(crate) clock: Clock,
-    /// Whether the core_settings need the time of a checkout, and of a return.
-    pub(crate) clock_on_get: bool,
-    pub(crate) clock_on_put: bool,
-}
 
 impl PoolBuilder {
     /// Checks the options and returns them as the core and the pool use them.
@@ -73,7 +45,7 @@ impl PoolBuilder {
             wait_timeout: sizing.wait_timeout,
             peek_after: health.peek_after,
             tests,
-            vets: validates,
+            validates,
             retire_on: health.retire_on,
             cleanup_timeout: health.cleanup_timeout,
             max_conn_lifetime: lifetime.max_conn_lifetime,
@@ -81,12 +53,12 @@ impl PoolBuilder {
             dial_retries: dialing.dial_retries,
             dial_budget: dialing.dial_budget.or(retries.then_some(DEFAULT_DIAL_BUDGET)),
             backoff: dialing.dial_backoff,
-            tracks,
+            track_borrows: tracks,
             meter: monitoring.meter,
             hooks: monitoring.hooks,
             clock,
-            clock_on_get: expires || peeks || tracks,
-            clock_on_put: expires || validates || tracks || health.keepalive.is_some(),
+            clock_on_check_out: expires || peeks || tracks,
+            clock_on_check_in: expires || validates || tracks || health.keepalive.is_some(),
         };
         Ok((core_settings, settings))
     }
@@ -95,21 +67,21 @@ impl PoolBuilder {
         let PoolBuilder { sizing, lifetime, health, dialing, monitoring, .. } = self;
         CoreSettings {
             max_idle: sizing.max_idle.or(sizing.max_active).unwrap_or(DEFAULT_MAX_IDLE),
-            max_active: sizing.max_active.unwrap_or(usize::MAX),
+            max_active: sizing.max_active,
             min_idle: sizing.min_idle,
             wait: sizing.waits(),
-            max_waiters: sizing.max_waiters.unwrap_or(usize::MAX),
+            max_waiters: sizing.max_waiters,
             fifo: sizing.fifo,
             idle_timeout: lifetime.idle_timeout,
             keepalive: health.keepalive,
             leak_threshold: monitoring.leak_threshold,
-            reclaims: monitoring.reclaim_leaked,
-            refuses_deadlock: monitoring.detect_deadlock,
-            max_jobs: dialing.max_concurrent_dials,
+            reclaim_leaked: monitoring.reclaim_leaked,
+            detect_deadlock: monitoring.detect_deadlock,
+            max_concurrent_dials: dialing.max_concurrent_dials,
             breaker: dialing.breaker,
             backoff: dialing.dial_backoff,
-            tracks: monitoring.tracks(),
-            upkeep: sizing.min_idle > 0
+            track_borrows: monitoring.tracks(),
+            has_timer: sizing.min_idle > 0
                 || health.keepalive.is_some()
                 || monitoring.leak_threshold.is_some()
                 || dialing.breaker.is_some()
@@ -220,18 +192,18 @@ impl PoolBuilder {
 pub(crate) fn check_sizes(
     core_settings: &CoreSettings,
     needs_limit: Option<&str>,
-    max_active: usize,
+    max_active: Option<usize>,
     max_idle: usize,
 ) -> Result<()> {
     let min_idle = core_settings.min_idle;
-    if min_idle > max_active {
+    if let Some(max_active) = max_active.filter(|&max| min_idle > max) {
         return invalid(format!("min_idle({min_idle}) is above max_active({max_active})"));
     }
     if min_idle > max_idle {
         return invalid(format!("min_idle({min_idle}) is above max_idle({max_idle})"));
     }
     match needs_limit {
-        Some(option) if max_active == usize::MAX => {
+        Some(option) if max_active.is_none() => {
             invalid(format!("{option} without max_active: no caller would ever wait"))
         }
         _ => Ok(()),
