@@ -86,7 +86,7 @@ pub use net::stream::{Peek, ShutdownHandle, Stream};
 pub use pool::Pool;
 pub use pool::builder::PoolBuilder;
 pub use pool::check;
-pub use pool::closing::CloseReport;
+pub use pool::inner::lifecycle::CloseReport;
 pub use pool::pooled_conn::PooledConn;
 pub use pool::stats::close_reason::{CloseCounts, CloseReason};
 pub use pool::stats::histogram::Histogram;
