@@ -29,7 +29,7 @@ test: ## run all checks: format, lints, docs, packaging, and the tests on a priv
 	@echo "== All checks passed"
 
 matrix: ## list each row of redigo's behavior with the test that covers it
-	$(CARGO) test --quiet --test matrix -- --nocapture
+	$(CARGO) test --quiet --test docs matrix:: -- --nocapture
 
 # `make test` runs it for a few seconds. SOAK_SEED=N repeats the faults of the run that printed N.
 soak: setup ## run 32 threads under random faults of network and server, for SOAK_SECONDS (60)

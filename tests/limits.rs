@@ -9,20 +9,14 @@ use std::env;
 use std::io::ErrorKind;
 use std::process::Command;
 use std::thread;
-use std::time::Duration;
 
 use redigo::{Conn, Dialer, Error, Mux, Pool};
 
-#[path = "support/redis_server.rs"]
-mod redis_server;
-#[path = "support/wait.rs"]
-mod wait;
+mod support;
 
-use redis_server::RedisServer;
-use wait::{promptly, wait_until};
+use support::redis_server::RedisServer;
+use support::wait::{LONG, promptly, wait_until};
 
-/// Long, where it must not pass.
-const LONG: Duration = Duration::from_secs(60);
 /// How the process under a limit knows that it is one: by the address of the server.
 const ADDRESS: &str = "REDIGO_LIMITS_ADDRESS";
 

@@ -1,8 +1,5 @@
 //! The log of a connection: section 2.14 of the conformance matrix, for which redigo has no tests.
 
-#[path = "support/redis_server.rs"]
-mod redis_server;
-
 use std::cell::{Cell, RefCell};
 use std::io;
 use std::sync::Once;
@@ -13,7 +10,10 @@ use redigo::testing::{MemoryStream, ScriptedServer, message, subscription};
 use redigo::{
     ArgWriter, Context, Dialer, Pool, TimeoutKind, ToArgs, Value, logging, logging_filtered,
 };
-use redis_server::RedisServer;
+
+mod support;
+
+use support::redis_server::RedisServer;
 
 /// Keeps the lines of each thread apart, and listens only where the test says so.
 struct Capture;

@@ -9,10 +9,9 @@ use std::time::Duration;
 
 use redigo::{Conn, Dialer, Peek, Stream};
 
-#[path = "support/redis_server.rs"]
-mod redis_server;
+mod support;
 
-use redis_server::RedisServer;
+use support::redis_server::RedisServer;
 
 /// How often each was called.
 #[derive(Debug, Default)]

@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use redigo::{Conn, Dialer, ToArgs};
 
-use crate::fault_proxy::{Fault, FaultProxy};
-use crate::redis_server::RedisServer;
-use crate::wait::wait_until;
+use crate::support::fault_proxy::{Fault, FaultProxy};
+use crate::support::redis_server::RedisServer;
+use crate::support::wait::wait_until;
 use crate::worker::Site;
 use crate::{LIMIT, MAX_ACTIVE};
 

@@ -3,7 +3,7 @@
 use std::fs;
 
 use crate::memory;
-use crate::wait::wait_until;
+use crate::support::wait::wait_until;
 
 /// What the allocator and the harness may keep for themselves.
 const KEPT: usize = 1 << 20;

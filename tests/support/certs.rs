@@ -1,7 +1,5 @@
 //! Certificates for tests, benches and examples, made anew for each run with the commands of
 //! docs/tls.md, and valid for a day.
-//!
-//! The program includes `redis_server.rs` as `redis_server` beside this file.
 
 // Included with #[path] by many programs, none of which uses all of it.
 #![allow(dead_code)]

@@ -5,9 +5,6 @@
 //! `ERR text` breaks the connection, `FAIL text` is answered with this error, `SILENT` is never
 //! answered, and after `TRAP` whatever is done with the connection panics.
 
-// Included with #[path] by several tests, none of which uses all of it.
-#![allow(dead_code)]
-
 use std::collections::VecDeque;
 use std::io;
 use std::panic::resume_unwind;
@@ -18,8 +15,9 @@ use std::time::Instant;
 use crossbeam_channel::{Receiver, Sender, select, unbounded};
 use redigo::testing::ManualClock;
 use redigo::{
-    Args, Conn, Context, Error, Peek, Pool, PoolBuilder, RawConn, RawReceive, RawSend, Result,
-    ServerError, ShutdownHandle, TimeoutKind, ToArgs, Value,
+    Args, Conn, Context, Error, Peek, Pool, PoolBuilder, Result, ServerError, ShutdownHandle,
+    TimeoutKind, ToArgs, Value,
+    raw::{RawConn, RawReceive, RawSend},
 };
 
 /// A pool of fakes on a clock that is set by hand.
@@ -29,6 +27,15 @@ pub(crate) fn setup(
     let (dialer, clock) = (FakeDialer::new(), ManualClock::new());
     let pool = options(dialer.pool().clock(clock.clone())).build().unwrap();
     (dialer, pool, clock)
+}
+
+/// The same on the system's clock.
+pub(crate) fn setup_unclocked(
+    options: impl FnOnce(PoolBuilder) -> PoolBuilder,
+) -> (FakeDialer, Pool) {
+    let dialer = FakeDialer::new();
+    let pool = options(dialer.pool()).build().unwrap();
+    (dialer, pool)
 }
 
 /// How a dial is to end.

@@ -1,8 +1,5 @@
 //! A TCP server that does what the test says, for what no Redis server does.
 
-// Included with #[path] by many programs, none of which uses all of it.
-#![allow(dead_code)]
-
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;

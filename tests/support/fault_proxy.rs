@@ -3,9 +3,6 @@
 //! Each connection gets a fault when it is accepted; what the client sends goes through unharmed
 //! until the fault says otherwise. The proxy knows no RESP: it counts bytes.
 
-// Included with #[path] by several tests, none of which uses all of it.
-#![allow(dead_code)]
-
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};

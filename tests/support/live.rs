@@ -1,9 +1,4 @@
 //! Connections to a real server: one for the whole program, a database of its own for each test.
-//!
-//! The program includes `redis_server.rs` as `redis_server` beside this file.
-
-// Included with #[path] by many programs, none of which uses all of it.
-#![allow(dead_code)]
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -11,7 +6,8 @@ use std::time::Duration;
 
 use redigo::{Conn, Dialer};
 
-use crate::redis_server::RedisServer;
+use super::redis_server::RedisServer;
+use super::wait::LONG;
 
 const DATABASES: i64 = 1000;
 
@@ -34,4 +30,14 @@ pub(crate) fn dialer() -> Dialer {
 /// A connection to a database that nobody else uses.
 pub(crate) fn conn() -> Conn {
     dialer().dial().unwrap()
+}
+
+/// A dialler to the server that all share, and to its first database.
+pub(crate) fn shared_dialer() -> Dialer {
+    Dialer::url(RedisServer::shared().url()).unwrap().read_timeout(LONG)
+}
+
+/// A connection to the server that all share.
+pub(crate) fn shared_conn() -> Conn {
+    shared_dialer().dial().unwrap()
 }

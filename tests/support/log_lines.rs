@@ -1,13 +1,11 @@
 //! What the pools of a program have written to the log, on whatever thread.
 
-// Included with #[path] by several tests, none of which uses all of it.
-#![allow(dead_code)]
-
 use std::sync::{Mutex, Once, PoisonError};
+use std::thread::{self, ThreadId};
 
 use log::{Level, LevelFilter, Log, Metadata, Record};
 
-static LINES: Mutex<Vec<String>> = Mutex::new(Vec::new());
+static LINES: Mutex<Vec<(ThreadId, String)>> = Mutex::new(Vec::new());
 
 struct Capture;
 
@@ -19,7 +17,7 @@ impl Log for Capture {
     fn log(&self, record: &Record<'_>) {
         if self.enabled(record.metadata()) {
             let mut lines = LINES.lock().unwrap_or_else(PoisonError::into_inner);
-            lines.push(record.args().to_string());
+            lines.push((thread::current().id(), record.args().to_string()));
         }
     }
 
@@ -38,7 +36,17 @@ pub(crate) fn listen() {
 /// The warnings so far that have these words in them. Other tests run at the same time, so one of the
 /// words should be the test's own.
 pub(crate) fn warnings_with(words: &[&str]) -> Vec<String> {
+    warnings(|_, line| words.iter().all(|word| line.contains(word)))
+}
+
+/// The same, of this thread alone.
+pub(crate) fn own_warnings_with(words: &[&str]) -> Vec<String> {
+    let own = thread::current().id();
+    warnings(|thread, line| thread == own && words.iter().all(|word| line.contains(word)))
+}
+
+fn warnings(fits: impl Fn(ThreadId, &str) -> bool) -> Vec<String> {
     let lines = LINES.lock().unwrap_or_else(PoisonError::into_inner);
-    let fits = |line: &&String| words.iter().all(|word| line.contains(word));
-    lines.iter().filter(fits).cloned().collect()
+    let fitting = lines.iter().filter(|(thread, line)| fits(*thread, line));
+    fitting.map(|(_, line)| line.clone()).collect()
 }

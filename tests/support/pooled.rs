@@ -1,17 +1,17 @@
 //! Connections of a pool to a real server, which knows them by their name.
-//!
-//! The program includes `redis_server.rs` and `wait.rs` beside this file.
-
-// Included with #[path] by many programs, none of which uses all of it.
-#![allow(dead_code)]
 
 use redigo::{Conn, Dialer};
 
-use crate::redis_server::RedisServer;
-use crate::wait::PATIENCE;
+use super::redis_server::RedisServer;
+use super::wait::PATIENCE;
 
 pub(crate) fn to(server: &RedisServer) -> Dialer {
     Dialer::url(server.url()).unwrap().client_name("pooled").read_timeout(PATIENCE)
+}
+
+/// Without the name.
+pub(crate) fn unnamed(server: &RedisServer) -> Dialer {
+    Dialer::url(server.url()).unwrap().read_timeout(PATIENCE)
 }
 
 /// How many of them the server knows.

@@ -1,15 +1,12 @@
 //! What the tests of the mux have in common.
 
-// Neither of them uses all of it.
-#![allow(dead_code)]
-
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use redigo::testing::MemoryStream;
 use redigo::{Dialer, Error, Mux, Result, TimeoutKind, Value};
 
-use crate::redis_server::RedisServer;
+use super::redis_server::RedisServer;
+use super::wait::wait_until;
 
 /// What hangs would hang for ever; this is how long a test looks on.
 pub(crate) const LONG: Duration = Duration::from_secs(30);
@@ -28,14 +25,6 @@ pub(crate) fn over(stream: &MemoryStream) -> Mux {
     Mux::with(move |_| Ok(Dialer::tcp(":6379").wrap(stream.clone())))
 }
 
-pub(crate) fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
-    let deadline = Instant::now() + LONG;
-    while !condition() {
-        assert!(Instant::now() < deadline, "waited in vain: {what}");
-        thread::yield_now();
-    }
-}
-
 /// A reply that comes before its command would be one that nobody asked for.
 pub(crate) fn wait_until_written(stream: &MemoryStream, word: &str, times: usize) {
     wait_until(word, || {
@@ -49,5 +38,5 @@ pub(crate) fn kind(outcome: &Result<Value>) -> Option<TimeoutKind> {
 }
 
 pub(crate) fn texts(reply: Value) -> String {
-    reply.to().unwrap()
+    reply.convert().unwrap()
 }

@@ -1,14 +1,21 @@
 //! Streams between the crate and the test.
 
-// Included with #[path] by many programs, none of which uses all of it.
-#![allow(dead_code)]
-
 use std::io;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use redigo::testing::MemoryStream;
-use redigo::{Dialer, Peek, Stream};
+use redigo::{Conn, Dialer, Peek, Stream};
+
+/// A connection over this stream.
+pub(crate) fn over(stream: &MemoryStream) -> Conn {
+    Dialer::tcp(":6379").wrap(stream.clone())
+}
+
+/// What was written to this stream, as text.
+pub(crate) fn written(stream: &MemoryStream) -> String {
+    String::from_utf8(stream.written()).unwrap()
+}
 
 /// A stream that gives its bytes in small pieces, or tells when somebody reads.
 pub(crate) struct Tapped<S> {
@@ -86,7 +93,7 @@ impl Recorder {
 
     /// What was written, as text.
     pub(crate) fn written(&self) -> String {
-        String::from_utf8(self.stream.written()).unwrap()
+        written(&self.stream)
     }
 }
 

@@ -1,15 +1,10 @@
 //! Threads whose progress a test can watch, instead of sleeping for long enough.
-//!
-//! The program includes `wait.rs` as `wait` beside this file.
-
-// Included with #[path] by several tests, none of which uses all of it.
-#![allow(dead_code)]
 
 use std::thread::{self, JoinHandle};
 
 use redigo::Pool;
 
-use crate::wait::wait_until;
+use super::wait::wait_until;
 
 /// What the thread returns. It has to return soon, and its panic is this thread's.
 #[track_caller]

@@ -1,9 +1,4 @@
 //! `redis-server` with a TLS port, and a TLS server that does what the test says.
-//!
-//! The program includes `redis_server.rs`, `certs.rs` and `fake_server.rs` beside this file.
-
-// Included with #[path] by several tests, none of which uses all of it.
-#![allow(dead_code)]
 
 use std::fs;
 use std::net::TcpStream;
@@ -13,9 +8,9 @@ use std::time::Duration;
 use redigo::native_tls::{Identity, Protocol, TlsAcceptor, TlsStream};
 use redigo::{Conn, Dialer};
 
-use crate::certs::cert;
-use crate::fake_server::FakeServer;
-use crate::redis_server::{Builder, RedisServer};
+use super::certs::cert;
+use super::fake_server::FakeServer;
+use super::redis_server::{Builder, RedisServer};
 
 /// The versions that everything is tried with.
 pub(crate) const VERSIONS: [Protocol; 2] = [Protocol::Tlsv12, Protocol::Tlsv13];

@@ -1,15 +1,24 @@
 //! Waiting for what another thread or process does, and for nothing longer than that.
 
-// Included with #[path] by many programs, none of which uses all of it.
-#![allow(dead_code)]
-
 use std::io::Write;
-use std::sync::mpsc;
+use std::sync::{Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
 /// What a test gives to something that takes milliseconds.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
+/// Short, where it must pass; so no test waits for it to be long enough.
+pub(crate) const SHORT: Duration = Duration::from_millis(50);
+/// Long, where it must not pass.
+pub(crate) const LONG: Duration = Duration::from_secs(60);
+pub(crate) const SECOND: Duration = Duration::from_secs(1);
+pub(crate) const MILLI: Duration = Duration::from_millis(1);
+
+/// For tests that want the machine, or what is counted for the whole program, for themselves.
+pub(crate) fn alone() -> MutexGuard<'static, ()> {
+    static ONE: Mutex<()> = Mutex::new(());
+    ONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// Waits until the condition holds.
 #[track_caller]

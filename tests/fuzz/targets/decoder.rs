@@ -36,7 +36,7 @@ pub(crate) fn run(input: &[u8]) {
 fn converted<T: FromValue + Debug>(input: &[u8], sizes: &[usize], whole: &[Value]) {
     let mut conn = Pieces::new(input, sizes).conn();
     for reply in whole {
-        let expected = reply.clone().to::<T>();
+        let expected = reply.clone().convert::<T>();
         let got = conn.query::<T>("GET", "key");
         assert_eq!(format!("{got:?}"), format!("{expected:?}"), "in pieces of {sizes:?}");
     }

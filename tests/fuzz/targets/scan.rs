@@ -64,7 +64,7 @@ fn scans(value: &Value) {
 
 fn converts(value: &Value) {
     fn to<T: FromValue>(value: &Value) {
-        let _: Result<T> = black_box(value.clone().to());
+        let _: Result<T> = black_box(value.clone().convert());
     }
     to::<()>(value);
     to::<bool>(value);

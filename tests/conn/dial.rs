@@ -1,0 +1,413 @@
+//! Dialling: every option, on a real server and in memory; what is sent; what goes wrong and how
+//! long that takes.
+//!
+//! The rows with an R number are those of redigo's dial tests and examples.
+
+use std::net::{Ipv4Addr, Ipv6Addr, TcpListener};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Barrier, OnceLock, mpsc};
+use std::thread;
+use std::time::Duration;
+
+use redigo::testing::MemoryStream;
+use redigo::{Conn, Context, DialStep, Dialer, Error, Stream, TimeoutKind};
+
+use crate::support::fake_server::{self, FakeServer, FullQueue, FullUnixQueue, refused_address};
+use crate::support::redis_server::RedisServer;
+use crate::support::streams::{Recorder, command};
+use crate::support::wait::{self, LONG, SHORT, promptly, wait_until};
+
+/// A server with a password, and with a user of another.
+fn guarded() -> &'static RedisServer {
+    static SERVER: OnceLock<RedisServer> = OnceLock::new();
+    SERVER.get_or_init(|| {
+        let builder = RedisServer::builder().arg("--requirepass", "sesame");
+        builder.args(["--user", "ursula", "on", ">tentacle", "~*", "&*", "+@all"]).start()
+    })
+}
+
+fn guarded_dialer() -> Dialer {
+    // A reply that never comes is to fail the test, not to stop it.
+    Dialer::tcp(guarded().addr()).password("sesame").read_timeout(LONG / 2)
+}
+
+/// The server's own word on a connection: `field(&mut conn, "db")`.
+fn field(conn: &mut Conn, name: &str) -> String {
+    let line: String = conn.query("CLIENT", "INFO").unwrap();
+    let fields = line.split_whitespace().filter_map(|field| field.split_once('='));
+    fields.into_iter().find(|(field, _)| *field == name).unwrap().1.to_owned()
+}
+
+// Options, on a real server
+
+#[test]
+fn r103_with_a_password_or_as_a_user() {
+    let mut conn = guarded_dialer().dial().unwrap();
+    assert_eq!(field(&mut conn, "user"), "default");
+    let dialer = Dialer::tcp(guarded().addr()).username("ursula").password("tentacle");
+    let mut conn = dialer.dial_context(&Context::background()).unwrap();
+    assert_eq!(field(&mut conn, "user"), "ursula");
+    let mut conn = Dialer::url(guarded().url()).unwrap().dial().unwrap();
+    assert_eq!(field(&mut conn, "user"), "default");
+    assert_eq!(field(&mut conn, "db"), "0");
+}
+
+#[test]
+fn r102_the_client_name() {
+    let mut conn = guarded_dialer().client_name("test-connection").dial().unwrap();
+    assert_eq!(conn.query::<String>("CLIENT", "GETNAME").unwrap(), "test-connection");
+}
+
+#[test]
+fn the_database() {
+    let mut third = guarded_dialer().database(3).dial().unwrap();
+    assert_eq!(field(&mut third, "db"), "3");
+    third.call("SET", ("the_database", "x")).unwrap();
+    let mut none = guarded_dialer().database(0).dial().unwrap();
+    assert!(none.call("GET", "the_database").unwrap().is_nil());
+}
+
+#[test]
+fn a_unix_socket_with_everything() {
+    let dialer = Dialer::unix(guarded().socket_path()).username("ursula").password("tentacle");
+    let mut conn = dialer.client_name("me").database(5).dial().unwrap();
+    for (name, expected) in [("user", "ursula"), ("name", "me"), ("db", "5")] {
+        assert_eq!(field(&mut conn, name), expected);
+    }
+    assert!(field(&mut conn, "addr").contains("redis.sock"));
+    let url = format!("unix://ursula:tentacle@{}?db=6", guarded().socket_path().display());
+    let mut conn = Dialer::url(url).unwrap().dial().unwrap();
+    assert_eq!(field(&mut conn, "db"), "6");
+    assert!(conn.is_alive());
+}
+
+#[test]
+fn a_dialler_dials_as_often_as_it_is_asked() {
+    let dialer = guarded_dialer().database(2);
+    let mut conns: Vec<Conn> = (0..20).map(|_| dialer.clone().dial().unwrap()).collect();
+    let mut ids: Vec<String> = conns.iter_mut().map(|conn| field(conn, "id")).collect();
+    ids.sort();
+    ids.dedup();
+    assert_eq!(ids.len(), 20);
+}
+
+#[test]
+fn limits_are_those_of_the_connection() {
+    let mut conn = guarded_dialer().max_bulk_len(100).dial().unwrap();
+    conn.call("ECHO", "x".repeat(100)).unwrap();
+    assert!(matches!(conn.call("ECHO", "x".repeat(101)), Err(Error::Protocol(_))));
+
+    let mut conn = guarded_dialer().connect_timeout(LONG).read_timeout(SHORT).dial().unwrap();
+    let late = promptly("BLPOP", || conn.call("BLPOP", ("queue", LONG.as_secs()))).unwrap_err();
+    assert_eq!(late.timeout_kind(), Some(TimeoutKind::Read));
+}
+
+/// No time limit is too short or too long to be one.
+#[test]
+fn times_at_their_extremes() {
+    const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+    for time in
+        [SHORT, 12 * 60 * 60 * Duration::from_secs(1), 30 * DAY, 36_500 * DAY, Duration::MAX]
+    {
+        let long = time.max(LONG);
+        let tcp = guarded_dialer().database(1).keep_alive(time).tcp_user_timeout(time);
+        let unix = Dialer::unix(guarded().socket_path()).password("sesame").database(1);
+        for dialer in [tcp, unix] {
+            let dialer = dialer.connect_timeout(long).read_timeout(long).write_timeout(long);
+            let mut conn = dialer.dial().unwrap_or_else(|error| panic!("{time:?}: {error}"));
+            conn.call("PING", ()).unwrap();
+            conn.call_timeout(long, "PING", ()).unwrap();
+            conn.call_context(&Context::background().with_timeout(long), "PING", ()).unwrap();
+        }
+    }
+}
+
+// What is sent, in memory
+
+#[test]
+fn r068_a_connector_makes_the_stream() {
+    let calls = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&calls);
+    let dialer = Dialer::tcp("").connect_timeout(LONG).connector(move |ctx, address| {
+        assert_eq!(address.to_string(), "localhost:6379");
+        let left = ctx.remaining().expect("the context has the connect timeout");
+        assert!(ctx.err().is_none() && left <= LONG);
+        count.fetch_add(1, Ordering::SeqCst);
+        Ok(Box::new(MemoryStream::new("+PONG\r\n")) as Box<dyn Stream>)
+    });
+    let mut conn = dialer.dial_context(&Context::background()).unwrap();
+    assert_eq!(calls.load(Ordering::SeqCst), 1);
+    assert_eq!(conn.query::<String>("PING", ()).unwrap(), "PONG");
+}
+
+#[test]
+fn the_error_of_a_connector_is_the_error_of_the_dial() {
+    let dialer = Dialer::tcp(":6379").connector(|_, _| Err(Error::other("no tunnel")));
+    let error = dialer.dial().unwrap_err();
+    assert!(matches!(error, Error::Other(_)), "{error:?}");
+    assert_eq!(error.to_string(), "no tunnel");
+}
+
+#[test]
+fn r100_r101_the_set_up_is_one_write_of_what_is_wanted() {
+    let auth = "*3\r\n$4\r\nAUTH\r\n$4\r\nuser\r\n$8\r\npassword\r\n".to_owned();
+    let name = "*3\r\n$6\r\nCLIENT\r\n$7\r\nSETNAME\r\n$16\r\nredis-connection\r\n".to_owned();
+    let select = command(&["SELECT", "4"]);
+    let plain = || Dialer::tcp(":6379");
+    let user = |dialer: Dialer| dialer.username("user").password("password");
+    let named = |dialer: Dialer| dialer.client_name("redis-connection");
+    let rows = [
+        ("nothing", plain(), String::new()),
+        ("empty", plain().username("").password("").client_name("").database(0), String::new()),
+        ("R100", user(plain()), auth.clone()),
+        ("R101", named(plain()), name.clone()),
+        ("password", plain().password("password"), command(&["AUTH", "password"])),
+        ("database", plain().database(4), select.clone()),
+        ("negative", plain().database(-1), command(&["SELECT", "-1"])),
+        ("all", user(named(plain().database(4))), auth + &name + &select),
+    ];
+    for (row, dialer, expected) in rows {
+        // Any reply but an error is good.
+        let recorder = Recorder::answering("+PONG\r\n".repeat(3));
+        let conn = recorder.behind(dialer).dial().unwrap();
+        assert_eq!(recorder.written(), expected, "{row}");
+        assert_eq!(recorder.stream.writes(), usize::from(!expected.is_empty()), "{row}");
+        assert!(conn.err().is_none(), "{row}");
+    }
+}
+
+#[test]
+fn a_wrapped_stream_is_set_up_already() {
+    let stream = MemoryStream::new("+PONG\r\n");
+    let dialer = Dialer::tcp(":6379").password("secret").database(4).client_name("me");
+    assert_eq!(dialer.wrap(stream.clone()).query::<String>("PING", ()).unwrap(), "PONG");
+    assert_eq!(stream.written(), command(&["PING"]).as_bytes());
+}
+
+#[test]
+fn options_that_contradict_each_other_are_told_before_dialling() {
+    let recorder = Recorder::answering("");
+    let rows = [
+        (Dialer::tcp(":6379").username("me"), "invalid configuration: username without a password"),
+        (Dialer::tcp("::1"), {
+            "invalid configuration: address \"::1\": \
+             more than one ':'; an IPv6 address stands in brackets"
+        }),
+    ];
+    for (dialer, expected) in rows {
+        let error = recorder.behind(dialer).dial().unwrap_err();
+        assert!(matches!(error, Error::InvalidConfig(_)), "{error:?}");
+        assert_eq!(error.to_string(), expected);
+    }
+    assert!(recorder.dialed().is_empty());
+}
+
+// The step that failed
+
+#[test]
+fn an_error_names_the_step_that_the_server_refused() {
+    let (auth, name) = ("AUTH failed: WRONGPASS ", "CLIENT SETNAME failed: ERR ");
+    let rows = [
+        (guarded_dialer().password("wrong"), DialStep::Auth, auth),
+        (guarded_dialer().client_name("a b"), DialStep::ClientSetName, name),
+        (guarded_dialer().database(99), DialStep::Select, "SELECT failed: ERR DB index is out of"),
+        // Where all is wrong, the first is told.
+        (guarded_dialer().password("wrong").client_name("a b").database(99), DialStep::Auth, auth),
+        (Dialer::tcp(guarded().addr()).database(1), DialStep::Select, "SELECT failed: NOAUTH "),
+    ];
+    for (dialer, step, text) in rows {
+        let error = dialer.dial().unwrap_err();
+        assert_eq!(error.as_server().and_then(|refusal| refusal.step()), Some(step), "{error:?}");
+        assert!(error.to_string().starts_with(text), "{error}");
+        assert!(!error.to_string().contains("wrong"), "{error}");
+    }
+}
+
+/// A server whose AUTH goes by another name quotes the arguments of the one it does not know, as
+/// far as it likes and with its own idea of a line end.
+#[test]
+fn a_server_that_quotes_the_password_is_not_quoted() {
+    let server = RedisServer::builder().args(["--rename-command", "AUTH", ""]).start();
+    for password in ["hunter2".to_owned(), "hunter2\r\nhunter2".to_owned(), "hunter2".repeat(40)] {
+        let dialer = Dialer::tcp(server.addr()).username("ursula").password(password);
+        let error = dialer.dial().unwrap_err();
+        let text = format!("{error} {error:?}");
+        assert!(text.contains("AUTH") && text.contains("unknown command"), "{text}");
+        assert!(!text.contains("hunter2"), "{text}");
+    }
+}
+
+// Time
+
+#[test]
+fn a_server_that_never_answers_ends_the_dial_in_time() {
+    let server = FakeServer::silent();
+    let rows = [
+        (server.dialer().password("x").client_name("me").database(1), DialStep::Auth),
+        (server.dialer().client_name("me").database(1), DialStep::ClientSetName),
+        (server.dialer().database(1), DialStep::Select),
+    ];
+    for (dialer, step) in rows {
+        let expected = Some(TimeoutKind::Handshake(step));
+        // By its own limit, by the limit of each reply, and by the caller's.
+        let error = promptly("dial", || dialer.clone().connect_timeout(SHORT).dial()).unwrap_err();
+        assert_eq!(error.timeout_kind(), expected);
+        assert_eq!(error.to_string(), format!("timed out waiting for the reply to {step}"));
+        let error = promptly("dial", || dialer.clone().read_timeout(SHORT).dial()).unwrap_err();
+        assert_eq!(error.timeout_kind(), expected);
+        let ctx = Context::background().with_timeout(SHORT);
+        let error = promptly("dial", || dialer.dial_context(&ctx)).unwrap_err();
+        assert_eq!(error.timeout_kind(), Some(TimeoutKind::Context));
+    }
+}
+
+#[test]
+fn answers_that_drip_do_not_stretch_the_connect_timeout() {
+    let server = FakeServer::dripping("+", "x");
+    let dialer = server.dialer().password("x").connect_timeout(SHORT).read_timeout(LONG);
+    let error = promptly("dial", || dialer.dial()).unwrap_err();
+    assert_eq!(error.timeout_kind(), Some(TimeoutKind::Handshake(DialStep::Auth)));
+}
+
+#[test]
+fn without_a_set_up_the_first_call_meets_the_read_timeout() {
+    let server = FakeServer::silent();
+    let mut conn = server.dialer().connect_timeout(LONG).read_timeout(SHORT).dial().unwrap();
+    let error = promptly("call", || conn.call("PING", ())).unwrap_err();
+    assert_eq!(error.timeout_kind(), Some(TimeoutKind::Read));
+}
+
+#[test]
+fn the_connect_timeout_is_over_with_the_dial() {
+    let recorder = Recorder::answering("+OK\r\n+PONG\r\n");
+    let dialer = recorder.behind(Dialer::tcp(":6379").database(1)).connect_timeout(LONG);
+    let mut conn = dialer.dial().unwrap();
+    conn.call("PING", ()).unwrap();
+    assert_eq!(recorder.stream.write_timeout(), None);
+    // The reply was in the buffer, so only a further read shows it.
+    conn.call("PING", ()).unwrap_err();
+    assert_eq!(recorder.stream.read_timeout(), None);
+}
+
+#[test]
+fn a_connect_that_nobody_accepts_ends_in_time() {
+    let full = FullQueue::new();
+    let dialer = Dialer::tcp(full.address.to_string());
+    let error = promptly("dial", || dialer.clone().connect_timeout(SHORT).dial()).unwrap_err();
+    assert_eq!(error.timeout_kind(), Some(TimeoutKind::Connect));
+    assert_eq!(error.to_string(), "timed out while connecting");
+    let ctx = Context::background().with_timeout(SHORT);
+    let error = promptly("dial", || dialer.dial_context(&ctx)).unwrap_err();
+    assert_eq!(error.timeout_kind(), Some(TimeoutKind::Context));
+}
+
+/// To a socket a timeout below its resolution may mean none at all.
+#[test]
+fn less_than_a_microsecond_is_not_for_ever() {
+    let full = FullUnixQueue::new();
+    let dialer = Dialer::unix(&full.path);
+    for nanos in (0..10_000).step_by(10) {
+        let ctx = Context::background().with_timeout(Duration::from_nanos(nanos));
+        let error = promptly("dial", || dialer.dial_context(&ctx)).unwrap_err();
+        assert_eq!(error.timeout_kind(), Some(TimeoutKind::Context), "{nanos} ns");
+    }
+}
+
+/// `localhost` may have two addresses, and a server behind either is found.
+#[test]
+fn all_addresses_of_a_name_are_tried() {
+    let listeners =
+        [TcpListener::bind((Ipv4Addr::LOCALHOST, 0)), TcpListener::bind((Ipv6Addr::LOCALHOST, 0))];
+    let mut tried = 0;
+    for listener in listeners.into_iter().flatten() {
+        let address = listener.local_addr().unwrap();
+        let known = std::net::ToSocketAddrs::to_socket_addrs(&("localhost", 1)).unwrap();
+        if known.into_iter().any(|known| known.ip() == address.ip()) {
+            let dialer = Dialer::tcp(format!("localhost:{}", address.port()));
+            dialer.connect_timeout(LONG).dial().unwrap();
+            tried += 1;
+        }
+    }
+    assert!(tried > 0, "localhost is neither 127.0.0.1 nor ::1");
+    let port = refused_address().port();
+    let error = Dialer::tcp(format!("localhost:{port}")).dial().unwrap_err().to_string();
+    assert!(error.starts_with("connecting to ") && error.contains(&port.to_string()), "{error}");
+}
+
+// Cancelling
+
+#[test]
+fn r069_a_canceled_context_does_not_dial() {
+    let (ctx, cancel) = Context::background().with_cancel();
+    cancel.cancel();
+    assert!(guarded_dialer().dial_context(&ctx).unwrap_err().is_canceled());
+    let called = Recorder::answering("");
+    assert!(called.behind(guarded_dialer()).dial_context(&ctx).unwrap_err().is_canceled());
+    assert!(called.dialed().is_empty());
+}
+
+#[test]
+fn cancelling_ends_a_dial_that_waits_for_an_answer() {
+    let (accepted, is_accepted) = mpsc::channel();
+    let server = FakeServer::start(move |mut stream| {
+        fake_server::await_request(&mut stream);
+        accepted.send(()).unwrap();
+        fake_server::hold(stream);
+    });
+    let (ctx, cancel) = Context::background().with_cancel();
+    let dialer = server.dialer().connect_timeout(LONG).password("secret");
+    let dialing = thread::spawn(move || dialer.dial_context(&ctx).unwrap_err());
+    is_accepted.recv_timeout(wait::PATIENCE).unwrap();
+    let error = promptly("cancel", || {
+        cancel.cancel();
+        dialing.join().unwrap()
+    });
+    assert!(error.is_canceled(), "{error:?}");
+}
+
+/// Cancels a dial at whatever moment: before the connect, in the middle of it, or after.
+fn cancel_dials(dialer: &Dialer, rounds: u64) {
+    for delay in (0..rounds).map(|round| Duration::from_micros(round % 100 * 2)) {
+        let (ctx, cancel) = Context::background().with_cancel();
+        let start = Barrier::new(2);
+        let error = thread::scope(|scope| {
+            let dialing = scope.spawn(|| {
+                start.wait();
+                dialer.dial_context(&ctx).unwrap_err()
+            });
+            start.wait();
+            thread::sleep(delay);
+            promptly("cancelled dial", || {
+                cancel.cancel();
+                dialing.join().unwrap()
+            })
+        });
+        assert!(error.is_canceled(), "{error:?}");
+    }
+}
+
+#[test]
+fn cancelling_ends_a_dial_that_nobody_accepts() {
+    let full = FullQueue::new();
+    let dialer = Dialer::tcp(full.address.to_string()).connect_timeout(LONG);
+    cancel_dials(&dialer, 300);
+    cancel_dials(&dialer.connect_timeout(None), 300);
+}
+
+#[test]
+fn cancelling_ends_a_dial_that_nobody_accepts_at_a_unix_socket() {
+    let full = FullUnixQueue::new();
+    let error = Dialer::unix(&full.path).connect_timeout(SHORT).dial().unwrap_err();
+    assert_eq!(error.timeout_kind(), Some(TimeoutKind::Connect));
+    cancel_dials(&Dialer::unix(&full.path).connect_timeout(2 * wait::PATIENCE), 3);
+}
+
+#[test]
+fn a_failed_dial_leaves_no_connection_behind() {
+    let mut watcher = guarded_dialer().dial().unwrap();
+    let dialer = Dialer::tcp(guarded().addr()).username("ursula").password("tentacle");
+    dialer.client_name("failing").database(99).dial().unwrap_err();
+    wait_until("the server sees its end", || {
+        !watcher.query::<String>("CLIENT", "LIST").unwrap().contains("name=failing")
+    });
+}

@@ -1,0 +1,398 @@
+//! What bad input gets: servers that are not there, refuse, answer nonsense, hang or go away. Each
+//! is an error of its own that says what happened, in time, and ends the connection.
+
+use std::collections::HashSet;
+use std::io::{ErrorKind, Write};
+use std::net::{Shutdown, TcpStream};
+use std::sync::Barrier;
+use std::thread;
+use std::time::Duration;
+
+use redigo::testing::MemoryStream;
+use redigo::{Dialer, Error, TimeoutKind, Value};
+
+use crate::support::errors::assert_ended;
+use crate::support::fake_server::{FakeServer, await_request, hold, refused_address};
+use crate::support::live;
+use crate::support::redis_server::RedisServer;
+use crate::support::wait::{self, LONG, SHORT, promptly};
+
+/// Dials and calls; the error of either, with the connection seen to be at its end.
+#[track_caller]
+fn failure(what: &str, dialer: &Dialer) -> Error {
+    promptly(what, || {
+        let mut conn = match dialer.dial() {
+            Ok(conn) => conn,
+            Err(error) => return error,
+        };
+        let error = conn.call("GET", "key").map(|reply| format!("{what}: {reply:?}")).unwrap_err();
+        if error.is_fatal() {
+            assert_ended(&mut conn, &error);
+        }
+        error
+    })
+}
+
+#[track_caller]
+fn io_kind(error: &Error) -> ErrorKind {
+    match error {
+        Error::Io(error) => error.kind(),
+        other => panic!("{other:?}"),
+    }
+}
+
+// No server, or one that refuses
+
+#[test]
+fn nobody_is_there() {
+    let address = refused_address();
+    let error = failure("refused", &Dialer::tcp(address.to_string()));
+    assert_eq!(io_kind(&error), ErrorKind::ConnectionRefused);
+    let expected = format!("connecting to {address}: Connection refused");
+    assert!(error.to_string().starts_with(&expected), "{error}");
+
+    let error = failure("no socket", &Dialer::unix("/nonexistent/redis.sock"));
+    assert_eq!(io_kind(&error), ErrorKind::NotFound);
+    let expected = "connecting to /nonexistent/redis.sock: No such file or directory";
+    assert!(error.to_string().starts_with(expected), "{error}");
+
+    for limit in [Some(LONG), None] {
+        let dialer = Dialer::tcp("no-such-host.invalid").connect_timeout(limit);
+        let error = failure("unresolvable", &dialer);
+        assert!(matches!(error, Error::Io(_)), "{error:?}");
+        assert!(error.to_string().starts_with("resolving no-such-host.invalid: "), "{error}");
+    }
+}
+
+#[test]
+fn the_server_refuses() {
+    let guarded = RedisServer::builder().arg("--requirepass", "sesame").start();
+    let guarded = Dialer::tcp(guarded.addr()).connect_timeout(LONG);
+    let open = Dialer::tcp(live::server().addr());
+    let rows = [
+        (
+            guarded.clone().password("wrong"),
+            "AUTH failed: WRONGPASS invalid username-password pair or user is disabled.",
+        ),
+        (
+            guarded.clone().username("nobody").password("sesame"),
+            "AUTH failed: WRONGPASS invalid username-password pair or user is disabled.",
+        ),
+        (guarded.clone(), "NOAUTH Authentication required."),
+        (guarded.client_name("me"), "CLIENT SETNAME failed: NOAUTH Authentication required."),
+        (
+            open.clone().password("sesame"),
+            "AUTH failed: ERR AUTH <password> called without any password configured for the \
+             default user. Are you sure your configuration is correct?",
+        ),
+        (open.clone().database(100_000), "SELECT failed: ERR DB index is out of range"),
+        (open.database(-1), "SELECT failed: ERR DB index is out of range"),
+    ];
+    for (dialer, expected) in rows {
+        let error = failure(expected, &dialer);
+        assert_eq!(error.to_string(), expected);
+        assert!(error.as_server().is_some() && !error.is_fatal(), "{error:?}");
+    }
+}
+
+#[test]
+fn the_server_is_full() {
+    let server = RedisServer::builder().arg("--maxclients", "1").unix_only().start();
+    let dialer = Dialer::unix(server.socket_path());
+    let mut first = dialer.dial().unwrap();
+    assert_eq!(first.call("PING", ()).unwrap(), Value::simple("PONG"));
+    let mut second = dialer.dial().unwrap();
+    let errors = promptly("calls", || (0..3).map(|_| second.call("PING", ()).unwrap_err()));
+    // It says so once and hangs up, perhaps before it was asked.
+    let texts: Vec<String> = errors.map(|error| error.to_string()).collect();
+    assert!(texts[0].contains("max number of clients") || second.err().is_some(), "{texts:?}");
+    assert!(second.err().is_some() && first.is_alive(), "{texts:?}");
+}
+
+// No answer
+
+#[test]
+fn the_server_is_silent_or_slow() {
+    let server = FakeServer::silent();
+    let error = failure("silent", &server.dialer().read_timeout(SHORT));
+    assert_eq!(error.to_string(), "timed out waiting for a reply");
+    let error = failure("silent to AUTH", &server.dialer().password("x").connect_timeout(SHORT));
+    assert_eq!(error.to_string(), "timed out waiting for the reply to AUTH");
+    for begun in ["*2147483647\r\n", "*2\r\n:1\r\n", "$536870912\r\n", "$3\r\nfoo\r", "+O"] {
+        let server = FakeServer::saying(begun);
+        let error = failure(begun, &server.dialer().read_timeout(SHORT));
+        assert_eq!(error.timeout_kind(), Some(TimeoutKind::Read), "{begun:?}");
+    }
+}
+
+#[test]
+fn a_frozen_server_answers_too_late_for_anybody() {
+    let server = RedisServer::start();
+    let dialer = Dialer::tcp(server.addr()).read_timeout(SHORT);
+    let mut conn = Dialer::tcp(server.addr()).dial().unwrap();
+    conn.call("MSET", ("first", "1st", "second", "2nd")).unwrap();
+    let mut conn = dialer.dial().unwrap();
+    server.freeze();
+    let error = promptly("call", || conn.call("GET", "first")).unwrap_err();
+    server.thaw();
+    assert_eq!(error.timeout_kind(), Some(TimeoutKind::Read));
+    // The reply to GET first is on its way, and must not become the reply to GET second.
+    let again = conn.call("GET", "second").unwrap_err();
+    assert_eq!(again.to_string(), error.to_string());
+    let mut conn = dialer.read_timeout(LONG).dial().unwrap();
+    assert_eq!(conn.query::<String>("GET", "second").unwrap(), "2nd");
+}
+
+// Nonsense
+
+/// What a server may say that is none, and what of it is told.
+const NONSENSE: [(&str, &[u8], &str); 14] = [
+    ("HTTP", b"HTTP/1.1 400 Bad Request\r\n\r\n", "unexpected first byte 'H'"),
+    ("SSH", b"SSH-2.0-OpenSSH_9.6\r\n", "unexpected first byte 'S'"),
+    ("a TLS alert", b"\x15\x03\x01\0\x02\x02\x46", "unexpected first byte '\\x15'"),
+    ("MySQL", b"\x4a\0\0\0\x0a8.0.36\0", "unexpected first byte 'J'"),
+    ("RESP3", b"%1\r\n+a\r\n:1\r\n", "unexpected first byte '%'"),
+    ("an empty line", b"\r\n", "unexpected first byte '\\r'"),
+    ("all ones", &[0xff; 100], "unexpected first byte '\\xff'"),
+    ("a length beyond all numbers", b"$18446744073709551615\r\n", "number out of range"),
+    ("a negative length", b"$-9223372036854775808\r\n", "negative length"),
+    ("a list too long by one", b"*4294967296\r\n", "list too long"),
+    ("a negative list", b"*-2\r\n", "negative length"),
+    ("a number that does not end", b":000000000000000000000000000000", "line too long"),
+    ("a number beyond all numbers", b":9223372036854775808\r\n", "number out of range"),
+    ("newlines alone", b"+OK\n", "line does not end in \\r\\n"),
+];
+
+#[test]
+fn the_server_talks_nonsense() {
+    for (what, nonsense, expected) in NONSENSE {
+        let server = FakeServer::saying(nonsense);
+        let error = failure(what, &server.dialer());
+        assert!(matches!(error, Error::Protocol(_)), "{what}: {error:?}");
+        let expected = format!("{expected} (is the peer a Redis server?)");
+        assert_eq!(error.to_string(), format!("protocol error: {expected}"), "{what}");
+        let error = failure(what, &server.dialer().password("secret"));
+        let expected = format!("protocol error in the reply to AUTH: {expected}");
+        assert_eq!(error.to_string(), expected, "{what}");
+    }
+}
+
+#[test]
+fn the_server_announces_a_string_that_is_too_long() {
+    for bytes in [u64::MAX >> 1, (512 << 20) + 1] {
+        let server = FakeServer::saying(format!("${bytes}\r\n"));
+        let error = failure("a string", &server.dialer()).to_string();
+        let what = format!("a string of {bytes} bytes, and max_bulk_len of the dialer allows");
+        assert_eq!(error, format!("protocol error: {what} 536870912"));
+        let error = failure("a string", &server.dialer().password("secret")).to_string();
+        assert_eq!(error, format!("protocol error in the reply to AUTH: {what} 536870912"));
+    }
+}
+
+#[test]
+fn the_server_nests_without_end() {
+    let server = FakeServer::saying("*1\r\n".repeat(1_000_000));
+    let error = failure("nesting", &server.dialer());
+    let expected = "protocol error: lists nested too deep (is the peer a Redis server?)";
+    assert_eq!(error.to_string(), expected);
+}
+
+#[test]
+fn the_server_sends_a_line_without_end() {
+    for head in ["+", "-", "*2\r\n:1\r\n+"] {
+        let server = FakeServer::start(move |mut stream| {
+            await_request(&mut stream);
+            let piece = [b'x'; 64 * 1024];
+            let mut sent = stream.write_all(head.as_bytes());
+            while sent.is_ok() {
+                sent = stream.write_all(&piece);
+            }
+        });
+        let error = failure(head, &server.dialer());
+        let expected = "protocol error: line too long (is the peer a Redis server?)";
+        assert_eq!(error.to_string(), expected, "{head:?}");
+    }
+}
+
+/// Pieces of the protocol in any order. Whatever they are taken for, it ends with an error.
+#[test]
+fn noise_is_an_error_and_nothing_worse() {
+    let tokens: [&[u8]; 18] = [
+        b"*",
+        b"$",
+        b":",
+        b"+",
+        b"-",
+        b"\r\n",
+        b"\r\n",
+        b"\r\n",
+        b"\r",
+        b"\n",
+        b"1",
+        b"3",
+        b"0",
+        b"-1",
+        b"*2\r\n",
+        b"$3\r\nfoo\r\n",
+        b"\0\xff",
+        b"99999999999",
+    ];
+    let mut state = 1_u64;
+    let mut random = move |below: usize| {
+        // The constants are Knuth's, for MMIX.
+        state =
+            state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) as usize % below
+    };
+    for _ in 0..5000 {
+        let length = random(60);
+        let noise: Vec<u8> =
+            (0..length).flat_map(|_| tokens[random(tokens.len())].to_vec()).collect();
+        let shown = noise.escape_ascii().to_string();
+        let stream = MemoryStream::new(noise);
+        let mut conn = Dialer::tcp(":6379").wrap(stream.clone());
+        let error = loop {
+            match conn.receive() {
+                Err(error) if error.is_fatal() => break error,
+                Ok(_) | Err(Error::Server(_)) => {}
+                Err(error) => panic!("{shown}: {error:?}"),
+            }
+        };
+        assert!(matches!(error, Error::Protocol(_) | Error::Io(_)), "{shown}: {error:?}");
+        assert!(stream.is_closed(), "{shown}");
+        assert_ended(&mut conn, &error);
+    }
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn an_announced_length_takes_no_memory() {
+    /// The most address space this process has had, in bytes.
+    fn peak() -> u64 {
+        let status = std::fs::read_to_string("/proc/self/status").unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmPeak:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() << 10
+    }
+    const CONNECTIONS: usize = 32;
+    for announced in ["$536870912\r\n", "*4294967295\r\n", "*2\r\n$536870912\r\nx"] {
+        let server = FakeServer::saying(announced);
+        let before = peak();
+        let dialer = server.dialer().read_timeout(10 * SHORT);
+        let start = Barrier::new(CONNECTIONS);
+        thread::scope(|scope| {
+            for _ in 0..CONNECTIONS {
+                scope.spawn(|| {
+                    let mut conn = dialer.dial().unwrap();
+                    start.wait();
+                    // All of them have the announcement, and wait for more.
+                    assert!(conn.call("GET", "key").unwrap_err().is_timeout());
+                });
+            }
+        });
+        // The least announced is 16 GiB; threads and their allocator take some of their own.
+        let grown = peak() - before;
+        assert!(grown < 6 << 30, "{announced:?}: {} MiB", grown >> 20);
+    }
+}
+
+// The end
+
+/// How a server may go away after it was asked, and what is told then.
+fn farewells() -> [(&'static str, FakeServer, &'static str); 5] {
+    let half_closed = FakeServer::start(|mut stream| {
+        await_request(&mut stream);
+        stream.shutdown(Shutdown::Write).unwrap();
+        hold(stream);
+    });
+    let reset = FakeServer::start(|mut stream| {
+        await_request(&mut stream);
+        // No time to linger: dropping it sends RST.
+        socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO)).unwrap();
+    });
+    let cut = "the server closed the connection in the middle of a reply";
+    [
+        ("before the reply", FakeServer::closing_after(""), "the server closed the connection"),
+        ("half", half_closed, "the server closed the connection"),
+        ("in a string", FakeServer::closing_after("$100\r\nabc"), cut),
+        ("in a list", FakeServer::closing_after("*2\r\n+OK\r\n"), cut),
+        ("with a reset", reset, "Connection reset by peer (os error 104)"),
+    ]
+}
+
+#[test]
+fn the_server_goes_away() {
+    for (how, server, expected) in farewells() {
+        let error = failure(how, &server.dialer());
+        let is_reset = how == "with a reset";
+        let kind = if is_reset { ErrorKind::ConnectionReset } else { ErrorKind::UnexpectedEof };
+        assert_eq!(io_kind(&error), kind, "{how}");
+        if !is_reset || cfg!(target_os = "linux") {
+            assert_eq!(error.to_string(), expected, "{how}");
+            let error = failure(how, &server.dialer().password("secret"));
+            assert_eq!(error.to_string(), format!("AUTH: {expected}"), "{how}");
+        }
+    }
+}
+
+#[test]
+fn the_server_goes_away_before_it_is_asked() {
+    let server = FakeServer::start(drop::<TcpStream>);
+    let mut conn = server.dialer().dial().unwrap();
+    wait::wait_until("the end is seen", || !conn.is_alive());
+    let error = conn.call("PING", ()).unwrap_err();
+    assert!(matches!(error, Error::Io(_)), "{error:?}");
+    assert_ended(&mut conn, &error);
+}
+
+#[test]
+fn a_server_that_crashes_ends_the_calls_that_wait() {
+    let mut server = RedisServer::start();
+    let mut conn = Dialer::tcp(server.addr()).dial().unwrap();
+    conn.call("SET", ("key", "value")).unwrap();
+    let id: i64 = conn.query("CLIENT", "ID").unwrap();
+    let mut watcher = Dialer::tcp(server.addr()).dial().unwrap();
+    let waiting = thread::spawn(move || {
+        let error = conn.call("BLPOP", ("queue", LONG.as_secs())).unwrap_err();
+        assert_ended(&mut conn, &error);
+        error
+    });
+    wait::wait_until("the command waits", || {
+        let line: String = watcher.query("CLIENT", ("LIST", "ID", id)).unwrap();
+        line.contains("cmd=blpop")
+    });
+    let error = promptly("crash", || {
+        server.kill();
+        waiting.join().unwrap()
+    });
+    assert!(matches!(error, Error::Io(_)), "{error:?}");
+    assert!(matches!(Dialer::tcp(server.addr()).dial(), Err(Error::Io(_))));
+    server.restart();
+    Dialer::tcp(server.addr()).dial().unwrap().call("PING", ()).unwrap();
+}
+
+#[test]
+fn each_fault_has_its_own_error() {
+    let silent = FakeServer::silent();
+    let nonsense = FakeServer::saying("HTTP/1.1 400 Bad Request\r\n\r\n");
+    let mut dialers = vec![
+        Dialer::tcp(refused_address().to_string()),
+        Dialer::tcp("no-such-host.invalid"),
+        Dialer::unix("/nonexistent/redis.sock"),
+        silent.dialer().read_timeout(SHORT),
+        silent.dialer().password("x").connect_timeout(SHORT),
+        nonsense.dialer(),
+        nonsense.dialer().database(1),
+        Dialer::tcp(live::server().addr()).database(100_000),
+        Dialer::tcp(live::server().addr()).password("x"),
+        Dialer::tcp(live::server().addr()).client_name("a b"),
+        Dialer::tcp(":bad"),
+        Dialer::tcp(":6379").username("x"),
+    ];
+    let farewells = farewells();
+    let ends = ["before the reply", "in a string", "with a reset"];
+    let ends = farewells.iter().filter(|(how, ..)| ends.contains(how));
+    dialers.extend(ends.map(|(_, server, _)| server.dialer()));
+    let texts = dialers.iter().map(|dialer| failure("each", dialer).to_string());
+    let texts: HashSet<String> = texts.collect();
+    assert_eq!(texts.len(), dialers.len(), "{texts:#?}");
+}

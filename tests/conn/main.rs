@@ -1,0 +1,15 @@
+//! Connections: commands, deadlines, faults, pipelines, scripts, dialing and URLs.
+
+mod commands;
+mod deadlines;
+mod dial;
+mod fault_proxy;
+mod faults;
+mod pipeline;
+mod raw_conn;
+mod script;
+#[path = "../support/mod.rs"]
+mod support;
+mod testing;
+mod url;
+mod wire;

@@ -1,0 +1,439 @@
+//! The scripted server, as a test of a user's own code sees it.
+
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::mpsc;
+use std::time::Duration;
+
+use redigo::testing::{Arg, ScriptedServer, message, pmessage, pong, subscription};
+use redigo::{
+    Args, CancelHandle, CloseReason, Conn, Context, Error, Mux, Pool, Result, Script, TimeoutKind,
+    Value, check,
+};
+
+use crate::support::wait::PATIENCE;
+
+fn unexpected(outcome: Result<Value>) -> String {
+    let error = outcome.unwrap_err();
+    let error = error.as_server().expect("an error reply");
+    assert_eq!(error.code(), "UNEXPECTED");
+    error.message()["UNEXPECTED ".len()..].to_owned()
+}
+
+#[test]
+fn commands_in_order_get_their_answers() {
+    let server = ScriptedServer::new();
+    server.expect("SET", ("k", 1)).ok();
+    server.expect("get", "k").reply("1");
+    server.expect("GET", "nothing");
+    server.expect("INCR", "k").reply(2).reply(3);
+    server.expect("LRANGE", ("l", 0, -1)).reply_list(["a", "b"]);
+    server.expect("HGETALL", "h").reply_map([("name", "Ada")]);
+    let mut conn = server.conn();
+    assert_eq!(conn.call("SET", ("k", "1")).unwrap(), Value::simple("OK"));
+    assert_eq!(conn.query::<String>("GET", "k").unwrap(), "1");
+    assert!(conn.call("GET", "nothing").unwrap().is_nil());
+    assert_eq!(conn.query::<i64>("INCR", "k").unwrap(), 2);
+    assert_eq!(conn.query::<i64>("INCR", "k").unwrap(), 3);
+    assert_eq!(conn.query::<Vec<String>>("LRANGE", ("l", 0, -1)).unwrap(), ["a", "b"]);
+    let pairs: Vec<String> = conn.query("HGETALL", "h").unwrap();
+    assert_eq!(pairs, ["name", "Ada"]);
+    server.verify();
+    assert_eq!(server.received().len(), 7);
+}
+
+#[test]
+fn an_unexpected_command_is_named_with_what_was_expected() {
+    let server = ScriptedServer::new();
+    server.expect("GET", "a").reply("x");
+    server.expect("GET", "b");
+    let mut conn = server.conn();
+    let other = unexpected(conn.call("GET", "z"));
+    assert_eq!(other, r#"GET("z") was not expected: expected GET("a") next"#);
+    // What comes too early is still expected, and the connection is usable.
+    assert!(unexpected(conn.call("GET", "b")).ends_with(r#"expected GET("a") next"#));
+    assert_eq!(conn.query::<String>("GET", "a").unwrap(), "x");
+    assert!(unexpected(conn.call("GET", "a")).ends_with(r#"expected GET("b") next"#));
+    conn.call("GET", "b").unwrap();
+    assert!(unexpected(conn.call("PING", ())).ends_with("nothing more was expected"));
+    assert!(conn.err().is_none());
+    assert_eq!(server.problems().len(), 4);
+}
+
+#[test]
+fn in_any_order_the_exact_expectation_goes_first() {
+    let server = ScriptedServer::unordered();
+    let generic = server.expect_any("GET").reply("any").at_least_once();
+    let exact = server.expect("GET", "k").reply("exact");
+    let set = server.expect("SET", ("k", 1)).ok();
+    let mut conn = server.conn();
+    conn.call("SET", ("k", 1)).unwrap();
+    assert_eq!(conn.query::<String>("GET", "k").unwrap(), "exact");
+    assert_eq!(conn.query::<String>("GET", "k").unwrap(), "any");
+    assert_eq!(conn.query::<String>("GET", "other").unwrap(), "any");
+    assert_eq!((generic.calls(), exact.calls(), set.calls()), (2, 1, 1));
+    server.verify();
+
+    let again = unexpected(conn.call("SET", ("k", 1)));
+    assert!(again.ends_with(r#"SET("k", "1") has come as often as it may"#), "{again}");
+    let other = unexpected(conn.call("SET", ("k", 2)));
+    assert!(other.ends_with(r#"expected by that name: SET("k", "1")"#), "{other}");
+    server.expect("PING", ());
+    let unknown = unexpected(conn.call("ECHO", "x"));
+    assert!(unknown.ends_with("expected: PING()"), "{unknown}");
+}
+
+#[test]
+fn arguments_may_be_left_open() {
+    let server = ScriptedServer::unordered();
+    let pattern = [
+        Arg::is("k"),
+        Arg::any(),
+        Arg::int(),
+        Arg::float(),
+        Arg::fits(|arg| arg.starts_with(b"x")),
+    ];
+    server.expect_args("SET", pattern).any_times();
+    server.expect_where("DEL", |keys| keys.len() > 1).reply(2).any_times();
+    let mut conn = server.conn();
+    conn.call("SET", ("k", "", -1, 1.5, "xyz")).unwrap();
+    assert_eq!(conn.query::<i64>("DEL", ["a", "b"]).unwrap(), 2);
+    for wrong in [
+        redigo::args!["other", "", -1, 1.5, "xyz"],
+        redigo::args!["k", "", "1x", 1.5, "xyz"],
+        redigo::args!["k", "", 1, "one", "xyz"],
+        redigo::args!["k", "", 1, 1.5, "zyx"],
+        redigo::args!["k", "", 1, 1.5],
+        redigo::args!["k", "", 1, 1.5, "xyz", "more"],
+        Args::new(),
+    ] {
+        assert!(unexpected(conn.call("SET", &wrong)).contains("SET(\"k\", any, an integer"));
+    }
+    assert!(unexpected(conn.call("DEL", "a")).contains("DEL(arguments that fit)"));
+}
+
+#[test]
+fn scripts_are_expected_by_their_hash() {
+    let server = ScriptedServer::new();
+    let script = Script::new(1, "return redis.call('GET', KEYS[1])");
+    server.expect_script(&script, ("k", 1)).reply("v");
+    server.expect_script(&script, "k").error("NOSCRIPT No matching script.");
+    server.expect("EVAL", script.eval_args("k")).reply("w");
+    server.expect_script(&script.clone().read_only(), "k").reply("x");
+    let mut conn = server.conn();
+    assert_eq!(script.query::<String>(&mut conn, ("k", 1)).unwrap(), "v");
+    assert_eq!(script.query::<String>(&mut conn, "k").unwrap(), "w");
+    assert_eq!(script.read_only().query::<String>(&mut conn, "k").unwrap(), "x");
+    server.verify();
+}
+
+#[test]
+fn numbers_of_calls() {
+    let server = ScriptedServer::new();
+    server.expect("PING", ()).any_times();
+    server.expect("INCR", "a").times(2).reply(1);
+    server.expect("INCR", "b").reply(1).reply(2).at_least_once();
+    server.expect("INCR", "c").reply(7).any_times();
+    server.expect("QUIT", ()).ok();
+    let mut conn = server.conn();
+    let mut incr = |key: &str| conn.query::<i64>("INCR", key);
+    assert_eq!((incr("a").unwrap(), incr("a").unwrap()), (1, 1));
+    assert!(incr("a").is_err());
+    assert_eq!((incr("b").unwrap(), incr("b").unwrap(), incr("b").unwrap()), (1, 2, 2));
+    conn.call("QUIT", ()).unwrap();
+    assert_eq!(server.problems().len(), 1);
+}
+
+#[test]
+fn what_never_came_is_told_with_its_place() {
+    let server = ScriptedServer::new();
+    server.expect("GET", "a").reply(1).reply(2);
+    server.expect_any("SET").at_least_once();
+    server.expect("AUTH", "secret");
+    server.conn().call("GET", "a").unwrap();
+    let problems = server.problems();
+    assert!(problems[0].starts_with(r#"GET("a") was expected 2 times and came once (tests/"#));
+    assert!(
+        problems[1].starts_with("SET(any arguments) was expected at least once and came never")
+    );
+    assert!(problems[2].starts_with("AUTH(***)"), "{problems:?}");
+    let said = catch_unwind(AssertUnwindSafe(|| server.verify())).unwrap_err();
+    let said = said.downcast_ref::<String>().unwrap();
+    assert!(problems.iter().all(|problem| said.contains(problem)), "{said}");
+    // Dropping a script that was not followed says nothing.
+    drop(server);
+}
+
+#[test]
+fn errors_of_the_server_and_of_the_connection() {
+    let server = ScriptedServer::new();
+    server.expect("INCR", "k").error("ERR not a number");
+    server.expect("INCR", "k").fail(Error::from(redigo::ServerError::new("WRONGTYPE no")));
+    server.expect("INCR", "k").fail(io::Error::from(io::ErrorKind::ConnectionReset));
+    let mut conn = server.conn();
+    let code = |outcome: Result<Value>| outcome.unwrap_err().as_server().unwrap().code().to_owned();
+    assert_eq!(code(conn.call("INCR", "k")), "ERR");
+    assert_eq!(code(conn.call("INCR", "k")), "WRONGTYPE");
+    assert!(conn.err().is_none());
+    assert!(matches!(conn.call("INCR", "k"), Err(Error::Io(_))));
+    assert!(conn.err().is_some());
+    // It sticks, and the server hears no more.
+    assert!(matches!(conn.call("INCR", "k"), Err(Error::Io(_))));
+    assert_eq!(server.received().len(), 3);
+    assert_eq!(server.open_conns(), 0);
+    server.verify();
+
+    server.expect("GET", "k").timeout();
+    let mut conn = server.conn();
+    let late = conn.call("GET", "k").unwrap_err();
+    assert_eq!(late.timeout_kind(), Some(TimeoutKind::Read));
+    assert!(conn.err().is_some());
+
+    server.expect("GET", "k").disconnect();
+    let gone = server.conn().call("GET", "k").unwrap_err();
+    assert!(matches!(gone, Error::Io(error) if error.kind() == io::ErrorKind::UnexpectedEof));
+
+    // An error that no connection gives comes as one that does.
+    server.expect("GET", "k").fail(Error::other("simulated"));
+    let mut conn = server.conn();
+    assert_eq!(conn.call("GET", "k").unwrap_err().to_string(), "simulated");
+    assert!(conn.err().is_some());
+}
+
+#[test]
+fn a_handler_sees_the_arguments_and_may_panic() {
+    let server = ScriptedServer::unordered();
+    let own = server.clone();
+    server.expect_any("ECHO").any_times().reply_with(move |args| {
+        // It may use the server.
+        own.push(args[0]);
+        Ok(args[0].into())
+    });
+    server.expect_any("BOOM").reply_with(|_| panic!("as told"));
+    server.expect_any("FAIL").reply_with(|_| Err(Error::Canceled));
+    let mut conn = server.conn();
+    assert_eq!(conn.query::<String>("ECHO", "hello").unwrap(), "hello");
+    assert_eq!(conn.receive().unwrap(), Value::from("hello"));
+    assert!(catch_unwind(AssertUnwindSafe(|| conn.call("BOOM", ()))).is_err());
+    let mut conn = server.conn();
+    assert!(conn.call("FAIL", ()).unwrap_err().is_canceled());
+    assert!(conn.err().is_some());
+}
+
+#[test]
+fn pipelines_are_answered_in_order_with_their_errors() {
+    let server = ScriptedServer::new();
+    server.expect("SET", ("a", 1)).ok();
+    server.expect("INCR", "b").error("ERR no");
+    server.expect("GET", "a").reply("1");
+    let mut conn = server.conn();
+    conn.send("SET", ("a", 1)).unwrap();
+    conn.send("INCR", "b").unwrap();
+    conn.send("NONSENSE", ()).unwrap();
+    conn.send("GET", "a").unwrap();
+    assert!(server.received().is_empty(), "nothing is sent before a flush");
+    conn.flush().unwrap();
+    assert_eq!(server.received().len(), 4);
+    assert_eq!(conn.receive().unwrap(), Value::simple("OK"));
+    assert_eq!(conn.receive().unwrap_err().to_string(), "ERR no");
+    assert!(unexpected(conn.receive()).starts_with("NONSENSE()"));
+    assert_eq!(conn.receive().unwrap(), Value::from("1"));
+    assert!(conn.drain().unwrap().is_empty());
+
+    server.clear();
+    server.expect("MULTI", ()).ok();
+    server.expect("INCR", "a").queued();
+    server.expect("EXEC", ()).reply_list([2]);
+    conn.send("MULTI", ()).unwrap();
+    conn.send("INCR", "a").unwrap();
+    assert_eq!(conn.call("EXEC", ()).unwrap(), Value::from(vec![Value::Int(2)]));
+    server.verify();
+}
+
+#[test]
+fn a_flush_can_fail() {
+    let server = ScriptedServer::new();
+    server.expect("PING", ());
+    server.fail_flush(io::Error::from(io::ErrorKind::BrokenPipe));
+    let mut conn = server.conn();
+    conn.send("PING", ()).unwrap();
+    assert!(conn.flush().is_err());
+    assert!(conn.err().is_some());
+    assert!(server.received().is_empty());
+    server.conn().call("PING", ()).unwrap();
+    server.verify();
+}
+
+#[test]
+fn pushes_come_after_the_answers_they_follow() {
+    let server = ScriptedServer::new();
+    server
+        .expect("SUBSCRIBE", ["a", "b"])
+        .reply(subscription("subscribe", "a", 1))
+        .then_push(subscription("subscribe", "b", 2))
+        .then_push(message("a", "one"));
+    server.expect("PING", "x").reply(pong("x"));
+    server.push(pmessage("p*", "pa", "two"));
+    let mut conn = server.conn();
+    conn.send("SUBSCRIBE", ["a", "b"]).unwrap();
+    conn.send("PING", "x").unwrap();
+    conn.flush().unwrap();
+    let received: Vec<Value> = (0..5).map(|_| conn.receive().unwrap()).collect();
+    let expected = [
+        subscription("subscribe", "a", 1),
+        subscription("subscribe", "b", 2),
+        message("a", "one"),
+        pong("x"),
+        pmessage("p*", "pa", "two"),
+    ];
+    assert_eq!(received, expected);
+    // There is no more, and a test must not hang: a poll says so, a deadline passes at once, and
+    // without one the server is gone.
+    assert_eq!(conn.poll(Duration::from_secs(3600)).unwrap(), None);
+    let outcome = server.conn().receive_timeout(Duration::from_secs(3600));
+    assert!(outcome.unwrap_err().is_timeout());
+    assert!(matches!(conn.receive(), Err(Error::Io(_))));
+}
+
+#[test]
+fn a_server_that_stays_open_lets_receivers_wait() {
+    let server = ScriptedServer::new();
+    server.stay_open();
+    server.expect("SUBSCRIBE", "news").no_reply();
+    let mut conn = server.conn();
+    assert_eq!(conn.poll(Duration::from_millis(1)).unwrap(), None);
+    conn.send("SUBSCRIBE", "news").unwrap();
+    conn.flush().unwrap();
+    let (tell, first) = mpsc::channel();
+    let listener = std::thread::spawn(move || {
+        tell.send(conn.receive_timeout(PATIENCE).unwrap()).unwrap();
+        conn.receive_timeout(PATIENCE)
+    });
+    server.push(message("news", "hello"));
+    assert_eq!(first.recv_timeout(PATIENCE).unwrap(), message("news", "hello"));
+    server.disconnect();
+    assert!(matches!(listener.join().unwrap(), Err(Error::Io(_))));
+}
+
+#[test]
+fn a_waiting_receive_ends_with_its_context_its_handle_or_its_time() {
+    let server = ScriptedServer::new();
+    server.stay_open();
+    let (ctx, cancel): (Context, CancelHandle) = Context::background().with_cancel();
+    let mut conn = server.conn();
+    let waiting = std::thread::spawn(move || conn.receive_context(&ctx));
+    cancel.cancel();
+    assert!(waiting.join().unwrap().unwrap_err().is_canceled());
+
+    let mut conn = server.conn();
+    let handle = conn.shutdown_handle();
+    let waiting = std::thread::spawn(move || conn.receive());
+    handle.shutdown();
+    assert!(waiting.join().unwrap().unwrap_err().is_canceled());
+
+    let mut conn = server.conn();
+    let late = conn.receive_timeout(Duration::from_millis(1)).unwrap_err();
+    assert_eq!(late.timeout_kind(), Some(TimeoutKind::Read));
+    // Zero is over before anything is sent.
+    let late = server.conn().call_timeout(Duration::ZERO, "PING", ()).unwrap_err();
+    assert!(late.is_timeout());
+    assert!(server.received().is_empty());
+}
+
+#[test]
+fn one_thread_sends_while_another_receives() {
+    let server = ScriptedServer::new();
+    server.stay_open();
+    server.expect("PING", ()).reply("PONG");
+    let mut conn = server.conn();
+    let (mut sender, mut receiver) = conn.split();
+    std::thread::scope(|scope| {
+        let reply = scope.spawn(move || receiver.receive());
+        sender.send("PING", ()).unwrap();
+        sender.flush().unwrap();
+        assert_eq!(reply.join().unwrap().unwrap(), Value::from("PONG"));
+    });
+    assert!(conn.drain().unwrap().is_empty());
+}
+
+#[test]
+fn a_pool_borrows_from_a_script() {
+    let server = ScriptedServer::new();
+    let pool = Pool::builder_with(server.dialer())
+        .max_active(2)
+        .test_on_borrow(check::peek())
+        .build()
+        .unwrap();
+    server.fail_dial(io::Error::from(io::ErrorKind::ConnectionRefused));
+    assert!(matches!(pool.acquire(), Err(Error::Io(_))));
+
+    server.expect("WATCH", "k").ok();
+    server.expect("UNWATCH", ()).ok();
+    let mut conn = pool.acquire().unwrap();
+    conn.call("WATCH", "k").unwrap();
+    conn.close().unwrap();
+    server.verify();
+    assert_eq!((pool.idle_count(), server.open_conns()), (1, 1));
+
+    // An idle connection that the server has closed is found out before it is lent.
+    server.disconnect();
+    server.expect("PING", ()).reply("PONG");
+    pool.acquire().unwrap().call("PING", ()).unwrap();
+    assert_eq!(pool.stats().closed.of(CloseReason::Health), 1);
+    pool.close();
+    assert_eq!(server.open_conns(), 0);
+    server.verify();
+}
+
+#[test]
+fn threads_share_a_scripted_connection() {
+    let server = ScriptedServer::unordered();
+    server.stay_open();
+    let echo = server.expect_any("ECHO").reply_with(|args| Ok(args[0].into())).any_times();
+    let mux = Mux::with(server.dialer());
+    std::thread::scope(|scope| {
+        for thread in 0..4 {
+            let mux = &mux;
+            scope.spawn(move || {
+                for number in 0..10 {
+                    let text = format!("{thread}-{number}");
+                    assert_eq!(mux.query::<String>("ECHO", &text).unwrap(), text);
+                }
+            });
+        }
+    });
+    assert_eq!((echo.calls(), server.open_conns()), (40, 1));
+    drop(mux);
+    assert_eq!(server.open_conns(), 0);
+}
+
+#[test]
+fn what_was_left_over_does_not_go_back_to_a_pool() {
+    let server = ScriptedServer::new();
+    server.expect("GET", "k").reply("v").then_push("too much");
+    let pool = Pool::builder_with(server.dialer()).build().unwrap();
+    let mut conn = pool.acquire().unwrap();
+    conn.call("GET", "k").unwrap();
+    assert!(!conn.is_alive());
+    drop(conn);
+    assert_eq!(pool.idle_count(), 0);
+}
+
+#[test]
+fn clearing_forgets_everything_but_the_connections() {
+    let server = ScriptedServer::new();
+    let expectation = server.expect("GET", "k").reply("v");
+    server.push("x");
+    server.fail_flush(Error::Canceled);
+    server.fail_dial(Error::Canceled);
+    server.clear();
+    assert!(server.problems().is_empty());
+    let mut conn: Conn = server.dialer()(&Context::background()).unwrap();
+    assert!(conn.call("GET", "k").is_err());
+    assert!(conn.err().is_none());
+    assert_eq!(expectation.reply("ignored").calls(), 0);
+    assert_eq!(server.received().len(), 1);
+    server.clear();
+    assert!(server.received().is_empty());
+    assert_eq!(server.open_conns(), 1);
+}

@@ -1,0 +1,420 @@
+//! What is said to a pool in use: other limits, a pause, a new generation, other credentials, the
+//! end. On fakes, and on a real server that restarts and changes its password.
+
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::{Arc, Barrier};
+use std::thread;
+use std::time::Duration;
+
+use redigo::testing::ManualClock;
+use redigo::{CloseReason, Dialer, Error, Pool, PoolBuilder, PooledConn};
+
+use crate::support::fake_conn::{FakeDialer, Verdict, number, setup_unclocked as setup};
+use crate::support::pooled::{known, to};
+use crate::support::redis_server::RedisServer;
+use crate::support::threads::{join, join_all, start, start_waiting};
+use crate::support::wait::{MILLI, PATIENCE, SECOND, promptly, wait_until};
+
+fn take(pool: &Pool, connections: usize) -> Vec<PooledConn> {
+    (0..connections).map(|_| pool.acquire().unwrap()).collect()
+}
+
+fn numbers(conns: &mut [PooledConn]) -> Vec<usize> {
+    conns.iter_mut().map(|conn| number(conn)).collect()
+}
+
+#[test]
+fn first_in_first_out() {
+    let (_, pool) = setup(|options| options.fifo(true));
+    drop(take(&pool, 3));
+    for number_of in [1, 2, 3, 1, 2] {
+        assert_eq!(number(&mut pool.acquire().unwrap()), number_of);
+    }
+    // What is too many is closed from the same end.
+    pool.resize(0, 2).unwrap();
+    assert_eq!(numbers(&mut take(&pool, 2)), [1, 2]);
+}
+
+#[test]
+fn so_many_may_wait_and_the_next_is_told_at_once() {
+    let (_, pool) = setup(|options| options.max_active(1).wait(true).max_waiters(2));
+    let conn = pool.acquire().unwrap();
+    let waiters: Vec<_> =
+        (0..2).map(|_| start_waiting(&pool, |pool| pool.acquire().map(drop))).collect();
+    for get in [Pool::acquire, |pool: &Pool| pool.get_timeout(PATIENCE)] {
+        let error = promptly("a refusal", || get(&pool).unwrap_err());
+        assert!(error.is_pool_exhausted(), "{error:?}");
+        let report = error.pool_report().unwrap();
+        assert_eq!((report.waiting, report.waiters_ahead, report.in_use), (2, 2, 1));
+    }
+    assert_eq!(pool.stats().exhausted, 2);
+    drop(conn);
+    join_all(waiters).into_iter().for_each(|waited| waited.unwrap());
+}
+
+#[test]
+fn a_pool_grows_for_those_who_wait() {
+    let (dialer, pool) = setup(|options| options.max_active(1).wait(true));
+    let conn = pool.acquire().unwrap();
+    let waiters = [
+        start_waiting(&pool, |pool| pool.acquire()),
+        start_waiting(&pool, |pool| pool.get_timeout(PATIENCE)),
+        start_waiting(&pool, |pool| pool.acquire()),
+    ];
+    pool.resize(4, 4).unwrap();
+    let conns: Vec<_> = join_all(waiters).into_iter().map(|waited| waited.unwrap()).collect();
+    dialer.check(&pool, (4, 4, 4));
+    drop((conn, conns));
+    assert_eq!(pool.idle_count(), 4);
+}
+
+#[test]
+fn a_pool_shrinks_as_connections_come_back() {
+    let (dialer, pool) = setup(|options| options.max_active(5).wait(true));
+    let mut conns = take(&pool, 5);
+    drop(conns.split_off(3));
+    pool.resize(2, 2).unwrap();
+    dialer.check(&pool, (5, 3, 3));
+    let waiter = start_waiting(&pool, |pool| drop(pool.acquire().unwrap()));
+    conns.pop();
+    assert_eq!((pool.active_count(), pool.stats().waiting), (2, 1), "that was one too many");
+    conns.pop();
+    join(waiter);
+    drop(conns);
+    dialer.check(&pool, (5, 2, 0));
+    assert_eq!(pool.stats().closed.of(CloseReason::Overflow), 3);
+    pool.resize(5, 1).unwrap();
+    assert_eq!((pool.idle_count(), pool.stats().max_active), (1, Some(5)));
+}
+
+#[test]
+fn limits_that_contradict_the_options_change_nothing() {
+    let (dialer, pool) =
+        setup(|options| options.min_idle(3).max_active(5).wait(true).max_waiters(7));
+    wait_until("they are ready", || pool.idle_count() == 3);
+    for (max_active, max_idle, told) in [
+        (2, 5, "min_idle(3) is above max_active(2)"),
+        (5, 2, "min_idle(3) is above max_idle(2)"),
+        (0, 5, "max_waiters(7) without max_active"),
+    ] {
+        let error = pool.resize(max_active, max_idle).unwrap_err();
+        assert!(matches!(error, Error::InvalidConfig(_)), "{error:?}");
+        assert!(error.to_string().contains(told), "{error}");
+    }
+    assert_eq!((pool.stats().max_active, pool.stats().max_idle, dialer.open()), (Some(5), 5, 3));
+
+    // As `build` says: without a limit nobody would ever wait.
+    let waits = |options: PoolBuilder| options.wait_timeout(PATIENCE).max_active(2);
+    for (options, told) in [
+        (setup(|options| waits(options).wait(true)), "wait(true) without max_active"),
+        (setup(|options| waits(options).detect_deadlock(true)), "detect_deadlock(true) without"),
+    ] {
+        let (_, pool) = options;
+        let error = pool.resize(0, 5).unwrap_err();
+        assert!(error.to_string().contains(told), "{error}");
+        assert_eq!(pool.stats().max_active, Some(2));
+    }
+    // The time that one waits at most is one for a dial as well.
+    setup(waits).1.resize(0, 5).unwrap();
+}
+
+#[test]
+fn a_suspended_pool_makes_everyone_wait_and_goes_on_where_it_was() {
+    let (dialer, pool) = setup(|options| options.max_active(2));
+    drop(take(&pool, 2));
+    let out = pool.acquire().unwrap();
+    pool.suspend();
+    pool.suspend();
+    // A pool that was not told to wait, too.
+    let first = start_waiting(&pool, |pool| number(&mut pool.acquire().unwrap()));
+    let second = start_waiting(&pool, |pool| number(&mut pool.get_timeout(PATIENCE).unwrap()));
+    let error = pool.get_timeout(10 * MILLI).unwrap_err();
+    let report = error.pool_report().unwrap();
+    assert!(error.is_timeout() && report.suspended && report.waiters_ahead == 2, "{error}");
+    assert!(error.to_string().contains("the pool is suspended"), "{error}");
+    // What is out stays usable, and comes back.
+    out.close().unwrap();
+    assert_eq!((pool.idle_count(), pool.stats().waiting, dialer.dialed()), (2, 2, 2));
+    pool.resume();
+    pool.resume();
+    assert_eq!((join(first), join(second)), (2, 1));
+    let stats = pool.stats();
+    assert_eq!((stats.wait_count, stats.wait_timeouts, stats.suspended), (2, 1, false));
+    dialer.check(&pool, (2, 2, 0));
+}
+
+#[test]
+fn closing_a_suspended_pool_tells_everyone() {
+    let (_, pool) = setup(|options| options.max_active(2));
+    pool.suspend();
+    let waiters = [
+        start_waiting(&pool, |pool| pool.acquire()),
+        start_waiting(&pool, |pool| pool.get_timeout(PATIENCE)),
+    ];
+    pool.close();
+    for outcome in join_all(waiters) {
+        assert!(matches!(outcome, Err(Error::PoolClosed)), "{outcome:?}");
+    }
+    pool.resume();
+    assert!(matches!(pool.acquire(), Err(Error::PoolClosed)));
+}
+
+#[test]
+fn evicted_now_or_when_they_come_back() {
+    let (dialer, pool) = setup(|options| options.max_active(4));
+    let mut conns = take(&pool, 3);
+    conns.truncate(1);
+    dialer.check(&pool, (3, 3, 1));
+    pool.evict_all();
+    dialer.check(&pool, (3, 1, 1));
+    conns[0].call("PING", ()).unwrap();
+    conns.clear();
+    dialer.check(&pool, (3, 0, 0));
+    assert_eq!((pool.stats().closed.of(CloseReason::Evicted), pool.stats().generation), (3, 1));
+    assert_eq!(number(&mut pool.acquire().unwrap()), 4);
+    assert_eq!(pool.idle_count(), 1, "what came after is as good as any");
+}
+
+#[test]
+fn a_dial_that_began_before_comes_to_nothing() {
+    for get in [Pool::acquire, |pool: &Pool| pool.get_timeout(PATIENCE)] {
+        let (dialer, pool) = setup(|options| options.max_active(4));
+        dialer.set(Verdict::HangDeaf);
+        let caller = start(&pool, move |pool| number(&mut get(&pool).unwrap()));
+        wait_until("it dials", || dialer.dialing() == 1);
+        pool.evict_all();
+        dialer.set(Verdict::Connect);
+        dialer.decide(Verdict::Connect);
+        assert_eq!((join(caller), dialer.open()), (2, 1));
+        assert_eq!(pool.stats().closed.of(CloseReason::Evicted), 1);
+    }
+}
+
+#[test]
+fn another_way_to_dial() {
+    let (before, pool) = setup(|options| options.max_active(4));
+    let after = FakeDialer::new();
+    let mut conns = take(&pool, 2);
+    conns.pop();
+    let dialer = after.clone();
+    pool.replace_dial_function(move |ctx| dialer.dial(ctx));
+    assert_eq!((before.open(), pool.stats().generation), (1, 1));
+    conns.clear();
+    drop(pool.acquire().unwrap());
+    assert_eq!((before.open(), before.dialed(), after.open()), (0, 2, 1));
+    pool.close();
+    drop(pool);
+    assert_eq!(after.open(), 0);
+}
+
+#[test]
+fn closing_and_waiting_for_those_who_finish() {
+    let (dialer, pool) = setup(|options| options.max_active(3).wait(true).track_borrows(true));
+    let conns = take(&pool, 3);
+    let waiter = start_waiting(&pool, |pool| pool.acquire());
+    let closing = start(&pool, |pool| pool.close_and_wait(PATIENCE));
+    assert!(matches!(join(waiter), Err(Error::PoolClosed)), "at once");
+    assert!(matches!(pool.acquire(), Err(Error::PoolClosed)));
+    for mut conn in conns {
+        assert!(!closing.is_finished(), "it waits for all");
+        conn.call("PING", ()).unwrap();
+        drop(conn);
+    }
+    let report = join(closing);
+    assert_eq!(
+        (report.returned, report.aborted, report.aborted_borrows.len()),
+        (3, 0, 0),
+        "{report}"
+    );
+    assert_eq!(dialer.open(), 0);
+    let line = report.to_string();
+    assert!(line.starts_with("closed in ") && line.ends_with(": 3 returned, 0 aborted"), "{line}");
+}
+
+#[test]
+fn closing_and_cutting_those_who_do_not() {
+    let (dialer, pool) = setup(|options| options.max_active(3).track_borrows(true));
+    let (mut stuck, line) = (pool.acquire().unwrap(), line!());
+    let finishes = pool.acquire().unwrap();
+    let blocked = thread::spawn(move || stuck.call("SILENT", ()).map(drop));
+    wait_until("it hangs", || dialer.commands().contains(&"SILENT".to_owned()));
+    drop(finishes);
+    let held = pool.acquire().unwrap();
+    let report = promptly("closing", || pool.close_and_wait(20 * MILLI));
+    assert!(join(blocked).unwrap_err().is_canceled());
+    assert_eq!((report.returned, report.aborted), (0, 2), "{report}");
+    let lines: Vec<_> =
+        report.aborted_borrows.iter().map(|borrow| borrow.location.line()).collect();
+    assert!(lines.contains(&line) && report.took >= 20 * MILLI, "{report:?}");
+    let text = report.to_string();
+    assert!(text.contains("0 returned, 2 aborted; borrowed ") && text.contains(file!()), "{text}");
+    drop(held);
+    wait_until("they are closed", || dialer.open() == 0);
+    // Twice is the same as once.
+    let report = promptly("closing again", || pool.close_and_wait(PATIENCE));
+    assert_eq!((report.returned, report.aborted), (0, 0));
+}
+
+#[test]
+fn closing_waits_for_no_dial_that_nobody_will_make() {
+    for _ in 0..50 {
+        let (dialer, pool) = setup(|options| options.max_active(1).wait(true));
+        let conn = pool.acquire().unwrap();
+        let waiter = start_waiting(&pool, |pool| pool.acquire().map(drop));
+        // The waiter is told to dial, and the pool is closed before it does.
+        conn.discard();
+        let report = promptly("closing", || pool.close_and_wait(PATIENCE));
+        assert_eq!(report.aborted, 0, "{report}");
+        let _ = join(waiter);
+        assert_eq!((pool.active_count(), dialer.open()), (0, 0));
+    }
+}
+
+#[test]
+fn closing_hears_of_a_connection_that_fails_its_test_meanwhile() {
+    for _ in 0..20 {
+        let gate = Arc::new(Barrier::new(2));
+        let test = Arc::clone(&gate);
+        let (_, pool) = setup(|options| {
+            options.test_on_borrow(move |_, _| {
+                test.wait();
+                test.wait();
+                Err(Error::other("it has died"))
+            })
+        });
+        drop(pool.acquire().unwrap());
+        let borrower = start(&pool, |pool| pool.acquire().map(drop));
+        gate.wait();
+        let closing = start(&pool, |pool| pool.close_and_wait(Duration::MAX));
+        wait_until("it is closed", || pool.is_closed());
+        gate.wait();
+        assert!(matches!(join(borrower), Err(Error::PoolClosed)));
+        assert_eq!(join(closing).aborted, 0);
+    }
+}
+
+#[test]
+fn real_connections_are_evicted_and_shrink() {
+    let server = RedisServer::start();
+    let mut control = Dialer::url(server.url()).unwrap().dial().unwrap();
+    let pool = Pool::builder(to(&server)).max_active(6).fifo(true).build().unwrap();
+    pool.warm_up(6, PATIENCE).unwrap();
+    assert_eq!(known(&mut control), 6);
+    let id = || pool.acquire().unwrap().query::<i64>("CLIENT", "ID").unwrap();
+    let round: Vec<_> = (0..6).map(|_| id()).collect();
+    assert!((0..6).all(|at| id() == round[at]), "each in its turn");
+    pool.resize(4, 4).unwrap();
+    wait_until("two are gone", || known(&mut control) == 4);
+    let mut out = pool.acquire().unwrap();
+    pool.evict_all();
+    wait_until("all but one are", || known(&mut control) == 1);
+    out.call("PING", ()).unwrap();
+    out.close().unwrap();
+    wait_until("so is that", || known(&mut control) == 0);
+    pool.acquire().unwrap().call("PING", ()).unwrap();
+}
+
+/// What suspending is for.
+#[test]
+fn a_real_server_is_replaced_without_one_error() {
+    let mut server = RedisServer::start();
+    let options = Pool::builder(to(&server)).max_active(3).wait(true);
+    let pool = options.peek_after(MILLI).build().unwrap();
+    let served = Arc::new(AtomicUsize::new(0));
+    let workers: Vec<_> = (0..6)
+        .map(|_| {
+            let served = Arc::clone(&served);
+            start(&pool, move |pool| -> redigo::Result<()> {
+                for _ in 0..500 {
+                    let mut conn = pool.get_timeout(PATIENCE)?;
+                    conn.call("INCR", "key")?;
+                    conn.close()?;
+                    served.fetch_add(1, SeqCst);
+                }
+                Ok(())
+            })
+        })
+        .collect();
+    wait_until("they work", || served.load(SeqCst) > 50);
+    pool.suspend();
+    wait_until("all have come back", || pool.stats().in_use == 0);
+    server.restart();
+    pool.evict_all();
+    pool.resume();
+    for outcome in join_all(workers) {
+        outcome.unwrap();
+    }
+    assert_eq!((pool.stats().dial_errors, pool.stats().closed.of(CloseReason::Io)), (0, 0));
+}
+
+#[test]
+fn a_real_password_is_changed_at_run_time() {
+    let server = RedisServer::builder().arg("--requirepass", "summer").start();
+    let dialer = Dialer::tcp(server.addr()).read_timeout(PATIENCE);
+    let mut control = dialer.clone().password("summer").dial().unwrap();
+    let pool = Pool::builder(dialer.clone().password("summer")).max_active(3).build().unwrap();
+    let mut out = pool.acquire().unwrap();
+    drop(pool.acquire().unwrap());
+    control.call("CONFIG", ("SET", "requirepass", "winter")).unwrap();
+    // What is connected stays so, and the old password is of no use.
+    out.call("PING", ()).unwrap();
+    let idle = pool.acquire().unwrap();
+    let error = pool.acquire().unwrap_err();
+    assert!(error.to_string().contains("WRONGPASS"), "{error}");
+    assert!(!error.to_string().contains("summer") && !format!("{error:?}").contains("summer"));
+    drop(idle);
+    pool.replace_dialer(dialer.password("winter"));
+    assert_eq!((pool.idle_count(), pool.active_count()), (0, 1));
+    pool.acquire().unwrap().call("PING", ()).unwrap();
+    out.call("PING", ()).unwrap();
+    out.close().unwrap();
+    assert_eq!((pool.idle_count(), pool.active_count()), (1, 1));
+    assert_eq!(pool.stats().closed.of(CloseReason::Evicted), 2);
+}
+
+#[test]
+fn a_real_pool_is_closed_while_some_work_and_some_hang() {
+    let server = RedisServer::start();
+    let mut control = Dialer::url(server.url()).unwrap().dial().unwrap();
+    let options = Pool::builder(Dialer::url(server.url()).unwrap().client_name("pooled"));
+    let pool = options.max_active(4).track_borrows(true).build().unwrap();
+    let hang = |mut conn: PooledConn| thread::spawn(move || conn.call("BLPOP", ("queue", 0)));
+    let hanging = [hang(pool.acquire().unwrap()), hang(pool.acquire().unwrap())];
+    let works = pool.acquire().unwrap();
+    drop(pool.acquire().unwrap());
+    let closing = start(&pool, |pool| pool.close_and_wait(300 * MILLI));
+    wait_until("it is closed", || pool.is_closed());
+    works.close().unwrap();
+    let report = join(closing);
+    assert_eq!(
+        (report.returned, report.aborted, report.aborted_borrows.len()),
+        (1, 2, 2),
+        "{report}"
+    );
+    for outcome in join_all(hanging) {
+        assert!(outcome.unwrap_err().is_canceled());
+    }
+    wait_until("the server has noticed", || known(&mut control) == 0);
+}
+
+/// A wait with an end of its own, on a server that does not answer.
+#[test]
+fn the_wait_of_a_plain_get_ends_while_a_real_server_is_frozen() {
+    let server = RedisServer::start();
+    let clock = ManualClock::new();
+    let options = Pool::builder(to(&server)).max_active(1).wait_timeout(20 * MILLI);
+    let pool = options.clock(clock).track_borrows(true).build().unwrap();
+    let mut conn = pool.get_timeout(PATIENCE).unwrap();
+    server.freeze();
+    let busy = thread::spawn(move || {
+        conn.call("PING", ()).unwrap();
+        conn.close().unwrap();
+    });
+    let error = promptly("a wait", || pool.acquire().unwrap_err());
+    assert!(error.is_timeout() && error.pool_report().unwrap().oldest_borrow.is_some(), "{error}");
+    server.thaw();
+    join(busy);
+    let waited = pool.get_timeout(SECOND).unwrap();
+    drop(waited);
+    assert_eq!((pool.stats().wait_timeouts, pool.active_count()), (1, 1));
+}

@@ -1,0 +1,20 @@
+//! The pool: checkout, waiting, dialing, health, upkeep and control.
+
+mod basics;
+mod borrow;
+mod config;
+mod control;
+mod dials;
+mod everything;
+mod health;
+mod hooks;
+mod leaks;
+mod reports;
+mod returns;
+mod state;
+#[path = "../support/mod.rs"]
+mod support;
+mod upkeep;
+mod wait;
+mod wait_dials;
+mod wait_load;

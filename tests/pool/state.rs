@@ -1,0 +1,314 @@
+//! What one borrower did to a connection is nothing to the next: on a real server, which knows
+//! best what state a connection is in.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use redigo::{CloseReason, Conn, Dialer, Pool, PooledConn, TimeoutKind};
+
+use crate::support::live;
+use crate::support::redis_server::RedisServer;
+use crate::support::wait::{promptly, wait_until};
+
+/// A pool of one, so that the next borrower gets the same connection if there still is one.
+fn pool_of_one(dialer: Dialer) -> Pool {
+    Pool::builder(dialer).max_active(1).build().unwrap()
+}
+
+/// The connection as the server sees it: `id`, `name`, `db`, `sub`, `psub`, `multi` …
+fn client_info(conn: &mut Conn) -> HashMap<String, String> {
+    let line: String = conn.query("CLIENT", "INFO").unwrap();
+    let fields = line.trim_end().split(' ').filter_map(|field| field.split_once('='));
+    fields.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+}
+
+/// What of it a borrower can change, and the identity of the connection.
+fn state(conn: &mut Conn) -> Vec<(&'static str, String)> {
+    let info = client_info(conn);
+    let told = ["id", "name", "db", "sub", "psub", "ssub", "multi", "flags", "resp"];
+    told.map(|field| (field, info.get(field).cloned().unwrap_or_default())).into()
+}
+
+/// Lends the connection, lets it be used, gives it back, and finds it as it was.
+#[track_caller]
+fn leaves_no_trace(dialer: Dialer, use_it: impl FnOnce(&mut Conn)) {
+    let pool = pool_of_one(dialer);
+    let mut conn = pool.acquire().unwrap();
+    let before = state(&mut conn);
+    use_it(&mut conn);
+    promptly("giving back", || conn.close()).unwrap();
+    assert_eq!(state(&mut pool.acquire().unwrap()), before);
+    assert_eq!((pool.stats().dialed.total(), pool.stats().closed.of(CloseReason::Io)), (1, 0));
+}
+
+/// Lends the connection, lets it be used, gives it back, and it is gone.
+#[track_caller]
+fn costs_the_connection(use_it: impl FnOnce(&mut Conn)) {
+    let pool = pool_of_one(live::dialer());
+    let mut conn = pool.acquire().unwrap();
+    let id = client_info(&mut conn)["id"].clone();
+    use_it(&mut conn);
+    promptly("giving back", || conn.close()).unwrap();
+    assert_eq!((pool.active_count(), pool.stats().closed.total()), (0, 1));
+    let mut next = pool.acquire().unwrap();
+    let clients = |conn: &mut Conn| conn.query::<String>("CLIENT", ("LIST", "ID", &id)).unwrap();
+    wait_until("the server sees it close", || clients(&mut next).is_empty());
+    assert_eq!(next.query::<String>("ECHO", "alive").unwrap(), "alive");
+}
+
+/// A pool of one whose connection is used by nobody else, and a key.
+fn pool_and_other() -> (Pool, Conn) {
+    let dialer = live::dialer();
+    (pool_of_one(dialer.clone()), dialer.dial().unwrap())
+}
+
+#[test]
+fn another_database() {
+    leaves_no_trace(live::dialer(), |conn| drop(conn.call("SELECT", 0).unwrap()));
+    leaves_no_trace(live::dialer(), |conn| {
+        conn.call("MULTI", ()).unwrap();
+        conn.call("SELECT", 0).unwrap();
+        conn.call("EXEC", ()).unwrap();
+    });
+    // Refused, so there is nothing to undo; asked to all the same.
+    leaves_no_trace(live::dialer(), |conn| drop(conn.call("SELECT", 100_000).unwrap_err()));
+}
+
+#[test]
+fn a_way_home_that_was_not_taken() {
+    leaves_no_trace(live::dialer().client_name("home"), |conn| {
+        let home = client_info(conn)["db"].clone();
+        conn.call("SELECT", 0).unwrap();
+        conn.call("CLIENT", ("SETNAME", "other")).unwrap();
+        conn.call("MULTI", ()).unwrap();
+        conn.call("SELECT", &home).unwrap();
+        conn.call("CLIENT", ("SETNAME", "home")).unwrap();
+        conn.call("DISCARD", ()).unwrap();
+    });
+}
+
+#[test]
+fn another_name() {
+    let renamed = |conn: &mut Conn| drop(conn.call("CLIENT", ("SETNAME", "other")).unwrap());
+    leaves_no_trace(live::dialer().client_name("home"), renamed);
+    leaves_no_trace(live::dialer(), renamed);
+}
+
+#[test]
+fn a_transaction_that_was_left_open() {
+    leaves_no_trace(live::dialer(), |conn| {
+        conn.call("MULTI", ()).unwrap();
+        conn.call("SET", ("key", "never")).unwrap();
+    });
+    let (pool, mut other) = pool_and_other();
+    let mut conn = pool.acquire().unwrap();
+    conn.call("MULTI", ()).unwrap();
+    conn.send("SET", ("key", "never")).unwrap();
+    conn.close().unwrap();
+    assert_eq!(pool.acquire().unwrap().query::<Option<String>>("GET", "key").unwrap(), None);
+    assert_eq!(other.query::<i64>("EXISTS", "key").unwrap(), 0);
+}
+
+#[test]
+fn a_key_that_was_watched() {
+    let (pool, mut other) = pool_and_other();
+    let mut conn = pool.acquire().unwrap();
+    conn.call("WATCH", "key").unwrap();
+    conn.close().unwrap();
+    other.call("SET", ("key", "changed")).unwrap();
+    let mut next = pool.acquire().unwrap();
+    next.call("MULTI", ()).unwrap();
+    next.call("GET", "key").unwrap();
+    // Nil, had the watch still been on.
+    assert_eq!(next.query::<Option<(String,)>>("EXEC", ()).unwrap(), Some(("changed".to_owned(),)));
+    assert_eq!(pool.stats().dialed.total(), 1);
+}
+
+#[test]
+fn error_replies_cost_nothing() {
+    leaves_no_trace(live::dialer(), |conn| {
+        conn.call("SET", ("text", "x")).unwrap();
+        conn.send("INCR", "text").unwrap();
+        conn.send("NONSENSE", ()).unwrap();
+    });
+}
+
+#[test]
+fn everything_at_once() {
+    leaves_no_trace(live::dialer().client_name("home"), |conn| {
+        conn.call("CLIENT", ("SETNAME", "other")).unwrap();
+        conn.call("SELECT", 0).unwrap();
+        conn.call("WATCH", "key").unwrap();
+        conn.call("MULTI", ()).unwrap();
+        conn.send("PING", ()).unwrap();
+        conn.send("SUBSCRIBE", ("refused", "in", "a", "transaction")).unwrap();
+    });
+}
+
+/// As in redigo's README, whose dial function says AUTH and SELECT.
+#[test]
+fn home_is_where_the_dial_function_has_left_a_connection() {
+    let (plain, used) = (live::dialer(), live::dialer());
+    let database: String = client_info(&mut used.dial().unwrap())["db"].clone();
+    let home = database.clone();
+    let pool = Pool::builder_with(move |ctx| {
+        let mut conn = plain.dial_context(ctx)?;
+        conn.call("CLIENT", ("SETNAME", "home"))?;
+        conn.call("SELECT", &home)?;
+        Ok(conn)
+    });
+    let pool = pool.max_active(1).build().unwrap();
+    for _ in 0..2 {
+        let mut conn = pool.acquire().unwrap();
+        let info = client_info(&mut conn);
+        assert_eq!((&info["db"], &info["name"][..]), (&database, "home"));
+        conn.call("PING", ()).unwrap();
+        conn.close().unwrap();
+        let mut conn = pool.acquire().unwrap();
+        conn.call("SELECT", 0).unwrap();
+        conn.call("CLIENT", ("SETNAME", "other")).unwrap();
+        conn.close().unwrap();
+    }
+    assert_eq!(pool.stats().dialed.total(), 1);
+}
+
+/// Publishes to these channels until it is dropped.
+struct Publisher {
+    stop: Arc<AtomicBool>,
+    thread: Option<thread::JoinHandle<()>>,
+}
+
+impl Publisher {
+    fn start(publish: &'static str, channel: &'static str) -> Publisher {
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopped = Arc::clone(&stop);
+        let mut conn = live::conn();
+        let thread = thread::spawn(move || {
+            while !stopped.load(Ordering::Relaxed) {
+                (0..50).for_each(|_| conn.send(publish, (channel, "message")).unwrap());
+                conn.drain().unwrap();
+            }
+        });
+        Publisher { stop, thread: Some(thread) }
+    }
+}
+
+impl Drop for Publisher {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        self.thread.take().map(thread::JoinHandle::join);
+    }
+}
+
+/// Subscribes and goes away again and again, while messages pour in.
+#[track_caller]
+fn subscribes_in_a_storm(command: &str, channels: &[&str]) {
+    let pool = pool_of_one(live::dialer());
+    let id = client_info(&mut pool.acquire().unwrap())["id"].clone();
+    for round in 0..30 {
+        let mut conn: PooledConn = pool.acquire().unwrap();
+        conn.send(command, channels).unwrap();
+        conn.flush().unwrap();
+        // A confirmation for each channel, and then some messages, or none.
+        (0..channels.len() + round).for_each(|_| drop(conn.receive().unwrap()));
+        promptly("giving back", || conn.close()).unwrap();
+        let mut next = pool.acquire().unwrap();
+        assert_eq!(next.query::<String>("ECHO", "mine").unwrap(), "mine");
+        assert_eq!(client_info(&mut next)["id"], id);
+    }
+}
+
+#[test]
+fn channels_with_messages_in_flight() {
+    let _publisher = Publisher::start("PUBLISH", "storm-1");
+    subscribes_in_a_storm("SUBSCRIBE", &["storm-1", "silent-1"]);
+}
+
+#[test]
+fn patterns_with_messages_in_flight() {
+    let _publisher = Publisher::start("PUBLISH", "storm-2");
+    subscribes_in_a_storm("PSUBSCRIBE", &["storm-2*", "silent-2*"]);
+}
+
+#[test]
+fn shard_channels_with_messages_in_flight() {
+    if live::server().redis_version() < (7, 0, 0) {
+        return eprintln!("not tested: this redis-server is older than shard channels");
+    }
+    let _publisher = Publisher::start("SPUBLISH", "storm-3");
+    subscribes_in_a_storm("SSUBSCRIBE", &["storm-3"]);
+}
+
+#[test]
+fn what_nothing_undoes() {
+    costs_the_connection(|conn| {
+        conn.send("MONITOR", ()).unwrap();
+        conn.flush().unwrap();
+        conn.receive().unwrap();
+    });
+    costs_the_connection(|conn| {
+        conn.send("CLIENT", ("REPLY", "OFF")).unwrap();
+        conn.flush().unwrap();
+    });
+    costs_the_connection(|conn| drop(conn.call("CLIENT", ("TRACKING", "ON", "BCAST")).unwrap()));
+    costs_the_connection(|conn| drop(conn.call("CLIENT", ("NO-EVICT", "ON")).unwrap()));
+    costs_the_connection(|conn| drop(conn.call("HELLO", 2).unwrap()));
+    costs_the_connection(|conn| drop(conn.call("RESET", ()).unwrap()));
+    costs_the_connection(|conn| drop(conn.call("AUTH", "no password is set").unwrap_err()));
+}
+
+#[test]
+fn a_blocking_command_that_has_not_ended() {
+    let (pool, mut other) = pool_and_other();
+    let options = Pool::builder(live::dialer()).max_active(1);
+    let hasty = options.cleanup_timeout(Duration::from_millis(20)).build().unwrap();
+    let mut conn = hasty.acquire().unwrap();
+    conn.send("BLPOP", ("queue", 0)).unwrap();
+    conn.flush().unwrap();
+    let error = promptly("giving back", || conn.close()).unwrap_err();
+    assert_eq!(error.timeout_kind(), Some(TimeoutKind::Read));
+    assert_eq!((hasty.active_count(), hasty.stats().closed.of(CloseReason::Io)), (0, 1));
+
+    // One that ends in time is waited for.
+    other.call("RPUSH", ("queue", "element")).unwrap();
+    let mut conn = pool.acquire().unwrap();
+    conn.send("BLPOP", ("queue", 0)).unwrap();
+    conn.close().unwrap();
+    assert_eq!((pool.idle_count(), other.query::<i64>("LLEN", "queue").unwrap()), (1, 0));
+}
+
+#[test]
+fn dropping_says_nothing_to_the_server_and_closes_what_is_not_clean() {
+    let pool = pool_of_one(live::dialer());
+    let mut conn = pool.acquire().unwrap();
+    let before = state(&mut conn);
+    conn.call("SELECT", 0).unwrap();
+    drop(conn);
+    let mut conn = pool.acquire().unwrap();
+    assert_ne!(state(&mut conn), before, "another connection");
+    assert_eq!((pool.stats().dialed.total(), pool.stats().closed.of(CloseReason::Dirty)), (2, 1));
+}
+
+#[test]
+fn a_server_that_hangs_holds_nobody_who_gives_back() {
+    let server = RedisServer::start();
+    let options = Pool::builder(Dialer::url(server.url()).unwrap()).max_active(3);
+    let pool = options.cleanup_timeout(Duration::from_millis(20)).build().unwrap();
+    let (clean, mut multi) = (pool.acquire().unwrap(), pool.acquire().unwrap());
+    let mut subscribed = pool.acquire().unwrap();
+    multi.call("MULTI", ()).unwrap();
+    subscribed.call("SUBSCRIBE", "channel").unwrap();
+    server.freeze();
+    let outcome = promptly("giving back", || {
+        (clean.close(), multi.close().unwrap_err(), subscribed.close().unwrap_err())
+    });
+    server.thaw();
+    assert!(outcome.0.is_ok(), "a clean one is not asked anything");
+    for error in [outcome.1, outcome.2] {
+        assert_eq!(error.timeout_kind(), Some(TimeoutKind::Read));
+    }
+    assert_eq!((pool.active_count(), pool.idle_count()), (1, 1));
+}

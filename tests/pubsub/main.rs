@@ -1,0 +1,5 @@
+//! Publish and subscribe.
+
+mod subscriptions;
+#[path = "../support/mod.rs"]
+mod support;

@@ -1,0 +1,7 @@
+//! TLS: connections, options and errors.
+
+mod connections;
+mod faults;
+mod options;
+#[path = "../support/mod.rs"]
+mod support;
