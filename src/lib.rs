@@ -85,7 +85,8 @@ pub use conn::raw;
 pub use conn::split::{ReceiveHalf, SendHalf};
 pub use conn::transaction::Transaction;
 pub use context::{CancelHandle, Context};
-pub use dial::dialer::{Address, Dialer};
+pub use dial::address::Address;
+pub use dial::dialer::Dialer;
 pub use error::{
     Borrow, ConvertError, DialStep, Error, PoolReport, ProtocolError, Result, ServerError,
     TimeoutKind, TlsError, TlsErrorKind,

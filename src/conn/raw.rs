@@ -87,8 +87,8 @@ pub trait RawConn: RawSend + RawReceive {
     fn split(&mut self) -> (&mut dyn RawSend, &mut dyn RawReceive);
 
     /// Both sides as values of their own, for a [`Mux`](crate::Mux), whose threads take turns on
-    /// each. Nothing but the shutdown handle is used after. `None`, the default, when there is no
-    /// such thing: then one thread at a time uses the whole.
+    /// each. Nothing but the shutdown handle is used after. With `None`, the default, a mux cannot
+    /// share the connection: its calls fail with [`Error::Unsupported`].
     fn halves(&mut self) -> Option<(Box<dyn RawSend>, Box<dyn RawReceive>)> {
         None
     }

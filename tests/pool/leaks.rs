@@ -182,7 +182,7 @@ fn a_thread_that_would_wait_for_itself_is_told_where_it_has_borrowed() {
         assert!(matches!(error, Error::PoolDeadlock(_)), "{error:?}");
         let own = error.pool_report().unwrap().own_borrow.clone().unwrap();
         assert_eq!((own.location.line(), own.age), (line, SECOND), "the first, not the second");
-        let told = format!("this thread's own: borrowed 1.0 s ago by thread \"{}\"", own.thread);
+        let told = format!("held by this thread: borrowed 1.0 s ago by thread \"{}\"", own.thread);
         let text = error.to_string();
         assert!(text.contains(&told) && text.contains(&format!("{}:{line}:", file!())), "{text}");
         assert!(!text.contains('\n'));

@@ -1,4 +1,4 @@
-//! Any reply as any type: an error at worst, and never the work of a panic.
+//! Fuzzes conversions: any reply as any type gives a value or an error, never a panic.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::hint::black_box;
