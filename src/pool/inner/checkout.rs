@@ -143,7 +143,7 @@ impl PoolInner {
         }
         let Some(hook) = &self.settings().hooks.borrow else { return Ok(()) };
         let conn = &mut entry.conn;
-        conn.run_with_context_if_bounded(&limit.ctx, |conn| hooks::run(hook, "on_borrow", conn))
+        conn.run_even_if_ended(&limit.ctx, |conn| hooks::run(hook, "on_borrow", conn))
             .map_err(|error| (CloseReason::Hook, error))
     }
 
@@ -173,7 +173,7 @@ impl PoolInner {
             if tests.is_empty() {
                 return Ok(());
             }
-            conn.run_with_context_if_bounded(&limit.ctx, |conn| {
+            conn.run_even_if_ended(&limit.ctx, |conn| {
                 tests.iter().try_for_each(|test| test(&limit.ctx, conn, returned))
             })?;
             match conn.is_clean() {
