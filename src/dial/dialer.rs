@@ -463,6 +463,10 @@ impl Dialer {
             return Err(Error::InvalidConfig("username without a password".into()));
         }
         let address = self.address.as_ref().map_err(Clone::clone)?;
+        #[cfg(unix)]
+        if let Address::Unix(path) = address {
+            unix::validate(path)?;
+        }
         #[cfg(feature = "tls")]
         self.tls_options.validate(self.tls, address)?;
         #[cfg(not(feature = "tls"))]
