@@ -90,10 +90,9 @@ impl TlsOptions {
 
     /// The name that the server's certificate must have.
     fn name_of<'a>(&'a self, address: &'a Address) -> Option<&'a str> {
-        match (&self.server_name, address) {
-            (Some(name), _) => Some(name),
-            (None, Address::Tcp { host, .. }) => Some(host),
-            (None, Address::Unix(_)) => None,
+        match &self.server_name {
+            Some(name) => Some(name.strip_suffix('.').unwrap_or(name)),
+            None => address.tls_name(),
         }
     }
 
