@@ -47,6 +47,14 @@ pub use crate::resp::encode::ArgWriter;
 /// assert_eq!(args.iter().collect::<Vec<_>>(), [&b"key"[..], b"60"]);
 /// ```
 #[doc(alias = "Argument")]
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be sent as arguments of a command",
+    label = "not an argument",
+    note = "a tuple has up to 12 members: nest tuples, or use `redigo::args![…]` for more",
+    note = "convert a `u8` with `u16::from(byte)`: a list of `u8` is one byte string",
+    note = "collect an iterator into a `Vec`",
+    note = "add a struct with `Args::new().add_flat(&value)?`, or implement `ToArgs` for it"
+)]
 pub trait ToArgs {
     /// Writes the arguments, in order. The library can call this more than once for one command,
     /// so each call must write the same arguments.
@@ -74,6 +82,14 @@ pub trait ToArgs {
 /// The trait has no methods. Implement it beside [`ToArgs`] for a type whose
 /// [`write_args`](ToArgs::write_args) always writes one argument.
 #[doc(alias = "Argument")]
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not exactly one argument of a command",
+    label = "not one argument",
+    note = "only strings, byte strings, numbers and `bool` are one argument: use `Args::args` for \
+            several, and `value.unwrap_or_default()` for an `Option`",
+    note = "convert a `u8` with `u16::from(byte)`: a list of `u8` is one byte string",
+    note = "implement `ToArgs` and `ToArg` for your own type"
+)]
 pub trait ToArg: ToArgs {}
 
 /// A list of arguments whose length is known only at run time.
@@ -236,10 +252,12 @@ one_argument! {
     i16 => |number, out| out.int((*number).into());
     i32 => |number, out| out.int((*number).into());
     i64 => |number, out| out.int(*number);
+    i128 => |number, out| out.bytes(number.to_string().as_bytes());
     isize => |number, out| out.int(*number as i64);
     u16 => |number, out| out.uint((*number).into());
     u32 => |number, out| out.uint((*number).into());
     u64 => |number, out| out.uint(*number);
+    u128 => |number, out| out.bytes(number.to_string().as_bytes());
     usize => |number, out| out.uint(*number as u64);
     f32 => |number, out| out.float32(*number);
     f64 => |number, out| out.float(*number);
@@ -356,6 +374,7 @@ mod tests {
         assert_eq!(list(&[b'r', b'w'][..]), ["rw"]);
         assert_eq!(list(vec!["a", "b"]), ["a", "b"]);
         assert_eq!(list([1, 2]), ["1", "2"]);
+        assert_eq!(list((i128::MIN, u128::MAX)), [i128::MIN.to_string(), u128::MAX.to_string()]);
         assert_eq!(list((true, false)), ["1", "0"]);
         assert_eq!(list((1e6, 0.5f32)), ["1e+06", "0.5"]);
         assert_eq!(list(("k", None::<i64>, Some("v"))), ["k", "v"]);

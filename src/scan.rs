@@ -56,8 +56,8 @@
 //! | your own type with `deserialize_any` | text as `str` (or bytes), integers as `i64`, a list as a sequence |
 //!
 //! Text is a bulk or a simple string. An error of the server among the values is
-//! [`Error::Server`] (redigo stores its text in strings). Names that the type does not have are
-//! ignored, and values that are nil are left out, so `Option` and `default` apply to them. A value
+//! [`Error::Server`] (redigo stores its text in strings), also where the value is ignored. Names that
+//! the type does not have are ignored, and values that are nil are left out, so `Option` and `default` apply to them. A value
 //! that does not fit is an [`Error::Convert`], which names the field and the value found.
 
 mod de;
@@ -248,11 +248,15 @@ pub fn scan_slice_fields<T: DeserializeOwned>(
 /// ```
 /// use redigo::{Value, reply, scan::scan};
 ///
+/// let reply = vec![Value::from("17"), Value::from(vec![Value::from("key")])]; // the reply to SCAN 0
+/// let ((cursor, keys), _) = scan::<(u64, Vec<String>)>(reply::values(Ok(reply.into())))?;
+/// assert_eq!((cursor, keys), (17, vec!["key".to_string()]));
+///
 /// let reply = vec![Value::from("Red"), Value::from("5"), Value::from("Beat"), Value::Nil];
 /// let mut rest = reply::values(Ok(Value::Array(reply)))?.into_iter();
 /// let mut lines = Vec::new();
 /// while rest.len() > 0 {
-///     let ((title, rating), more) = scan::<(String, Option<u8>)>(rest)?;
+///     let ((title, rating), more) = scan::<(String, Option<u8>)>(Ok(rest))?;
 ///     lines.push(format!("{title} {}", rating.unwrap_or(0)));
 ///     rest = more;
 /// }
@@ -261,13 +265,13 @@ pub fn scan_slice_fields<T: DeserializeOwned>(
 /// ```
 ///
 /// # Errors
-/// [`Error::Convert`] if there are fewer values than the type takes, or if a value does not fit;
-/// [`Error::Server`] for an error among the values.
+/// The error of the call, [`Error::Convert`] if there are fewer values than the type takes or if a
+/// value does not fit, and [`Error::Server`] for an error among the values.
 #[doc(alias = "Scan")]
 pub fn scan<T: DeserializeOwned>(
-    values: impl IntoIterator<Item = Value, IntoIter = vec::IntoIter<Value>>,
+    values: Result<impl IntoIterator<Item = Value, IntoIter = vec::IntoIter<Value>>>,
 ) -> Result<(T, vec::IntoIter<Value>)> {
-    let mut rest = values.into_iter();
+    let mut rest = values?.into_iter();
     match T::deserialize(Row { rest: &mut rest, only_rows: false }) {
         Ok(scanned) => Ok((scanned, rest)),
         Err(failure) => Err(failure.into_error()),

@@ -15,7 +15,7 @@ pub(super) struct Handshake<'a> {
 /// Sends `AUTH`, `CLIENT SETNAME` and `SELECT`, each if it is configured, in one write. An error
 /// names the first command that failed.
 pub(super) fn run(conn: &mut Conn, handshake: &Handshake<'_>, budget: &Budget) -> Result<()> {
-    conn.run_with_context(budget.ctx(), |conn| {
+    conn.run_within(budget.ctx(), |conn| {
         exchange(conn, handshake).map_err(|(step, error)| match error {
             Error::Timeout(TimeoutKind::Context) => {
                 Error::Timeout(budget.timeout_kind(TimeoutKind::Handshake(step)))

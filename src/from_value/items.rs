@@ -24,6 +24,8 @@ pub struct Items<'a> {
     source: &'a mut dyn Source,
     length: usize,
     taken: usize,
+    /// The next element, if it was inspected before it is taken.
+    peeked: Option<Value>,
     /// The number of elements that is certain. `length` can be an announcement of the server.
     known: usize,
     /// The error of the source, after which it is not called again.
@@ -33,7 +35,7 @@ pub struct Items<'a> {
 impl<'a> Items<'a> {
     /// Creates a list whose length is certain: the elements are in memory or were requested.
     pub(crate) fn known(length: usize, source: &'a mut dyn Source) -> Items<'a> {
-        Items { source, length, taken: 0, known: length, failure: None }
+        Items { source, length, taken: 0, peeked: None, known: length, failure: None }
     }
 
     /// Creates a list whose length the server has announced. The source is not called again after
@@ -63,8 +65,11 @@ impl<'a> Items<'a> {
         if self.left() == 0 {
             return Ok(Value::Nil);
         }
+        let next = match self.peeked.take() {
+            Some(value) => Ok(value),
+            None => self.source.next(),
+        };
         self.taken += 1;
-        let next = self.source.next();
         if let Err(error) = &next {
             self.failure = Some(error.clone());
             self.taken = self.length;
@@ -72,10 +77,27 @@ impl<'a> Items<'a> {
         next
     }
 
+    /// Returns true if there are elements and the first is not a list.
+    ///
+    /// # Errors
+    /// The error of the source, or the server's error if that is the first element.
+    pub(super) fn is_flat(&mut self) -> Result<bool> {
+        if self.left() == 0 {
+            return Ok(false);
+        }
+        let first = self.next()?;
+        self.taken -= 1;
+        match self.peeked.insert(first) {
+            Value::Error(error) => Err(error.clone().into()),
+            Value::Array(_) => Ok(false),
+            _ => Ok(true),
+        }
+    }
+
     /// Takes the next element and converts it.
     pub(super) fn take<T: FromValue>(&mut self) -> Result<T> {
         let index = self.taken;
-        if self.left() > 0 {
+        if self.left() > 0 && self.peeked.is_none() {
             if let Some(bytes) = self.source.next_bulk() {
                 self.taken += 1;
                 return T::from_bulk(bytes).map_err(|error| in_element::<T>(index, error));

@@ -31,6 +31,9 @@ pub fn positions(reply: Result<Value>) -> Result<Vec<Option<(f64, f64)>>> {
 
 /// Converts the reply to `SLOWLOG GET`. The latest entry is first.
 ///
+/// Redis Enterprise sends one more item before the arguments: the complexity of the command. It is
+/// ignored.
+///
 /// ```
 /// use std::time::Duration;
 /// use redigo::{Value, reply};
@@ -86,7 +89,12 @@ impl FromValue for SlowLog {
             id: entry.take()?,
             time: entry.take_time()?,
             execution_time: Duration::from_micros(entry.take()?),
-            args: entry.take::<Vec<Lossy>>()?.into_iter().map(|Lossy(arg)| arg).collect(),
+            args: entry
+                .skip_unless_list()
+                .take::<Vec<Lossy>>()?
+                .into_iter()
+                .map(|Lossy(arg)| arg)
+                .collect(),
             client_addr: String::new(),
             client_name: String::new(),
         };
@@ -221,6 +229,17 @@ impl Entry {
             let error = ConvertError::new("a time that the system can represent", found);
             error.in_element(self.taken - 1).into()
         })
+    }
+
+    /// Skips the next item if it is not a list, but the item after it is.
+    fn skip_unless_list(&mut self) -> &mut Entry {
+        if let [first, Value::Array(_), ..] = self.items.as_slice() {
+            if first.as_array().is_none() {
+                self.items.next();
+                self.taken += 1;
+            }
+        }
+        self
     }
 
     fn left(&self) -> usize {

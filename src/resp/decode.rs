@@ -7,7 +7,7 @@
 
 use std::borrow::Cow;
 
-use super::number::{BAD_LINE_END, parse_number};
+use super::number::{BAD_LINE_END, parse_length, parse_number};
 use crate::error::{ProtocolError, ServerError};
 use crate::value::Value;
 
@@ -137,7 +137,7 @@ impl Decoder {
             Some(b'*') => {}
             Some(_) => return Ok(Some((0, 0))),
         }
-        let Some((number, line)) = parse_number(&input[1..])? else { return Ok(None) };
+        let Some((number, line)) = parse_length(&input[1..])? else { return Ok(None) };
         let length = checked_length(number, self.limits.elements)?;
         let used = if length.is_some_and(|length| length > 0) { 1 + line } else { 0 };
         self.streamed = length.unwrap_or(0);
@@ -151,7 +151,7 @@ impl Decoder {
         if input.first() != Some(&b'$') || self.bulk.is_some() || !self.open.is_empty() {
             return None;
         }
-        let (number, line) = parse_number(&input[1..]).ok()??;
+        let (number, line) = parse_length(&input[1..]).ok()??;
         let length = usize::try_from(number).ok().filter(|&length| length <= self.limits.bulk)?;
         let head = 1 + line;
         let bytes = input.get(head..head + length + 2)?.strip_suffix(b"\r\n")?;
@@ -184,9 +184,11 @@ impl Decoder {
 
     /// Starts an element whose first line is a number: an integer, a bulk string, or a list.
     fn start_number(&mut self, kind: u8, input: &[u8]) -> Result<Step, ProtocolError> {
-        let Some((number, line)) = parse_number(&input[1..])? else {
-            return Ok(Step::NeedsInput(0));
+        let parsed = match kind {
+            b':' => parse_number(&input[1..])?,
+            _ => parse_length(&input[1..])?,
         };
+        let Some((number, line)) = parsed else { return Ok(Step::NeedsInput(0)) };
         let used = 1 + line;
         let element = match kind {
             b':' => Value::Int(number),
@@ -337,13 +339,12 @@ fn simple(line: &[u8]) -> Cow<'static, [u8]> {
     }
 }
 
-/// Checks a length from a header. `-1` means nil; any other negative length is an error.
+/// Checks a length from [`parse_length`] against a limit. -1 means nil.
 fn checked_length(number: i64, limit: usize) -> Result<Option<usize>, ProtocolError> {
     match usize::try_from(number) {
         Ok(length) if length <= limit => Ok(Some(length)),
-        Ok(_) => Err(ProtocolError::new("list too long")),
-        Err(_) if number == -1 => Ok(None),
-        Err(_) => Err(ProtocolError::new("negative length")),
+        Err(_) if number < 0 => Ok(None),
+        _ => Err(ProtocolError::new("list too long")),
     }
 }
 

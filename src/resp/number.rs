@@ -5,11 +5,11 @@ use crate::error::ProtocolError;
 /// The longest number in a header, in bytes: a sign and 19 digits.
 const LONGEST_NUMBER: usize = 20;
 
-/// Parses a line that is a number: digits with an optional minus sign. Returns the number and the
-/// length of the line including its end, or `None` if the end has not been received yet.
+/// Parses a line that is a number: digits with an optional sign. Returns the number and the length
+/// of the line including its end, or `None` if the end has not been received yet.
 pub(crate) fn parse_number(input: &[u8]) -> Result<Option<(i64, usize)>, ProtocolError> {
     let negative = input.first() == Some(&b'-');
-    let start = usize::from(negative);
+    let start = usize::from(negative || input.first() == Some(&b'+'));
     let mut number: i64 = 0;
     for (at, &byte) in input.iter().enumerate().skip(start) {
         match byte {
@@ -36,6 +36,27 @@ pub(crate) fn parse_number(input: &[u8]) -> Result<Option<(i64, usize)>, Protoco
         }
     }
     Ok(None)
+}
+
+/// Parses a line that is a length: digits, or exactly `-1`, which means nil and is returned as -1.
+/// Otherwise like [`parse_number`].
+pub(super) fn parse_length(input: &[u8]) -> Result<Option<(i64, usize)>, ProtocolError> {
+    const NIL: &[u8] = b"-1\r\n";
+    match input.first() {
+        Some(b'+') => return Err(ProtocolError::at_byte(BAD_BYTE, b'+')),
+        Some(b'-') => {}
+        _ => return parse_number(input),
+    }
+    match input.iter().zip(NIL).position(|(byte, nil)| byte != nil) {
+        None if input.len() < NIL.len() => Ok(None),
+        None => Ok(Some((-1, NIL.len()))),
+        Some(at) => Err(match (at, input[at]) {
+            (1, b'\r') => ProtocolError::new("number without digits"),
+            (1 | 2, b'0'..=b'9') => ProtocolError::new("negative length"),
+            (1 | 2, b'\n') => BAD_LINE_END,
+            (_, byte) => ProtocolError::at_byte(BAD_BYTE, byte),
+        }),
+    }
 }
 
 pub(super) const BAD_LINE_END: ProtocolError = ProtocolError::new("line does not end in \\r\\n");

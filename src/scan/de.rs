@@ -9,7 +9,7 @@ use serde::forward_to_deserialize_any;
 use super::failure::Failure;
 use super::fields::{Names, visit_fields};
 use super::flatten::{Hints, Scalar};
-use crate::error::Error;
+use crate::error::{Error, ServerError};
 use crate::from_value::FromValue;
 use crate::value::Value;
 
@@ -251,8 +251,20 @@ impl<'de> Deserializer<'de> for Item<'de> {
         visitor.visit_enum(text.into_deserializer())
     }
 
+    /// Ignores the value, unless it is or contains an error of the server.
     fn deserialize_ignored_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Failure> {
-        visitor.visit_unit()
+        match first_error(&self.value) {
+            Some(error) => Err(Error::from(error.clone()).into()),
+            None => visitor.visit_unit(),
+        }
+    }
+}
+
+fn first_error(value: &Value) -> Option<&ServerError> {
+    match value {
+        Value::Error(error) => Some(error),
+        Value::Array(items) => items.iter().find_map(first_error),
+        _ => None,
     }
 }
 

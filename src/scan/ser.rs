@@ -30,6 +30,9 @@ impl Args {
     /// with your own type needs an implementation of [`Serialize`] that results in a type of the
     /// table.
     ///
+    /// A field of a flattened struct with the same name as a field of the outer struct is not hidden:
+    /// both are added, and of two equal names in an `HSET` the later one wins.
+    ///
     /// ```
     /// use redigo::Args;
     ///

@@ -50,7 +50,7 @@ fn layers_import_only_from_themselves_and_below() {
 /// - A path that starts with `crate`, `self`, `super` or a child module is an import from the file
 ///   of its longest prefix that is a module.
 /// - Names of a parent module, at any height, do not count: the parent is one unit with its
-///   children, and a child extends the types of its parent. What a parent takes from a child counts.
+///   children, and a child extends the types of its parent. Imports of a parent from a child count.
 /// - `mod` declarations, `lib.rs` and unit tests do not count.
 #[test]
 fn files_do_not_import_each_other_in_circles() {

@@ -100,6 +100,12 @@ fn a_query_equals_a_call_and_a_conversion() {
     compare::<(i64, i64)>();
     compare::<(String, u8)>();
     compare::<(String, i64, Option<String>, ())>();
+    compare::<Vec<(i64,)>>();
+    compare::<Vec<(String, i64)>>();
+    compare::<Vec<(i64, i64)>>();
+    compare::<Vec<(Option<String>, Value)>>();
+    compare::<[(String, i64); 2]>();
+    compare::<BTreeSet<(String, i64)>>();
     compare::<BTreeSet<String>>();
     compare::<BTreeMap<String, i64>>();
     compare::<HashMap<String, [i64; 3]>>();
@@ -153,6 +159,7 @@ fn a_pipeline_query_equals_a_run_and_a_conversion() {
     compare_pipelines::<Vec<Option<Vec<u8>>>>();
     compare_pipelines::<[String; 2]>();
     compare_pipelines::<(String, Option<f64>)>();
+    compare_pipelines::<Vec<(String, i64)>>();
     compare_pipelines::<((), Vec<String>)>();
     compare_pipelines::<HashMap<String, u8>>();
     compare_pipelines::<Vec<Whole>>();

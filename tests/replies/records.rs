@@ -144,6 +144,42 @@ fn helpers_return_nil_and_the_error_of_the_call() {
     assert_eq!(reply::optional(reply::int(Ok(bulk("7")))).unwrap(), Some(7));
 }
 
+// ---- pairs ----
+
+#[test]
+fn scores_and_hashes_of_a_server_convert_to_pairs() {
+    let mut conn = connect(RedisServer::shared());
+    conn.call("ZADD", ("pairs:scores", 2.5, "alice", 3, "bob")).unwrap();
+    let scores: Vec<(String, f64)> =
+        conn.query("ZRANGE", ("pairs:scores", 0, -1, "WITHSCORES")).unwrap();
+    assert_eq!(scores, [("alice".to_string(), 2.5), ("bob".to_string(), 3.0)]);
+    conn.call("HSET", ("pairs:hash", "title", "Red", "label", "4AD")).unwrap();
+    let fields: Vec<(String, String)> = conn.query("HGETALL", "pairs:hash").unwrap();
+    assert_eq!(fields[1], ("label".to_string(), "4AD".to_string()));
+    let missing: Vec<(String, String)> = conn.query("HGETALL", "pairs:missing").unwrap();
+    assert!(missing.is_empty());
+}
+
+#[test]
+fn errors_inside_exec_are_not_ignored() {
+    let mut conn = connect(RedisServer::shared());
+    conn.call("SET", ("exec:text", "x")).unwrap();
+    for (command, args) in [("INCR", ["exec:text"]), ("LPOP", ["exec:text"])] {
+        conn.call("MULTI", ()).unwrap();
+        conn.call(command, args).unwrap();
+        let error = conn.query::<()>("EXEC", ()).unwrap_err();
+        assert!(error.as_server().is_some(), "{error:?}");
+    }
+    conn.call("MULTI", ()).unwrap();
+    conn.call("STRLEN", "exec:text").unwrap();
+    fails(
+        conn.query::<i64>("EXEC", ()),
+        "expected an integer, found a list of one element (ask for `(i64,)` to read it)",
+    );
+    let set = conn.query::<Option<()>>("SET", ("exec:text", "y", "NX")).unwrap();
+    assert_eq!(set, None);
+}
+
 // ---- positions ----
 
 #[test]
@@ -231,6 +267,28 @@ fn slow_log_entries_can_have_other_lengths() {
     fails(slow_log([]), &format!("{short} 0 at element [0]"));
     fails(slow_log([id, time, micros]), &format!("{short} 3 at element [0]"));
     assert!(reply::slow_logs(Ok(list([]))).unwrap().is_empty());
+}
+
+/// Redis Enterprise sends the complexity of the command before its arguments.
+#[test]
+fn slow_log_entries_of_redis_enterprise_are_read() {
+    let start = || [1, 2, 3].map(Value::Int);
+    for complexity in [bulk("N:10"), Value::Nil, Value::Int(10)] {
+        let [id, time, micros] = start();
+        let args = bulks(["KEYS", "*"]);
+        let logs = slow_log([id, time, micros, complexity, args, bulk("addr"), bulk("name")]);
+        let [log] = &logs.unwrap()[..] else { panic!("one entry") };
+        assert_eq!(log.args, ["KEYS", "*"]);
+        assert_eq!((log.client_addr.as_str(), log.client_name.as_str()), ("addr", "name"));
+    }
+    let [id, time, micros] = start();
+    let logs = slow_log([id, time, micros, bulk("N:10"), bulks(["KEYS", "*"])]).unwrap();
+    assert_eq!((logs[0].args.len(), logs[0].client_addr.as_str()), (2, ""));
+    let [id, time, micros] = start();
+    fails(
+        slow_log([id, time, micros, bulk("N:10"), list([Value::Int(5)])]),
+        "expected a string, found an integer at element [0][4][0]",
+    );
 }
 
 #[test]

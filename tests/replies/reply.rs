@@ -424,7 +424,71 @@ fn a_server_error_is_returned_from_any_depth() {
     assert_eq!(outcome(aborted().convert::<(((), ()), ())>()), 's');
     let elements = aborted().convert::<(Vec<Value>, i64)>().unwrap().0;
     assert_eq!(elements, [bulk("1"), Value::Error(wrong_type())], "Value keeps it");
-    aborted().convert::<()>().unwrap();
+    assert_eq!(outcome(aborted().convert::<()>()), 's');
+    assert_eq!(outcome(aborted().convert::<Option<()>>()), 's');
+    assert_eq!(outcome(list([Value::Error(wrong_type())]).convert::<Vec<(i64, i64)>>()), 's');
+}
+
+#[test]
+fn a_list_of_one_element_names_the_type_that_reads_it() {
+    let one = || bulks(["7"]);
+    let error = |wanted: &str, name: &str| {
+        format!("expected {wanted}, found a list of one element (ask for `({name},)` to read it)")
+    };
+    fails::<i64>(one(), &error("an integer", "i64"));
+    fails::<u8>(list([Value::Int(7)]), &error("an integer", "u8"));
+    fails::<f32>(one(), &error("a number", "f32"));
+    fails::<bool>(one(), &error("a boolean", "bool"));
+    fails::<Option<String>>(one(), &error("a string", "String"));
+    assert_eq!(one().convert::<(i64,)>().unwrap(), (7,));
+    for other in [list([]), bulks(["7", "8"]), list([one()]), list([Value::Nil])] {
+        fails::<i64>(other, "expected an integer, found a list");
+    }
+}
+
+#[test]
+fn flat_and_nested_lists_convert_to_tuples() {
+    let scores = [("alice".to_string(), 2.5), ("bob".to_string(), 3.0)];
+    let flat = || bulks(["alice", "2.5", "bob", "3"]);
+    let nested = || list([bulks(["alice", "2.5"]), bulks(["bob", "3"])]);
+    for reply in [flat, nested] {
+        assert_eq!(reply().convert::<Vec<(String, f64)>>().unwrap(), scores);
+        assert_eq!(reply().convert::<[(String, f64); 2]>().unwrap(), scores);
+        assert_eq!(reply().convert::<Option<Vec<(String, f64)>>>().unwrap().unwrap(), scores);
+    }
+    let sets = flat().convert::<BTreeSet<(String, String)>>().unwrap();
+    assert_eq!(sets.first().unwrap().0, "alice");
+    assert!(list([]).convert::<Vec<(String, f64)>>().unwrap().is_empty());
+    let triples: Vec<(i64, Option<i64>, Vec<u8>)> =
+        list([bulk("1"), Value::Nil, bulk("x"), Value::Int(2), bulk("3"), bulk("y")])
+            .convert()
+            .unwrap();
+    assert_eq!(triples, [(1, None, b"x".to_vec()), (2, Some(3), b"y".to_vec())]);
+    // A list as a later member of a flat row.
+    let streams: Vec<(String, Vec<String>)> =
+        list([bulk("a"), bulks(["1", "2"]), bulk("b"), list([])]).convert().unwrap();
+    assert_eq!(streams, [("a".into(), vec!["1".into(), "2".into()]), ("b".into(), vec![])]);
+    assert_eq!(list([Value::Nil, bulk("1")]).convert::<Vec<((), u8)>>().unwrap(), [((), 1)]);
+    // The fields of HGETALL keep their order.
+    let pairs: Vec<(String, String)> = bulks(["b", "1", "a", "2"]).convert().unwrap();
+    assert_eq!(pairs[0], ("b".to_string(), "1".to_string()));
+
+    fails::<Vec<(i64, i64)>>(
+        bulks(["1", "2", "3"]),
+        "expected a length that is a multiple of 2, found length 3",
+    );
+    fails::<Vec<(String, f64)>>(
+        bulks(["alice", "1", "bob", "x"]),
+        r#"expected a number that fits f64, found "x" at element [3]"#,
+    );
+    fails::<Vec<(String, f64)>>(
+        list([bulks(["alice", "1"]), bulk("bob")]),
+        "expected a list, found a bulk string at element [1]",
+    );
+    fails::<Vec<Option<(i64, i64)>>>(
+        bulks(["1", "2"]),
+        "expected a list, found a bulk string at element [0]",
+    );
 }
 
 #[test]

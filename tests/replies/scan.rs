@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use redigo::scan::{scan, scan_slice, scan_slice_fields, scan_struct};
 use redigo::{Conn, Dialer, Error, ServerError, Value, reply};
-use serde::de::{DeserializeOwned, Deserializer, SeqAccess, Visitor};
+use serde::de::{DeserializeOwned, Deserializer, IgnoredAny, SeqAccess, Visitor};
 use serde::{Deserialize, de};
 
 use crate::support::redis_server::RedisServer;
@@ -27,7 +27,7 @@ fn error(text: &str) -> Value {
 
 /// Scans one value, like redigo's Scan.
 fn one<T: DeserializeOwned>(value: Value) -> redigo::Result<T> {
-    scan(vec![value]).map(|(scanned, rest)| {
+    scan(Ok(vec![value])).map(|(scanned, rest)| {
         assert_eq!(rest.len(), 0);
         scanned
     })
@@ -330,7 +330,7 @@ fn r277_scan_converts_a_list_row_by_row() {
     let mut rest = reply::values(sorted(&mut conn, "r277")).unwrap().into_iter();
     let mut lines = Vec::new();
     while rest.len() > 0 {
-        let ((title, rating), more) = scan::<(String, Option<i64>)>(rest).unwrap();
+        let ((title, rating), more) = scan::<(String, Option<i64>)>(Ok(rest)).unwrap();
         let rating = rating.map_or("not-rated".to_string(), |rating| rating.to_string());
         lines.push(format!("{title} {rating}"));
         rest = more;
@@ -352,25 +352,27 @@ fn scan_takes_as_many_values_as_its_type() {
         -1
     }
     let values = || vec![bulk("Red"), Value::Nil, bulk("5")];
-    let (album, rest) = scan::<Album>(values()).unwrap();
+    let (album, rest) = scan::<Album>(Ok(values())).unwrap();
     assert_eq!(album, Album { title: "Red".into(), rating: -1 });
     assert_eq!(rest.as_slice(), [bulk("5")]);
-    let (number, rest) = scan::<i64>(rest).unwrap();
+    let (number, rest) = scan::<i64>(Ok(rest)).unwrap();
     assert_eq!((number, rest.len()), (5, 0));
-    fails(scan::<i64>(rest), "expected a value, found the end of the list");
-    let (pair, rest) = scan::<Pair>(vec![bulk("a"), Value::Int(1), Value::Nil]).unwrap();
+    fails(scan::<i64>(Ok(rest)), "expected a value, found the end of the list");
+    let (pair, rest) = scan::<Pair>(Ok(vec![bulk("a"), Value::Int(1), Value::Nil])).unwrap();
     assert_eq!(pair, Pair("a".into(), 1));
-    assert_eq!(scan::<Option<String>>(rest).unwrap().0, None);
-    fails(scan::<(String, i64, i64, i64)>(values()), "expected 4 values, found 3");
-    fails(scan::<(String, i64)>(values()), "expected an integer, found nil at element [1]");
-    let (((), text), _) = scan::<((), String)>(vec![Value::Int(1), bulk("a")]).unwrap();
+    assert_eq!(scan::<Option<String>>(Ok(rest)).unwrap().0, None);
+    fails(scan::<(String, i64, i64, i64)>(Ok(values())), "expected 4 values, found 3");
+    fails(scan::<(String, i64)>(Ok(values())), "expected an integer, found nil at element [1]");
+    let (((), text), _) = scan::<((), String)>(Ok(vec![Value::Int(1), bulk("a")])).unwrap();
     assert_eq!(text, "a", "a value is skipped");
-    assert!(scan::<((), ())>(vec![Value::Int(1), error("ERR no")]).is_err());
+    assert!(scan::<((), ())>(Ok(vec![Value::Int(1), error("ERR no")])).is_err());
     // The reply to SCAN: a list among the values is one value.
     let ((cursor, keys), _) =
-        scan::<(u64, Vec<String>)>(vec![bulk("17"), bulks(["a", "b"])]).unwrap();
+        scan::<(u64, Vec<String>)>(Ok(vec![bulk("17"), bulks(["a", "b"])])).unwrap();
     assert_eq!((cursor, keys), (17, vec!["a".to_string(), "b".to_string()]));
-    assert!(scan::<HashMap<String, i64>>(vec![bulk("a"), bulk("1")]).is_err());
+    assert!(scan::<HashMap<String, i64>>(Ok(vec![bulk("a"), bulk("1")])).is_err());
+    let failure = scan::<i64>(reply::values(Err(Error::PoolClosed))).unwrap_err();
+    assert!(matches!(failure, Error::PoolClosed), "the error of the call");
 }
 
 // ---- ScanStruct ----
@@ -521,8 +523,8 @@ fn r286_r287_replies_that_are_not_a_struct() {
 #[test]
 fn unknown_names_and_nils_are_left_out() {
     let reply = list([
-        bulk("what"),
-        list([error("ERR no")]),
+        bulk("unknown"),
+        list([bulk("x")]),
         // The name is not checked.
         Value::Int(5),
         Value::Nil,
@@ -625,6 +627,19 @@ fn maps_options_and_missing_hashes() {
     assert_eq!(found, album("Red", Some(5)));
     let missing: Option<Album> = scan_struct(conn.call("HGETALL", "scan:none")).unwrap();
     assert_eq!(missing, None);
+}
+
+#[test]
+fn an_error_in_an_ignored_value_is_returned() {
+    let is_error = |failure: Error| failure.as_server().map(ServerError::message) == Some("ERR no");
+    let ignored = scan::<(IgnoredAny, i64)>(Ok(vec![error("ERR no"), bulk("1")]));
+    assert!(ignored.is_err_and(is_error));
+    let nested = scan::<IgnoredAny>(Ok(vec![list([bulk("x"), list([error("ERR no")])])]));
+    assert!(nested.is_err_and(is_error));
+    assert!(scan_struct::<IgnoredAny>(Ok(list([error("ERR no")]))).is_err_and(is_error));
+    let unknown = [bulk("title"), bulk("Red"), bulk("unknown"), error("ERR no")];
+    assert!(structure::<Album>(list(unknown)).is_err_and(is_error));
+    assert!(scan_struct::<IgnoredAny>(Ok(bulks(["title", "Red"]))).is_ok());
 }
 
 // ---- flatten, and internally tagged enums ----
@@ -1053,7 +1068,7 @@ fn no_reply_causes_a_panic() {
         let _ = scan_struct::<T>(Ok(reply.clone()));
         let _ = scan_slice::<T>(Ok(reply.clone()));
         let _ = scan_slice_fields::<T>(Ok(reply.clone()), &["own", "title"]);
-        let _ = scan::<T>(vec![reply.clone()]);
+        let _ = scan::<T>(Ok(vec![reply.clone()]));
     }
     for reply in &replies {
         all::<Album>(reply);

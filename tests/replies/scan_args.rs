@@ -178,6 +178,17 @@ fn r310_to_r313_structs_in_structs() {
 }
 
 #[test]
+fn add_flat_adds_a_shadowed_flattened_field_too() {
+    #[derive(Serialize)]
+    struct Outer {
+        edi: i64,
+        #[serde(flatten)]
+        inner: Edi,
+    }
+    assert_eq!(flat(&Outer { edi: 1, inner: Edi { edi: 2 } }), ["edi", "1", "edi", "2"]);
+}
+
+#[test]
 fn r315_a_struct_round_trip() {
     #[derive(Debug, PartialEq, Serialize, Deserialize)]
     struct Post {

@@ -55,9 +55,35 @@ fn numbers_out_of_range_are_errors() {
         b"$18446744073709551615\r\n",
         b":-\r\n",
         b":1-\r\n",
-        b":+1\r\n",
+        b":+\r\n",
+        b":+-1\r\n",
     ] {
         assert!(Decoder::new(Limits::default()).decode(bad).is_err(), "{}", bad.escape_ascii());
+    }
+}
+
+#[test]
+fn an_integer_can_have_a_plus_sign() {
+    assert_eq!(whole(b":+1\r\n"), Ok(Value::Int(1)));
+    assert_eq!(whole(b":+0\r\n"), Ok(Value::Int(0)));
+    assert_eq!(whole(b":+9223372036854775807\r\n"), Ok(Value::Int(i64::MAX)));
+}
+
+#[test]
+fn only_minus_one_is_the_length_of_nil() {
+    assert_eq!(whole(b"$-1\r\n"), Ok(Value::Nil));
+    assert_eq!(whole(b"*-1\r\n"), Ok(Value::Nil));
+    assert_eq!(whole(b"$01\r\nx\r\n"), Ok(Value::from("x")), "as in redigo");
+    for length in ["-01", "-0", "-00", "-2", "-10", "-", "-x", "+1", "+", "-1x", "-+1"] {
+        for kind in ["$", "*"] {
+            let input = format!("{kind}{length}\r\n");
+            let mut decoder = Decoder::new(Limits::default());
+            assert!(decoder.decode(input.as_bytes()).is_err(), "{input:?}");
+            if kind == "*" {
+                assert!(decoder.open_list(input.as_bytes()).is_err(), "{input:?}");
+            }
+            assert_eq!(decoder.take_bulk(format!("{input}x\r\n").as_bytes()), None, "{input:?}");
+        }
     }
 }
 
@@ -156,6 +182,11 @@ fn bad_numbers_give_the_same_error_for_every_split() {
         b":1\r2",
         b":1\rx\n",
         b"$-2\r\n",
+        b"$-01\r\n",
+        b"$-1\n",
+        b"$-1\rx",
+        b"*-\r\n",
+        b"*+1\r\n",
         b":12a\r\n",
         b"*x\r\n",
         b":000000000000000000000\r\n",
