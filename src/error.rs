@@ -6,7 +6,11 @@ use std::fmt;
 use std::io;
 use std::sync::Arc;
 
+use self::placed_io::PlacedIoError;
+
 mod convert;
+mod place;
+mod placed_io;
 mod protocol;
 mod report;
 mod server;
@@ -17,7 +21,7 @@ pub use convert::ConvertError;
 pub use protocol::ProtocolError;
 pub use report::{Borrow, PoolReport};
 pub use server::ServerError;
-pub use timeout::{DialStep, TimeoutKind};
+pub use timeout::{DialStep, TimeoutError, TimeoutKind};
 pub use tls::{TlsError, TlsErrorKind};
 
 /// The result of nearly every function of this crate.
@@ -37,7 +41,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 /// let missing: Result<i64, Error> = Value::Nil.convert::<i64>();
 /// assert!(missing.unwrap_err().is_nil());
 /// ```
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 #[non_exhaustive]
 pub enum Error {
     /// The server replied with an error. The connection stays usable.
@@ -49,7 +53,7 @@ pub enum Error {
     /// Reading, writing, connecting or resolving failed.
     Io(Arc<io::Error>),
     /// A time limit passed. The kind says which.
-    Timeout(TimeoutKind),
+    Timeout(TimeoutError),
     /// The call was canceled through its context or through a
     /// [`ShutdownHandle`](crate::ShutdownHandle).
     Canceled,
@@ -142,7 +146,7 @@ impl Error {
     /// ```
     pub fn timeout_kind(&self) -> Option<TimeoutKind> {
         match self {
-            Error::Timeout(kind) => Some(*kind),
+            Error::Timeout(error) => Some(error.kind()),
             Error::PoolTimeout(report) => Some(report.limit),
             _ => None,
         }
@@ -263,27 +267,107 @@ impl Error {
         }
     }
 
-    /// Adds the step of the dial that failed.
-    pub(crate) fn in_step(self, step: DialStep) -> Error {
+    /// Returns true if the server or a connection of the pool is not available now, so that the
+    /// same call can succeed later. A web service would answer with status 503.
+    ///
+    /// These are I/O errors and timeouts, including those of a dial, error replies like `LOADING`,
+    /// a TLS handshake that the peer closed, and a pool that is exhausted or whose breaker is open.
+    /// The predicate is not exhaustive: errors of the caller's code ([`Error::Other`]) are not
+    /// included, and neither are closed pools and connections (see [`Error::is_closed`]).
+    ///
+    /// ```
+    /// use redigo::{Dialer, Error, ServerError};
+    ///
+    /// let refused = Dialer::tcp("127.0.0.1:1").dial().unwrap_err();
+    /// assert!(refused.is_unavailable());
+    /// let loading = ServerError::new("LOADING Redis is loading the dataset in memory");
+    /// assert!(Error::from(loading).is_unavailable());
+    /// assert!(!Error::from(ServerError::new("WRONGTYPE not a list")).is_unavailable());
+    /// ```
+    pub fn is_unavailable(&self) -> bool {
         match self {
+            Error::Io(_)
+            | Error::Timeout(_)
+            | Error::PoolExhausted(_)
+            | Error::BreakerOpen(_)
+            | Error::PoolTimeout(_) => true,
+            Error::Tls(error) => error.kind() == TlsErrorKind::Closed,
+            Error::Server(error) => error.is_unavailable(),
+            _ => false,
+        }
+    }
+
+    /// Returns true if the caller's program has closed the pool or the connection before the call.
+    ///
+    /// The predicate is not exhaustive: a connection that the *server* has closed is an I/O error.
+    ///
+    /// ```
+    /// use redigo::{Pool, testing::ScriptedServer};
+    ///
+    /// let pool = Pool::builder_with(ScriptedServer::new().dialer()).build()?;
+    /// pool.close();
+    /// assert!(pool.acquire().unwrap_err().is_closed());
+    /// # Ok::<(), redigo::Error>(())
+    /// ```
+    pub fn is_closed(&self) -> bool {
+        matches!(self, Error::PoolClosed | Error::ConnClosed)
+    }
+
+    /// Adds the address of the server in front of the text, unless the error has one.
+    pub(crate) fn at(self, address: &dyn fmt::Display) -> Error {
+        let address = address.to_string();
+        match self {
+            Error::Io(source) => Error::io_context(address, source),
+            Error::Timeout(mut error) => {
+                error.set_address(&address);
+                Error::Timeout(error)
+            }
             Error::Server(mut error) => {
-                error.step = Some(step);
+                error.set_address(&address);
                 Error::Server(error)
             }
-            Error::Timeout(TimeoutKind::Read | TimeoutKind::Write) => {
-                Error::Timeout(TimeoutKind::Handshake(step))
+            Error::Protocol(mut error) => {
+                error.set_address(&address);
+                Error::Protocol(error)
             }
-            Error::Io(error) => Error::io_context(step, error),
-            Error::Protocol(error) => Error::Protocol(error.in_step(step)),
+            #[cfg(feature = "tls")]
+            Error::Tls(mut error) => {
+                error.set_address(&address);
+                Error::Tls(error)
+            }
+            other => other,
+        }
+    }
+
+    /// Adds the step of a dial that failed. The text is the step for a reader: `SELECT 99`.
+    pub(crate) fn in_step(self, step: DialStep, text: &str) -> Error {
+        match self {
+            Error::Server(mut error) => {
+                error.set_step(step, text);
+                Error::Server(error)
+            }
+            Error::Timeout(error)
+                if matches!(error.kind(), TimeoutKind::Read | TimeoutKind::Write) =>
+            {
+                TimeoutKind::Handshake(step).into()
+            }
+            Error::Io(source) => Error::io_context(text, source),
+            Error::Protocol(mut error) => {
+                error.set_step(step, text);
+                Error::Protocol(error)
+            }
             other => other,
         }
     }
 
     /// Returns an I/O error whose text begins with the place where it happened.
     pub(crate) fn io_context(place: impl fmt::Display, source: Arc<io::Error>) -> Error {
-        let kind = source.kind();
-        let placed = PlacedIoError { place: place.to_string(), source };
-        Error::Io(Arc::new(io::Error::new(kind, placed)))
+        Error::Io(Arc::new(PlacedIoError::at(place, source)))
+    }
+
+    /// Returns an I/O error with another text. The original error remains its source.
+    pub(crate) fn io_explained(text: impl Into<String>, source: Arc<io::Error>) -> Error {
+        Error::Io(Arc::new(PlacedIoError::explained(text.into(), source)))
     }
 
     /// Returns the message of a caught panic of the caller's code as an error.
@@ -303,7 +387,7 @@ impl fmt::Display for Error {
             Error::Server(error) => error.fmt(f),
             Error::Nil => f.write_str("the reply is nil"),
             Error::Io(error) => error.fmt(f),
-            Error::Timeout(kind) => kind.fmt(f),
+            Error::Timeout(error) => error.fmt(f),
             Error::Canceled => f.write_str("canceled"),
             Error::Protocol(error) => error.fmt(f),
             Error::Tls(error) => error.fmt(f),
@@ -335,15 +419,42 @@ impl fmt::Display for Error {
     }
 }
 
+/// Begins with the text of `Display`, because `main` prints the `Debug` form of an error.
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Error::Io(error) => write!(f, "{self} [Io({:?})]", error.kind()),
+            Error::Timeout(error) => write!(f, "{self} [Timeout({:?})]", error.kind()),
+            Error::Tls(error) => write!(f, "{error:?}"),
+            Error::Server(_) => write!(f, "{self} [Server]"),
+            Error::Nil => write!(f, "{self} [Nil]"),
+            Error::Canceled => write!(f, "{self} [Canceled]"),
+            Error::Protocol(_) => write!(f, "{self} [Protocol]"),
+            Error::Convert(_) => write!(f, "{self} [Convert]"),
+            Error::TransactionAborted { .. } => write!(f, "{self} [TransactionAborted]"),
+            Error::PoolExhausted(_) => write!(f, "{self} [PoolExhausted]"),
+            Error::BreakerOpen(_) => write!(f, "{self} [BreakerOpen]"),
+            Error::PoolDeadlock(_) => write!(f, "{self} [PoolDeadlock]"),
+            Error::PoolTimeout(_) => write!(f, "{self} [PoolTimeout]"),
+            Error::PoolClosed => write!(f, "{self} [PoolClosed]"),
+            Error::ConnClosed => write!(f, "{self} [ConnClosed]"),
+            Error::InvalidUrl(_) => write!(f, "{self} [InvalidUrl]"),
+            Error::InvalidConfig(_) => write!(f, "{self} [InvalidConfig]"),
+            Error::Unsupported(_) => write!(f, "{self} [Unsupported]"),
+            Error::Other(_) => write!(f, "{self} [Other]"),
+        }
+    }
+}
+
+/// An error that Display shows is not a source: its own source is next in the chain.
 impl StdError for Error {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
         match self {
-            // Display already shows the inner error, so its source is next in the chain.
             Error::Io(error) => error.source(),
             Error::Other(error) => error.source(),
             Error::Convert(error) => error.source(),
             Error::Tls(error) => error.source(),
-            _ => self.pool_report()?.last_dial_error.as_ref().map(|error| error as _),
+            _ => self.pool_report()?.last_dial_error.as_ref()?.source(),
         }
     }
 }
@@ -355,6 +466,18 @@ impl From<io::Error> for Error {
             Some(error) => Error::Tls(error.clone()),
             None => Error::Io(Arc::new(error)),
         }
+    }
+}
+
+impl From<TimeoutKind> for Error {
+    fn from(kind: TimeoutKind) -> Error {
+        Error::Timeout(kind.into())
+    }
+}
+
+impl From<TimeoutError> for Error {
+    fn from(error: TimeoutError) -> Error {
+        Error::Timeout(error)
     }
 }
 
@@ -382,25 +505,6 @@ impl From<ConvertError> for Error {
     }
 }
 
-/// An I/O error with the place where it happened.
-#[derive(Debug)]
-struct PlacedIoError {
-    place: String,
-    source: Arc<io::Error>,
-}
-
-impl fmt::Display for PlacedIoError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.place, self.source)
-    }
-}
-
-impl StdError for PlacedIoError {
-    fn source(&self) -> Option<&(dyn StdError + 'static)> {
-        Some(&*self.source)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -419,8 +523,8 @@ mod tests {
 
     #[test]
     fn only_connection_errors_are_fatal() {
-        assert!(Error::from(io::Error::from(io::ErrorKind::BrokenPipe)).is_fatal());
-        assert!(Error::Timeout(TimeoutKind::Read).is_fatal());
+        assert!(io_error(io::ErrorKind::BrokenPipe).is_fatal());
+        assert!(Error::from(TimeoutKind::Read).is_fatal());
         assert!(Error::Canceled.is_fatal());
         assert!(Error::from(ProtocolError::new("x")).is_fatal());
         assert!(!Error::from(ServerError::new("ERR no")).is_fatal());
@@ -428,24 +532,114 @@ mod tests {
         assert!(!Error::PoolClosed.is_fatal());
     }
 
+    fn io_error(kind: io::ErrorKind) -> Error {
+        io::Error::from(kind).into()
+    }
+
     #[test]
-    fn a_dial_error_names_its_step() {
-        let io: Error = io::Error::from(io::ErrorKind::UnexpectedEof).into();
-        let placed = io.in_step(DialStep::Auth);
-        assert!(placed.to_string().starts_with("AUTH: "), "{placed}");
-        match &placed {
-            Error::Io(error) => assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof),
-            other => panic!("{other:?}"),
-        }
-        assert!(placed.source().is_some());
+    fn a_dial_error_names_its_address_and_its_step() {
+        let at = "127.0.0.1:6379";
+        let lost = io_error(io::ErrorKind::UnexpectedEof).in_step(DialStep::Auth, "AUTH").at(&at);
+        assert!(lost.to_string().starts_with("127.0.0.1:6379: AUTH: "), "{lost}");
+        assert!(matches!(&lost, Error::Io(e) if e.kind() == io::ErrorKind::UnexpectedEof));
 
         let refused = Error::from(ServerError::new("ERR DB index is out of range"));
-        let refused = refused.in_step(DialStep::Select);
-        assert_eq!(refused.to_string(), "SELECT failed: ERR DB index is out of range");
+        let refused = refused.in_step(DialStep::Select, "SELECT 99").at(&at);
+        let expected = "127.0.0.1:6379: SELECT 99 failed: ERR DB index is out of range";
+        assert_eq!(refused.to_string(), expected);
         assert_eq!(refused.as_server().and_then(ServerError::step), Some(DialStep::Select));
 
-        let late = Error::Timeout(TimeoutKind::Read).in_step(DialStep::Auth);
-        assert_eq!(late.to_string(), "timed out waiting for the reply to AUTH");
+        let locked = Error::from(ServerError::new("NOAUTH Authentication required."));
+        let locked = locked.in_step(DialStep::Ping, "PING").at(&at);
+        assert_eq!(
+            locked.to_string(),
+            "127.0.0.1:6379: the server requires a password and the dialer has none \
+             (PING: NOAUTH Authentication required.)"
+        );
+
+        let late = Error::from(TimeoutKind::Read).in_step(DialStep::Auth, "AUTH").at(&at);
+        assert_eq!(late.to_string(), "127.0.0.1:6379: timed out waiting for the reply to AUTH");
+
+        let garbage = Error::from(ProtocolError::new("line too long"));
+        let garbage = garbage.in_step(DialStep::Auth, "AUTH").at(&at).to_string();
+        let expected = "127.0.0.1:6379: protocol error in the reply to AUTH: line too long";
+        assert!(garbage.starts_with(expected), "{garbage}");
+    }
+
+    #[test]
+    fn an_error_shows_its_source_or_returns_it() {
+        fn chain(error: &dyn StdError) -> Vec<String> {
+            let mut texts = vec![error.to_string()];
+            texts.extend(error.source().map(chain).unwrap_or_default());
+            texts
+        }
+        let refused = || io::Error::from_raw_os_error(111);
+        let placed = Error::from(refused()).in_step(DialStep::Auth, "AUTH").at(&"h:1");
+        assert_eq!(chain(&placed), [format!("h:1: AUTH: {}", refused())]);
+        let explained = Error::io_explained("no answer", Arc::new(refused())).at(&"h:1");
+        assert_eq!(chain(&explained), ["h:1: no answer".to_owned(), refused().to_string()]);
+
+        let tls = |kind| Error::from(TlsError::new(kind).caused_by(refused()));
+        for error in [placed, tls(TlsErrorKind::Other), tls(TlsErrorKind::Expired)] {
+            let texts = chain(&error);
+            for (at, text) in texts.iter().enumerate().skip(1) {
+                assert!(!texts[at - 1].contains(text), "{texts:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn debug_begins_with_the_text_of_display() {
+        let report = "a report needs a pool";
+        let errors = [
+            io_error(io::ErrorKind::ConnectionRefused).at(&"localhost:6379"),
+            TimeoutKind::Read.into(),
+            ServerError::new("ERR no").into(),
+            ProtocolError::new("x").into(),
+            TlsError::new(TlsErrorKind::Expired).into(),
+            ConvertError::new("an integer", "a list").into(),
+            Error::Nil,
+            Error::TransactionAborted { attempts: 2 },
+            Error::InvalidUrl("x".into()),
+            Error::other(report),
+        ];
+        for error in errors {
+            let debug = format!("{error:?}");
+            assert!(debug.starts_with(&format!("{error} [")), "{debug}");
+        }
+        let refused = io_error(io::ErrorKind::ConnectionRefused).at(&"localhost:6379");
+        assert_eq!(
+            format!("{refused:?}"),
+            "localhost:6379: connection refused [Io(ConnectionRefused)]"
+        );
+    }
+
+    #[test]
+    fn unavailable_and_closed_are_told_apart() {
+        let server = |text: &str| Error::from(ServerError::new(text));
+        for error in [
+            io_error(io::ErrorKind::ConnectionRefused),
+            TimeoutKind::Connect.into(),
+            TimeoutKind::PoolWait.into(),
+            server("LOADING Redis is loading the dataset in memory"),
+            server("ERR max number of clients reached"),
+            TlsError::new(TlsErrorKind::Closed).into(),
+        ] {
+            assert!(error.is_unavailable() && !error.is_closed(), "{error:?}");
+        }
+        for error in [
+            Error::Nil,
+            Error::Canceled,
+            server("ERR no"),
+            server("WRONGPASS no"),
+            TlsError::new(TlsErrorKind::Expired).into(),
+            Error::InvalidConfig("x".into()),
+        ] {
+            assert!(!error.is_unavailable() && !error.is_closed(), "{error:?}");
+        }
+        for error in [Error::PoolClosed, Error::ConnClosed] {
+            assert!(!error.is_unavailable() && error.is_closed(), "{error:?}");
+        }
     }
 
     #[test]

@@ -418,6 +418,17 @@ impl Dialer {
     /// ```
     #[doc(alias = "DialContext")]
     pub fn dial_context(&self, ctx: &Context) -> Result<Conn> {
+        self.dial_within(ctx, false)
+    }
+
+    /// Like [`dial_context`](Dialer::dial_context), but sends `PING` if nothing else is sent, so
+    /// that a server that accepts connections and serves none fails the dial.
+    #[cfg_attr(not(test), expect(dead_code, reason = "for pools whose dials must prove a server"))]
+    pub(crate) fn dial_proven(&self, ctx: &Context) -> Result<Conn> {
+        self.dial_within(ctx, true)
+    }
+
+    fn dial_within(&self, ctx: &Context, proves_server: bool) -> Result<Conn> {
         let address = self.validate()?;
         if let Some(error) = ctx.err() {
             return Err(error);
@@ -425,15 +436,19 @@ impl Dialer {
         let budget = Budget::new(ctx, self.connect_timeout);
         let dialed = self.connect(address, &budget).and_then(|stream| {
             let mut conn = self.conn_over(stream);
-            handshake::run(&mut conn, &self.handshake(), &budget)?;
+            let handshake = Handshake { proves_server, ..self.handshake() };
+            handshake::run(&mut conn, &handshake, &budget)?;
             Ok(conn)
         });
-        dialed.map_err(|error| match error {
-            Error::Timeout(TimeoutKind::Connect | TimeoutKind::Context) => {
-                Error::Timeout(budget.timeout_kind(TimeoutKind::Connect))
+        let dialed = dialed.map_err(|error| match error {
+            Error::Timeout(error)
+                if matches!(error.kind(), TimeoutKind::Connect | TimeoutKind::Context) =>
+            {
+                budget.expired(TimeoutKind::Connect, error)
             }
             error => error,
-        })
+        });
+        dialed.map_err(|error| error.at(address))
     }
 
     /// Returns a connection over an existing stream, without any set-up.
@@ -507,6 +522,8 @@ impl Dialer {
             password: self.password.as_deref(),
             client_name: self.client_name.as_deref(),
             database: self.database,
+            proves_server: false,
+            tls: self.tls,
         }
     }
 }

@@ -141,7 +141,11 @@ impl ReadHalf {
                     self.observer.received(&reply);
                     self.replies.push(reply);
                 }
-                Err(Error::Timeout(TimeoutKind::Read)) if has_passed(until) => break,
+                Err(Error::Timeout(error))
+                    if error.kind() == TimeoutKind::Read && has_passed(until) =>
+                {
+                    break;
+                }
                 Err(error) => {
                     self.observer.failed(&error);
                     return Err(error);

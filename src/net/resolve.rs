@@ -9,7 +9,7 @@ use std::time::Instant;
 use crossbeam_channel::{Receiver, Sender, bounded, never, select};
 
 use crate::context::Context;
-use crate::error::{Error, Result, TimeoutKind};
+use crate::error::{Error, Result, TimeoutError, TimeoutKind};
 use crate::sync::Mutex;
 
 /// Returns all addresses of a host: of a name, or of an IP address with or without a zone.
@@ -27,7 +27,7 @@ pub(crate) fn resolve(host: &str, port: u16, ctx: &Context) -> Result<Vec<Socket
         // An IPv6 address with a zone in digits.
         return Ok(vec![address]);
     }
-    let place = |error| Error::io_context(format_args!("resolving {host}"), error);
+    let place = |error| Error::io_context("cannot resolve the name", error);
     let mut addresses = SYSTEM.resolve(host, ctx)?.map_err(place)?;
     if addresses.is_empty() {
         let none = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
@@ -73,7 +73,10 @@ impl Resolver {
         select! {
             recv(running.done) -> _ => {}
             recv(ctx.done()) -> _ => return Err(Error::Canceled),
-            recv(expired) -> _ => return Err(Error::Timeout(TimeoutKind::Connect)),
+            recv(expired) -> _ => {
+                let error = TimeoutError::from(TimeoutKind::Connect);
+                return Err(error.during("while resolving the name").into());
+            }
         }
         let no_answer = || Err(Arc::new(io::Error::other("the resolver gave no answer")));
         Ok(running.answer.get().cloned().unwrap_or_else(no_answer))
@@ -142,11 +145,11 @@ mod tests {
     }
 
     #[test]
-    fn an_error_names_the_unresolved_host() {
+    fn an_unknown_name_is_an_error() {
         let ctx = Context::background().with_timeout(Duration::from_secs(60));
         for ctx in [Context::background(), ctx] {
             let error = resolve("no-such-host.invalid", 1, &ctx).unwrap_err();
-            assert!(error.to_string().contains("resolving no-such-host.invalid"), "{error}");
+            assert!(error.to_string().starts_with("cannot resolve the name: "), "{error}");
         }
     }
 

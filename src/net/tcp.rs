@@ -11,7 +11,7 @@ use super::race::{self, Failures};
 use super::resolve::resolve;
 use super::stream::{Peek, Stream, peek_socket};
 use crate::context::Context;
-use crate::error::{Error, Result, TimeoutKind};
+use crate::error::{Error, Result, TimeoutError, TimeoutKind};
 
 /// The options of a new socket.
 #[derive(Debug, Clone, Copy)]
@@ -86,33 +86,36 @@ fn connect_to(
 
 /// Makes one error of the addresses that did not accept.
 fn failure(host: &str, failures: Failures) -> Error {
-    let unanswered = failures.iter().any(|(_, error)| error.is_none());
-    if unanswered {
-        return Error::Timeout(TimeoutKind::Connect);
-    }
+    let is_literal = |address: &SocketAddr| host.parse() == Ok(address.ip());
+    let is_timeout = failures.iter().any(|(_, error)| error.is_none());
     let kind = failures.iter().rev().find_map(|(_, error)| error.as_ref().map(io::Error::kind));
-    let kind = kind.unwrap_or(io::ErrorKind::NotFound);
-    let mut failures = failures;
-    match failures.as_mut_slice() {
-        [(address, error @ Some(_))] => {
-            let error = error.take().unwrap_or_else(|| kind.into());
-            let place = match host.parse() == Ok(address.ip()) {
-                true => "cannot connect".to_owned(),
-                false => format!("cannot connect to {address}"),
-            };
-            Error::io_context(place, Arc::new(error))
+    let target = match failures.as_slice() {
+        [(address, _)] if !is_literal(address) => format!(" to {address}"),
+        [_] => String::new(),
+        // The reasons follow.
+        many => many.iter().map(reason).collect::<Vec<_>>().join("; "),
+    };
+    let is_list = failures.len() != 1;
+    if is_timeout {
+        let colon = if is_list { ": " } else { "" };
+        let error = TimeoutError::from(TimeoutKind::Connect);
+        return error.during(format!("while connecting{colon}{target}")).into();
+    }
+    match failures.into_iter().next() {
+        Some((_, Some(error))) if !is_list => {
+            Error::io_context(format_args!("cannot connect{target}"), Arc::new(error))
         }
-        failures => {
-            let reasons: Vec<_> = failures
-                .iter()
-                .map(|(address, error)| match error {
-                    Some(error) => format!("{address}: {error}"),
-                    None => format!("{address}: no answer"),
-                })
-                .collect();
-            let error = io::Error::new(kind, reasons.join("; "));
+        _ => {
+            let error = io::Error::new(kind.unwrap_or(io::ErrorKind::NotFound), target);
             Error::io_context("cannot connect", Arc::new(error))
         }
+    }
+}
+
+fn reason((address, error): &(SocketAddr, Option<io::Error>)) -> String {
+    match error {
+        Some(error) => format!("{address}: {error}"),
+        None => format!("{address}: no answer"),
     }
 }
 

@@ -30,7 +30,7 @@ pub(crate) fn connect(path: &Path, ctx: &Context) -> Result<UnixStream> {
         }
         let left = ctx.remaining().unwrap_or(SLICE);
         if left.is_zero() {
-            return Err(Error::Timeout(TimeoutKind::Connect));
+            return Err(TimeoutKind::Connect.into());
         }
         // The system would take a timeout below a microsecond for no timeout.
         let slice = left.clamp(Duration::from_millis(1), SLICE);

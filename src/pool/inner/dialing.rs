@@ -58,8 +58,8 @@ impl PoolInner {
             };
             // That the budget is used up says less than why the attempt before has failed.
             let error = match error {
-                Error::Timeout(TimeoutKind::Context) => {
-                    last.take().unwrap_or(Error::Timeout(TimeoutKind::Connect))
+                Error::Timeout(error) if error.kind() == TimeoutKind::Context => {
+                    last.take().unwrap_or_else(|| TimeoutKind::Connect.into())
                 }
                 error => error,
             };
