@@ -1,6 +1,5 @@
 //! Byte streams, and the ways to open them.
 
-mod race;
 mod resolve;
 pub(crate) mod stream;
 pub(crate) mod tcp;

@@ -142,10 +142,14 @@ impl Handshake<'_> {
     }
 }
 
-/// Returns true if the peer has closed the connection.
+/// Returns true if the peer has closed the connection, and not within a reply.
 fn is_close(error: &Arc<io::Error>) -> bool {
     use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
-    matches!(error.kind(), BrokenPipe | ConnectionAborted | ConnectionReset | UnexpectedEof)
+    match error.kind() {
+        BrokenPipe | ConnectionAborted | ConnectionReset => true,
+        UnexpectedEof => !error.to_string().contains("in the middle of a reply"),
+        _ => false,
+    }
 }
 
 /// Masks a word unless it is a part of a longer word: "PASS" does not change "WRONGPASS".

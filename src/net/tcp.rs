@@ -1,5 +1,7 @@
 //! TCP streams, and connecting them within a deadline.
 
+mod race;
+
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::Arc;
@@ -7,7 +9,7 @@ use std::time::Duration;
 
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 
-use super::race::{self, Failures};
+use self::race::Failures;
 use super::resolve::resolve;
 use super::stream::{Peek, Stream, peek_socket};
 use crate::context::Context;
@@ -123,7 +125,7 @@ fn reason((address, error): &(SocketAddr, Option<io::Error>)) -> String {
 ///
 /// A connect to a local port in the ephemeral range can choose the same port as its own, and then
 /// succeeds without a server. The server could not start while that connection exists.
-pub(super) fn refuse_self_connect(socket: &Socket) -> io::Result<()> {
+fn refuse_self_connect(socket: &Socket) -> io::Result<()> {
     let (local, peer) = (socket.local_addr()?.as_socket(), socket.peer_addr()?.as_socket());
     if local.is_some() && local == peer {
         let why = "no server listens there (the connection reached its own port)";
@@ -178,7 +180,7 @@ impl Stream for TcpStream {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+mod tests {
     use super::*;
     use std::net::TcpListener;
     use std::time::Instant;
@@ -203,14 +205,14 @@ pub(super) mod tests {
     }
 
     /// Returns an address at which no server listens.
-    pub(in crate::net) fn refused() -> SocketAddr {
+    pub(super) fn refused() -> SocketAddr {
         TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
     }
 
     /// Returns an address that neither accepts nor refuses while the sockets exist: the queue of
     /// its listener is full.
     #[cfg(unix)]
-    pub(in crate::net) fn full_queue() -> (Vec<Socket>, SocketAddr) {
+    pub(super) fn full_queue() -> (Vec<Socket>, SocketAddr) {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
         let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
         socket.bind(&any.into()).unwrap();

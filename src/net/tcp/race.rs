@@ -161,7 +161,7 @@ fn check(socket: &Socket) -> io::Result<bool> {
         return Err(error);
     }
     match socket.peer_addr() {
-        Ok(_) => super::tcp::refuse_self_connect(socket).map(|()| true),
+        Ok(_) => super::refuse_self_connect(socket).map(|()| true),
         // An error between the two checks is found by the next one.
         Err(_) => Ok(false),
     }
@@ -169,8 +169,8 @@ fn check(socket: &Socket) -> io::Result<bool> {
 
 #[cfg(all(test, unix))]
 mod tests {
+    use super::super::tests::{full_queue, refused};
     use super::*;
-    use crate::net::tcp::tests::{full_queue, refused};
     use std::net::TcpListener;
 
     fn listener(host: &str) -> Option<(TcpListener, SocketAddr)> {
