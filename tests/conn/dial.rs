@@ -201,6 +201,24 @@ fn contradicting_options_fail_before_dialing() {
     assert!(recorder.dialed().is_empty());
 }
 
+#[test]
+fn a_set_up_reply_other_than_ok_fails_the_dial() {
+    let dialer = Dialer::tcp(":6379").password("secret").client_name("me").database(4);
+    for (replies, step) in [
+        // The echo of a connection with itself, a proxy that confirms everything, a nil.
+        ("*2\r\n$4\r\nAUTH\r\n$6\r\nsecret\r\n", "AUTH (default user)"),
+        ("+OK\r\n+PONG\r\n", "CLIENT SETNAME"),
+        ("+OK\r\n+OK\r\n$-1\r\n", "SELECT 4"),
+        ("+OK\r\n+OK\r\n+QUEUED\r\n", "SELECT 4"),
+    ] {
+        let error = Recorder::answering(replies).behind(dialer.clone()).dial().unwrap_err();
+        assert!(matches!(error, Error::Protocol(_)), "{error:?}");
+        let expected = format!("localhost:6379: protocol error in the reply to {step}: ");
+        assert!(error.to_string().starts_with(&expected), "{error}");
+        assert!(!format!("{error} {error:?}").contains("secret"), "{error:?}");
+    }
+}
+
 // The failed step
 
 #[test]
@@ -346,6 +364,74 @@ fn all_addresses_of_a_name_are_tried() {
     let error = Dialer::tcp(format!("localhost:{port}")).dial().unwrap_err().to_string();
     let expected = format!("localhost:{port}: cannot connect");
     assert!(error.starts_with(&expected) && error.contains("127.0.0.1"), "{error}");
+}
+
+/// A stopped process that continues finds its connect interrupted (EINTR). The program starts
+/// itself again for that process.
+#[test]
+#[cfg(target_os = "linux")]
+fn a_stopped_process_continues_its_unix_connect() {
+    use std::io::{BufRead, BufReader};
+    const SOCKET: &str = "REDIGO_TEST_FULL_SOCKET";
+    const OUTCOME: &str = "outcome: ";
+    if let Some(path) = std::env::var_os(SOCKET) {
+        println!("ready");
+        let dialer = Dialer::unix(path).connect_timeout(20 * SHORT);
+        println!("{OUTCOME}{:?}", dialer.dial().unwrap_err().timeout_kind());
+        return;
+    }
+    let full = FullUnixQueue::new();
+    let mut child = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "--nocapture", "dial::a_stopped_process_continues_its_unix_connect"])
+        .env(SOCKET, &full.path)
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
+    assert!(lines.any(|line| line.ends_with("ready")), "the process has not begun");
+    for _ in 0..5 {
+        thread::sleep(SHORT);
+        for signal in ["-STOP", "-CONT"] {
+            let id = child.id().to_string();
+            let sent = std::process::Command::new("kill").args([signal, &id]).status();
+            assert!(sent.unwrap().success());
+        }
+    }
+    let outcome = lines.find(|line| line.contains(OUTCOME)).unwrap();
+    assert!(child.wait().unwrap().success());
+    assert!(outcome.ends_with("Some(Connect)"), "{outcome}");
+}
+
+#[test]
+fn a_file_that_is_not_a_socket_is_named() {
+    let path = std::env::temp_dir().join(format!("redigo-plain-{}", std::process::id()));
+    std::fs::write(&path, "").unwrap();
+    let error = Dialer::unix(&path).dial().unwrap_err().to_string();
+    std::fs::remove_file(&path).unwrap();
+    assert!(error.starts_with(&format!("{}: cannot connect: ", path.display())), "{error}");
+    assert!(error.ends_with("no server listens there, or it is not a socket"), "{error}");
+}
+
+#[test]
+fn a_unix_path_with_a_nul_byte_is_invalid() {
+    let error = Dialer::unix("/run/redis.sock\0.old").dial().unwrap_err();
+    assert!(matches!(error, Error::InvalidConfig(_)), "{error:?}");
+    assert!(error.to_string().contains("NUL"), "{error}");
+}
+
+#[test]
+fn a_timeout_lists_the_addresses_of_a_name() {
+    let full = FullQueue::new();
+    let dialer = Dialer::tcp(format!("localhost:{}", full.address.port()));
+    let error = promptly("dial", || dialer.connect_timeout(4 * SHORT).dial()).unwrap_err();
+    assert_eq!(error.timeout_kind(), Some(TimeoutKind::Connect));
+    let text = error.to_string();
+    assert!(text.starts_with(&format!("localhost:{}: timed out after ", full.address.port())));
+    assert!(
+        text.contains(" while connecting") && text.contains(&full.address.to_string()),
+        "{text}"
+    );
+    assert!(error.is_unavailable());
 }
 
 // Canceling

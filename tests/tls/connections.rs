@@ -133,6 +133,22 @@ fn tls_server_name_replaces_the_host() {
     assert_eq!(kind(dialer.tls_server_name("other.name").dial()), TlsErrorKind::WrongHost);
 }
 
+/// A fully qualified name ends with a dot, which no certificate has.
+#[test]
+fn a_final_dot_is_not_a_part_of_the_tls_name() {
+    let port = server(Protocol::Tlsv13).port();
+    let dialer = Dialer::url(format!("rediss://localhost.:{port}")).unwrap();
+    let dialer = dialer.tls_ca_file(cert("ca.pem"));
+    // The resolver can refuse the name, so the test connects itself.
+    let dialer = dialer.connector(move |_, address| {
+        assert_eq!(address.to_string(), format!("localhost.:{port}"));
+        Ok(Box::new(TcpStream::connect(("127.0.0.1", port))?) as Box<dyn Stream>)
+    });
+    assert_eq!(ping(&mut dialer.dial().unwrap()), "PONG");
+    let named = dialer.tls_server_name("localhost.");
+    assert_eq!(ping(&mut named.dial().unwrap()), "PONG");
+}
+
 #[test]
 fn the_server_receives_the_name() {
     let (sent, greeting) = std::sync::mpsc::channel();
