@@ -31,7 +31,7 @@ pub(super) const MANY_COLONS: &str = "more than one ':'; put an IPv6 address in 
 pub enum Address {
     /// A host (a name or an IP address) and a port.
     Tcp {
-        /// The name or the IP address. An IPv6 address has no brackets here.
+        /// The name or the IP address. An IPv6 address has no brackets here, and can have a zone.
         host: String,
         /// The port.
         port: u16,

@@ -1,9 +1,11 @@
 //! The place of an error: the server, and the step of a dial.
 
 use std::fmt;
+use std::io;
 use std::sync::Arc;
 
-use super::DialStep;
+use super::placed_io::PlacedIoError;
+use super::{DialStep, Error, TimeoutKind};
 
 /// Where an error happened. Cheap to clone, and small if it is unknown.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
@@ -58,4 +60,63 @@ pub(super) fn write_foreign(f: &mut fmt::Formatter<'_>, text: &str) -> fmt::Resu
         if c.is_control() { write!(f, "{}", c.escape_default())? } else { f.write_char(c)? }
     }
     Ok(())
+}
+
+impl Error {
+    /// Adds the address of the server in front of the text, unless the error has one.
+    pub(crate) fn at(self, address: &dyn fmt::Display) -> Error {
+        let address = address.to_string();
+        match self {
+            Error::Io(source) => Error::io_context(address, source),
+            Error::Timeout(mut error) => {
+                error.set_address(&address);
+                Error::Timeout(error)
+            }
+            Error::Server(mut error) => {
+                error.set_address(&address);
+                Error::Server(error)
+            }
+            Error::Protocol(mut error) => {
+                error.set_address(&address);
+                Error::Protocol(error)
+            }
+            #[cfg(feature = "tls")]
+            Error::Tls(mut error) => {
+                error.set_address(&address);
+                Error::Tls(error)
+            }
+            other => other,
+        }
+    }
+
+    /// Adds the step of a dial that failed. The text is the step for a reader: `SELECT 99`.
+    pub(crate) fn in_step(self, step: DialStep, text: &str) -> Error {
+        match self {
+            Error::Server(mut error) => {
+                error.set_step(step, text);
+                Error::Server(error)
+            }
+            Error::Timeout(error)
+                if matches!(error.kind(), TimeoutKind::Read | TimeoutKind::Write) =>
+            {
+                TimeoutKind::Handshake(step).into()
+            }
+            Error::Io(source) => Error::io_context(text, source),
+            Error::Protocol(mut error) => {
+                error.set_step(step, text);
+                Error::Protocol(error)
+            }
+            other => other,
+        }
+    }
+
+    /// Returns an I/O error whose text begins with the place where it happened.
+    pub(crate) fn io_context(place: impl fmt::Display, source: Arc<io::Error>) -> Error {
+        Error::Io(Arc::new(PlacedIoError::at(place, source)))
+    }
+
+    /// Returns an I/O error with another text. The original error remains its source.
+    pub(crate) fn io_explained(text: impl Into<String>, source: Arc<io::Error>) -> Error {
+        Error::Io(Arc::new(PlacedIoError::explained(text.into(), source)))
+    }
 }
