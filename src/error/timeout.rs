@@ -33,7 +33,7 @@ struct Details {
     place: Place,
     /// The time that passed.
     after: Option<Duration>,
-    /// What was waited for: `while connecting to 10.0.0.1:6379`.
+    /// The activity that took too long: `while connecting to 10.0.0.1:6379`.
     activity: Option<Cow<'static, str>>,
 }
 
@@ -59,7 +59,7 @@ impl TimeoutError {
         self
     }
 
-    /// Adds what was waited for, as in `while connecting to 10.0.0.1:6379`.
+    /// Adds the activity that took too long, as in `while connecting to 10.0.0.1:6379`.
     pub(crate) fn during(mut self, activity: impl Into<Cow<'static, str>>) -> TimeoutError {
         self.details().activity = Some(activity.into());
         self

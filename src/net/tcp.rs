@@ -32,7 +32,7 @@ const LONGEST_USER_TIMEOUT: Duration = Duration::from_millis(i32::MAX as u64);
 /// Connects to the first address of the host that accepts.
 ///
 /// # Errors
-/// - [`Error::Timeout`] of kind `Connect` if there is no more time and an address has not
+/// - [`Error::Timeout`] of kind `Connect` if the context ends and an address has not
 ///   answered.
 /// - [`Error::Io`] with the reason of each address.
 /// - [`Error::Canceled`].

@@ -113,7 +113,7 @@ impl Race<'_> {
         None
     }
 
-    /// Returns true if all attempts have failed, or if there is no more time.
+    /// Returns true if all attempts have failed, or if the context has ended.
     fn is_lost(&self) -> bool {
         let all_failed = self.next_start.is_none()
             && self.attempts.iter().all(|attempt| matches!(attempt, Attempt::Failed(_)));
