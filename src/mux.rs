@@ -2,9 +2,12 @@
 
 pub(crate) mod core;
 pub(crate) mod deadline;
+pub(crate) mod dialing;
 pub(crate) mod driver;
+pub(crate) mod guard;
 pub(crate) mod halves;
 pub(crate) mod inner;
+pub(crate) mod last_reply;
 pub(crate) mod mux_conn;
 pub(crate) mod slot;
 pub(crate) mod stats;

@@ -14,10 +14,19 @@ fn split_conn() -> SplitConn<VecDeque<Command>, ()> {
 
 fn connected() -> TestCore {
     let mut core = TestCore::new();
-    assert!(matches!(core.admit(false, || (0, 0)), Admission::Dial(None)));
+    assert!(matches!(core.admit(false, now, || (0, 0)), Admission::Dial(None)));
     let (stale, _) = core.dialed(split_conn());
     assert!(stale.is_none());
     core
+}
+
+fn now() -> Instant {
+    Instant::now()
+}
+
+/// The end of a pause that is over.
+fn past() -> Instant {
+    Instant::now()
 }
 
 fn command() -> Command {
@@ -27,13 +36,15 @@ fn command() -> Command {
 #[test]
 fn waiters_share_the_failure_of_a_dial() {
     let mut core = TestCore::new();
-    assert!(matches!(core.admit(false, || (0, 0)), Admission::Dial(None)));
-    assert!(matches!(core.admit(false, || (1, 0)), Admission::Wait(..)));
-    let Admission::Wait(leaving, _) = core.admit(false, || (2, 0)) else { panic!("not a wait") };
+    assert!(matches!(core.admit(false, now, || (0, 0)), Admission::Dial(None)));
+    assert!(matches!(core.admit(false, now, || (1, 0)), Admission::Wait(..)));
+    let Admission::Wait(leaving, _) = core.admit(false, now, || (2, 0)) else {
+        panic!("not a wait")
+    };
     assert_eq!(core.remove_waiter(leaving), Some((2, 0)));
-    assert_eq!(core.dial_failed(&Error::Nil), [(0, (1, 0))]);
+    assert_eq!(core.dial_failed(&Error::Nil, |_| past()), [(0, (1, 0))]);
     assert!(matches!(core.err(), Some(Error::Nil)));
-    assert!(matches!(core.admit(false, || (3, 0)), Admission::Dial(Some(Error::Nil))));
+    assert!(matches!(core.admit(false, now, || (3, 0)), Admission::Dial(Some(Error::Nil))));
     assert!(core.err().is_none());
     assert_eq!(core.dial_abandoned().waiters, []);
     assert_eq!(core.stats().failed_dials, 2);
@@ -42,30 +53,33 @@ fn waiters_share_the_failure_of_a_dial() {
 #[test]
 fn connection_dialed_after_close_comes_back() {
     let mut core = TestCore::new();
-    assert!(matches!(core.admit(false, || (0, 0)), Admission::Dial(None)));
-    assert!(matches!(core.admit(false, || (1, 0)), Admission::Wait(..)));
+    assert!(matches!(core.admit(false, now, || (0, 0)), Admission::Dial(None)));
+    assert!(matches!(core.admit(false, now, || (1, 0)), Admission::Wait(..)));
     assert_eq!(core.close().waiters, [(0, (1, 0))]);
     assert!(core.dialed(split_conn()).0.is_some());
-    assert!(matches!(core.admit(false, || (1, 1)), Admission::Closed));
+    assert!(matches!(core.admit(false, now, || (1, 1)), Admission::Closed));
 }
 
 #[test]
 fn full_queue_admits_no_command_until_it_is_taken() {
     let mut core = connected();
     core.enqueue(Command::new("SET", Args::new().arg(vec![0; QUEUE_LIMIT])), (0, 0), None, None);
-    let Admission::Write(lease) = core.admit(true, || (1, 0)) else { panic!("no write") };
-    assert!(matches!(core.admit(true, || (2, 0)), Admission::Wait(..)));
+    let Admission::Write(lease) = core.admit(true, now, || (1, 0)) else { panic!("no write") };
+    assert!(matches!(core.admit(true, now, || (2, 0)), Admission::Wait(..)));
     let wakeups = core.take_send_queue(&lease, &mut VecDeque::new()).unwrap();
     assert_eq!(wakeups.waiters, [(0, (2, 0))]);
-    assert!(matches!(core.admit(true, || (2, 0)), Admission::Open(None)));
+    assert!(matches!(core.admit(true, now, || (2, 0)), Admission::Open(None)));
 }
 
 #[test]
 fn connection_with_nothing_in_flight_is_probed_first() {
     let mut core = connected();
-    let Admission::Probe(lease) = core.admit(false, || (0, 0)) else { panic!("no probe") };
+    let Admission::Probe(lease) = core.admit(false, now, || (0, 0)) else { panic!("no probe") };
     assert!(core.is_idle(&lease));
-    assert!(matches!(core.admit(false, || (1, 0)), Admission::Open(None)), "a probe is running");
+    assert!(
+        matches!(core.admit(false, now, || (1, 0)), Admission::Open(None)),
+        "a probe is running"
+    );
     core.enqueue(command(), (1, 0), None, None);
     assert!(!core.is_idle(&lease));
 }
@@ -81,10 +95,10 @@ fn surplus_replies_are_reported() {
     let (Step::Write { lease, alone: false }, _) = core.step(unsent) else { panic!("no write") };
     let (Step::Read(reader), _) = core.step(ticket) else { panic!("no read") };
     let mut calls = Vec::new();
-    assert_eq!(core.arrived(&reader, 2, None, &mut calls).0, Arrival::Surplus);
+    assert_eq!(core.arrived(&reader, 2, true, None, &mut calls).0, Arrival::Surplus);
     assert_eq!(calls, [Some((0, 0))], "the other command was not written yet");
-    assert_eq!(core.lost(reader.epoch(), Error::Nil).calls, [(1, 0)]);
-    assert_eq!(core.arrived(&reader, 1, None, &mut calls).0, Arrival::Stale);
+    assert_eq!(core.lost(reader.epoch(), Error::Nil, |_| past()).calls, [(1, 0)]);
+    assert_eq!(core.arrived(&reader, 1, true, None, &mut calls).0, Arrival::Stale);
     assert!(core.take_send_queue(&lease, &mut VecDeque::new()).is_none());
     assert!(core.return_writer(lease, false, None).0.is_some(), "of an earlier connection");
     assert!(matches!(core.step(unsent).0, Step::AwaitOutcome));
@@ -94,7 +108,7 @@ fn surplus_replies_are_reported() {
 fn connection_is_silent_after_an_overdue_reply_without_arrivals() {
     let (begin, second) = (Instant::now(), Duration::from_secs(1));
     let mut core = TestCore::new();
-    core.admit(false, || (0, 0));
+    core.admit(false, now, || (0, 0));
     let _ = core.dialed(SplitConn { read_timeout: Some(second), ..split_conn() });
     assert_eq!(core.silent_epoch(begin + 9 * second), None, "nothing is in flight");
     let patient = core.enqueue(command(), (0, 0), Some(begin), Some(begin + 5 * second));
@@ -107,7 +121,7 @@ fn connection_is_silent_after_an_overdue_reply_without_arrivals() {
     let _ = core.take_send_queue(&lease, &mut VecDeque::new());
     let _ = core.return_writer(lease, false, Some(Ticket(1)));
     let (Step::Read(reader), _) = core.step(Ticket(1)) else { panic!("no read") };
-    let _ = core.arrived(&reader, 1, Some(begin + 4 * second), &mut Vec::new());
+    let _ = core.arrived(&reader, 1, true, Some(begin + 4 * second), &mut Vec::new());
     assert_eq!(core.silent_epoch(begin + 4 * second), None, "a reply arrived");
     assert_eq!(core.silent_epoch(begin + 5 * second), Some(1));
 }
@@ -127,7 +141,7 @@ fn wakeup_of_an_answered_call_passes_to_the_next() {
     // The writer writes only its own command and is expected to take another step.
     let _ = core.take_send_queue(&lease, &mut VecDeque::new());
     assert_eq!(core.return_writer(lease, true, Some(writer)).1.call, None);
-    let (_, wakeups) = core.arrived(&read_lease, 2, None, &mut Vec::new());
+    let (_, wakeups) = core.arrived(&read_lease, 2, true, None, &mut Vec::new());
     assert_eq!(wakeups.call, Some((2, 0)));
 }
 
@@ -338,7 +352,7 @@ impl Harness {
     fn read(&mut self, index: usize, lease: Lease<()>) {
         let count = 1 + self.random.below(self.server.len());
         let mut owners = Vec::new();
-        let (arrival, wakeups) = self.core.arrived(&lease, count, None, &mut owners);
+        let (arrival, wakeups) = self.core.arrived(&lease, count, true, None, &mut owners);
         assert_eq!(arrival, Arrival::Expected);
         self.wakeups.extend(wakeups.call);
         for (owner, replied) in owners.into_iter().zip(self.server.drain(..count)) {
@@ -356,7 +370,9 @@ impl Harness {
         }
         let leaves = self.random.below(8) == 0;
         if self.threads[index].finished || leaves {
-            let (_, wakeups) = self.core.return_reader(lease);
+            let ReturnedReader::Idle(wakeups) = self.core.return_reader(lease) else {
+                panic!("the reader did not become idle")
+            };
             self.wakeups.extend(wakeups.call);
             if self.threads[index].finished {
                 self.end(index);
