@@ -306,6 +306,11 @@ impl<S, R, W: Clone> Core<S, R, W> {
         }
     }
 
+    /// Returns true if a caller is writing to the current connection.
+    pub(crate) fn is_writing(&self, epoch: u64) -> bool {
+        matches!(&self.link, Link::Up(up) if epoch == self.epoch && up.writer.is_none())
+    }
+
     /// Takes the error of a write that failed on the current connection.
     pub(crate) fn take_write_fault(&mut self, epoch: u64) -> Option<Error> {
         self.up(epoch)?.write_fault.take()

@@ -15,7 +15,7 @@ use crate::mux::deadline::CallDeadline;
 use crate::mux::dialing::retry_at;
 use crate::mux::guard::{CallGuard, catch, debug, discard};
 use crate::mux::halves::{ReadHalf, WriteHalf};
-use crate::mux::last_reply::with_last_reply;
+use crate::mux::last_reply::{is_hang_up, with_last_reply};
 use crate::mux::slot::Slot;
 use crate::mux::unsupported::refuse;
 use crate::sync::{Mutex, MutexGuard};
@@ -274,8 +274,8 @@ impl MuxInner {
         self.lose_after(epoch, error, None)
     }
 
-    /// Like [`lose`](MuxInner::lose), but if a write has failed before, its error ends the
-    /// connection, with the last error reply of the server.
+    /// Like [`lose`](MuxInner::lose), but if the server hung up during a write, the error names its
+    /// last reply, if that was an error. The error of a write that has failed before stays.
     pub(super) fn lose_after(
         &self,
         epoch: u64,
@@ -285,6 +285,10 @@ impl MuxInner {
         let mut core = self.core();
         let (error, unused) = match core.take_write_fault(epoch) {
             Some(fault) => (with_last_reply(fault, last_reply), Some(error)),
+            // The reader can notice the end before the writer does.
+            None if core.is_writing(epoch) && is_hang_up(&error) => {
+                (with_last_reply(error, last_reply), None)
+            }
             None => (error, None),
         };
         let teardown = core.lost(epoch, error.clone(), retry_at);

@@ -7,14 +7,14 @@ use std::sync::Arc;
 
 use crate::error::{Error, ServerError};
 
-/// Returns true if a write failed because the server has closed the connection.
+/// Returns true if the server has closed the connection.
 pub(super) fn is_hang_up(error: &Error) -> bool {
-    use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset};
+    use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
     let Error::Io(error) = error else { return false };
-    matches!(error.kind(), BrokenPipe | ConnectionAborted | ConnectionReset)
+    matches!(error.kind(), BrokenPipe | ConnectionAborted | ConnectionReset | UnexpectedEof)
 }
 
-/// Adds the server's reason to the error of a write. The kind stays.
+/// Adds the last error reply to the error of a connection. The kind stays.
 pub(super) fn with_last_reply(error: Error, reply: Option<ServerError>) -> Error {
     match (error, reply) {
         (Error::Io(source), Some(reply)) => {
@@ -33,7 +33,7 @@ struct HangUp {
 impl fmt::Display for HangUp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let HangUp { source, reply } = self;
-        write!(f, "the server closed the connection with \"{reply}\": {source}")
+        write!(f, "{source}; the last reply of the server was \"{reply}\"")
     }
 }
 

@@ -3,6 +3,9 @@
 mod calls;
 mod connections;
 mod deadlines;
+mod hang_up;
+mod logger;
+mod panics;
 #[path = "../support/mod.rs"]
 mod support;
 mod writing;

@@ -157,6 +157,85 @@ fn callers_spin_when_many_calls_are_in_flight() {
     }
 }
 
+#[test]
+fn dial_waits_for_the_pause_after_a_failure() {
+    let begin = Instant::now();
+    let pause = |failures: u32| begin + Duration::from_secs(1 << failures);
+    let mut core = TestCore::new();
+    for (failures, seconds) in [(0, 1), (1, 2), (2, 4)] {
+        let end = begin + Duration::from_secs(seconds);
+        assert!(matches!(core.admit(false, || end, || (0, 0)), Admission::Dial(_)), "{failures}");
+        assert_eq!(core.dial_failed(&Error::Nil, pause), []);
+        let early = pause(failures) - Duration::from_millis(1);
+        let paused = core.admit(false, || early, || (0, 0));
+        let Admission::Pause { waiter, until, error: Error::Nil, .. } = paused else {
+            panic!("no pause: {paused:?}")
+        };
+        assert_eq!(until, pause(failures));
+        assert!(core.remove_waiter(waiter).is_some());
+    }
+}
+
+#[test]
+fn only_a_good_reply_ends_the_pauses() {
+    let begin = Instant::now();
+    let pause = |failures: u32| begin + Duration::from_secs(1 << failures);
+    let later = || begin + Duration::from_secs(100);
+    let mut core = TestCore::new();
+    let mut lose = |replies: &[bool]| {
+        assert!(matches!(core.admit(false, later, || (0, 0)), Admission::Dial(_)));
+        let _ = core.dialed(split_conn());
+        let ticket = core.enqueue(command(), (0, 0), None, None);
+        let (Step::Write { lease, .. }, _) = core.step(ticket) else { panic!("no write") };
+        let _ = core.take_send_queue(&lease, &mut VecDeque::new());
+        let _ = core.return_writer(lease, false, Some(ticket));
+        let (Step::Read(lease), _) = core.step(ticket) else { panic!("no read") };
+        for good in replies {
+            let _ = core.arrived(&lease, 1, *good, None, &mut Vec::new());
+        }
+        let _ = core.lost(lease.epoch(), Error::Nil, pause);
+        match core.admit(false, || begin, || (0, 0)) {
+            Admission::Pause { until, .. } => Some((until - begin).as_secs()),
+            _ => core.dial_failed(&Error::Nil, |_| begin).is_empty().then_some(0),
+        }
+    };
+    assert_eq!(lose(&[]), Some(1), "the server accepts and hangs up");
+    assert_eq!(lose(&[false]), Some(2), "with an error reply");
+    assert_eq!(lose(&[true]), Some(0), "a connection that was good is dialed again immediately");
+}
+
+#[test]
+fn failed_write_leaves_the_end_of_the_connection_to_the_reader() {
+    let mut core = connected();
+    let reading = core.enqueue(command(), (0, 0), None, None);
+    let (Step::Write { lease: writer, .. }, _) = core.step(reading) else { panic!("no write") };
+    let _ = core.take_send_queue(&writer, &mut VecDeque::new());
+    let _ = core.return_writer(writer, false, Some(reading));
+    let (Step::Read(reader), _) = core.step(reading) else { panic!("no read") };
+    let writing = core.enqueue(command(), (1, 0), None, None);
+    let (Step::Write { lease: writer, .. }, _) = core.step(writing) else { panic!("no write") };
+    let epoch = writer.epoch();
+    assert!(matches!(core.write_failed(epoch, &Error::Nil), WriteFailure::Cut(_)));
+    assert!(!core.is_connected());
+    assert!(matches!(core.admit(true, now, || (2, 0)), Admission::Wait(..)));
+    assert!(matches!(core.step(writing).0, Step::Park { .. }));
+    let _ = core.arrived(&reader, 1, true, None, &mut Vec::new());
+    let ReturnedReader::Drain(reader) = core.return_reader(reader) else { panic!("not drained") };
+    assert!(matches!(core.take_write_fault(epoch), Some(Error::Nil)));
+    let teardown = core.lost(reader.epoch(), Error::Nil, |_| past());
+    assert_eq!((teardown.calls, teardown.waiters), (vec![(1, 0)], vec![(0, (2, 0))]));
+    assert!(matches!(core.write_failed(epoch, &Error::Nil), WriteFailure::Stale));
+}
+
+#[test]
+fn failed_write_drains_an_idle_reader() {
+    let mut core = connected();
+    let writing = core.enqueue(command(), (0, 0), None, None);
+    let (Step::Write { lease: writer, .. }, _) = core.step(writing) else { panic!("no write") };
+    let failure = core.write_failed(writer.epoch(), &Error::Nil);
+    assert!(matches!(failure, WriteFailure::Drain(_)), "{failure:?}");
+}
+
 /// Simulated threads use the core as the shell does, in a random order. Wakeups and replies arrive
 /// with a delay. No thread may wait forever, and each reply must reach its own caller.
 #[test]
@@ -329,14 +408,16 @@ impl Harness {
             }
             return;
         }
-        for _ in 0..=self.random.below(lease.half.len()) {
-            let command = lease.half.pop_front().unwrap();
-            let (thread, call) = command.name.split_once(' ').unwrap();
-            self.server.push_back((thread.parse().unwrap(), call.parse().unwrap()));
+        if self.random.below(4) == 0 {
+            // The write makes no progress.
+            self.read_slice(index, lease.epoch());
+        } else {
+            self.write_some(&mut lease);
         }
         let written = lease.half.is_empty();
-        let leaves = !written && self.random.below(3) == 0;
-        if leaves || written && self.threads[index].finished {
+        let finished = self.threads[index].finished;
+        let leaves = !written && !finished && self.random.below(3) == 0;
+        if leaves || finished {
             let (_, wakeups) = self.core.return_writer(lease, !written, Some(own));
             self.wakeups.extend(wakeups.call);
             if leaves {
@@ -349,10 +430,26 @@ impl Harness {
         }
     }
 
-    fn read(&mut self, index: usize, lease: Lease<()>) {
+    fn write_some(&mut self, lease: &mut Lease<VecDeque<Command>>) {
+        for _ in 0..=self.random.below(lease.half.len()) {
+            let command = lease.half.pop_front().unwrap();
+            let (thread, call) = command.name.split_once(' ').unwrap();
+            self.server.push_back((thread.parse().unwrap(), call.parse().unwrap()));
+        }
+    }
+
+    fn read_slice(&mut self, index: usize, epoch: u64) {
+        let Some(lease) = self.core.lease_reader(epoch) else { return };
+        if !self.server.is_empty() {
+            self.dispatch(index, &lease);
+        }
+        self.return_reader(lease);
+    }
+
+    fn dispatch(&mut self, index: usize, lease: &Lease<()>) {
         let count = 1 + self.random.below(self.server.len());
         let mut owners = Vec::new();
-        let (arrival, wakeups) = self.core.arrived(&lease, count, true, None, &mut owners);
+        let (arrival, wakeups) = self.core.arrived(lease, count, true, None, &mut owners);
         assert_eq!(arrival, Arrival::Expected);
         self.wakeups.extend(wakeups.call);
         for (owner, replied) in owners.into_iter().zip(self.server.drain(..count)) {
@@ -368,12 +465,20 @@ impl Harness {
                 None => assert!(self.abandoned.contains(&replied)),
             }
         }
+    }
+
+    fn return_reader(&mut self, lease: Lease<()>) {
+        let ReturnedReader::Idle(wakeups) = self.core.return_reader(lease) else {
+            panic!("the reader did not become idle")
+        };
+        self.wakeups.extend(wakeups.call);
+    }
+
+    fn read(&mut self, index: usize, lease: Lease<()>) {
+        self.dispatch(index, &lease);
         let leaves = self.random.below(8) == 0;
         if self.threads[index].finished || leaves {
-            let ReturnedReader::Idle(wakeups) = self.core.return_reader(lease) else {
-                panic!("the reader did not become idle")
-            };
-            self.wakeups.extend(wakeups.call);
+            self.return_reader(lease);
             if self.threads[index].finished {
                 self.end(index);
             } else {
