@@ -3,6 +3,7 @@
 mod calls;
 mod connections;
 mod deadlines;
+mod dialing;
 mod hang_up;
 mod logger;
 mod panics;
