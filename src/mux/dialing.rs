@@ -1,25 +1,14 @@
 //! Dialing: one caller dials, all others wait for it, and failed dials are followed by a pause.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::time::{Duration, Instant};
 
 use crate::error::{Error, Result};
+use crate::mux::backoff::retry_at;
 use crate::mux::core::SplitConn;
 use crate::mux::deadline::CallDeadline;
 use crate::mux::guard::{debug, discard};
 use crate::mux::halves::split;
 use crate::mux::inner::{MuxInner, Reader, Writer, as_connect_timeout, wake};
-
-/// The pause after the first failure. Each further failure doubles it.
-const FIRST_PAUSE: Duration = Duration::from_millis(10);
-const LONGEST_PAUSE: Duration = Duration::from_secs(1);
-
-/// Returns the end of the pause after this many earlier failures. A random part, up to half of the
-/// pause, is left out, so that clients that failed together do not dial together.
-pub(super) fn retry_at(failures: u32) -> Instant {
-    let pause = FIRST_PAUSE.saturating_mul(1 << failures.min(16)).min(LONGEST_PAUSE);
-    Instant::now() + pause.mul_f64(1.0 - fastrand::f64() / 2.0)
-}
 
 impl MuxInner {
     /// Dials on the caller's thread, until the caller's deadline at most. The core waits for this
@@ -113,23 +102,5 @@ impl MuxInner {
     fn dial_failed(&self, error: &Error) {
         let waiters = self.core().dial_failed(error, retry_at);
         waiters.iter().for_each(|(_, slot)| slot.finish(Err(error.clone())));
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn pauses_double_up_to_the_longest_and_omit_at_most_half() {
-        for (failures, whole) in [(0, 10), (1, 20), (4, 160), (7, 1000), (u32::MAX, 1000)] {
-            let whole = Duration::from_millis(whole);
-            for _ in 0..100 {
-                let before = Instant::now();
-                let end = retry_at(failures);
-                assert!(end >= before + whole / 2, "after {failures}");
-                assert!(end <= Instant::now() + whole, "after {failures}");
-            }
-        }
     }
 }

@@ -7,7 +7,7 @@ use crate::conn::observer::Observer;
 use crate::error::{Error, ProtocolError, Result};
 use crate::mux::core::{Arrival, Lease, ReturnedReader, WriteFailure};
 use crate::mux::deadline::CallDeadline;
-use crate::mux::guard::{LeaseGuard, catch, discard};
+use crate::mux::guard::{catch, discard};
 use crate::mux::inner::{MuxInner, Pending, Reader, Writer, wake};
 use crate::mux::last_reply::is_hang_up;
 use crate::mux::slot::Slot;
@@ -278,6 +278,44 @@ impl MuxInner {
                 self.drain(lease, Error::ConnClosed);
             }
             ReturnedReader::Stale(half) => discard(half),
+        }
+    }
+}
+
+/// Holds a lease. Ends the connection if its own code panics, because the half cannot come back.
+struct LeaseGuard<'a, T> {
+    inner: &'a MuxInner,
+    epoch: u64,
+    lease: Option<Lease<T>>,
+}
+
+impl<'a, T> LeaseGuard<'a, T> {
+    fn new(inner: &'a MuxInner, lease: Lease<T>) -> LeaseGuard<'a, T> {
+        LeaseGuard { inner, epoch: lease.epoch(), lease: Some(lease) }
+    }
+
+    fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
+    fn lease(&mut self) -> Option<&mut Lease<T>> {
+        self.lease.as_mut()
+    }
+
+    fn half(&mut self) -> Option<&mut T> {
+        self.lease.as_mut().map(|lease| &mut lease.half)
+    }
+
+    fn take(&mut self) -> Option<Lease<T>> {
+        self.lease.take()
+    }
+}
+
+impl<T> Drop for LeaseGuard<'_, T> {
+    fn drop(&mut self) {
+        if let Some(lease) = self.lease.take() {
+            self.inner.lose(self.epoch, Error::other("the connection's own code panicked"));
+            discard(lease);
         }
     }
 }

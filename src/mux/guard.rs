@@ -1,15 +1,8 @@
 //! Guards that keep a mux live when code of the user panics.
-//!
-//! A panic in a connection, a logger or a destructor must not lose anything that other callers wait
-//! for. Each lease and each call is held by a guard that reports the loss to the core.
 
 use std::fmt;
 use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-
-use crate::error::Error;
-use crate::mux::core::Lease;
-use crate::mux::inner::{MuxInner, Pending};
 
 /// Runs code of the user and stops its panic, which the panic hook has already reported.
 pub(super) fn catch<T>(action: impl FnOnce() -> T) -> Option<T> {
@@ -36,63 +29,23 @@ pub(super) fn debug(message: fmt::Arguments<'_>) {
     catch(|| log::debug!(target: "redigo::mux", "{message}"));
 }
 
-/// Holds a lease. Ends the connection if its own code panics, because the half cannot come back.
-pub(super) struct LeaseGuard<'a, T> {
-    inner: &'a MuxInner,
-    epoch: u64,
-    lease: Option<Lease<T>>,
-}
+/// Runs an action unless it is disarmed, so that the action runs if the caller unwinds.
+pub(super) struct OnUnwind<F: FnOnce()>(Option<F>);
 
-impl<'a, T> LeaseGuard<'a, T> {
-    pub(super) fn new(inner: &'a MuxInner, lease: Lease<T>) -> LeaseGuard<'a, T> {
-        LeaseGuard { inner, epoch: lease.epoch(), lease: Some(lease) }
+impl<F: FnOnce()> OnUnwind<F> {
+    pub(super) fn new(action: F) -> OnUnwind<F> {
+        OnUnwind(Some(action))
     }
 
-    pub(super) fn epoch(&self) -> u64 {
-        self.epoch
-    }
-
-    pub(super) fn lease(&mut self) -> Option<&mut Lease<T>> {
-        self.lease.as_mut()
-    }
-
-    pub(super) fn half(&mut self) -> Option<&mut T> {
-        self.lease.as_mut().map(|lease| &mut lease.half)
-    }
-
-    pub(super) fn take(&mut self) -> Option<Lease<T>> {
-        self.lease.take()
+    pub(super) fn disarm(mut self) {
+        self.0 = None;
     }
 }
 
-impl<T> Drop for LeaseGuard<'_, T> {
+impl<F: FnOnce()> Drop for OnUnwind<F> {
     fn drop(&mut self) {
-        if let Some(lease) = self.lease.take() {
-            self.inner.lose(self.epoch, Error::other("the connection's own code panicked"));
-            discard(lease);
+        if let Some(action) = self.0.take() {
+            action();
         }
-    }
-}
-
-/// Holds a call whose caller is awake. Abandons the call if the caller unwinds, so that another
-/// caller takes over its work.
-pub(super) struct CallGuard<'a> {
-    inner: &'a MuxInner,
-    pending: &'a Pending,
-}
-
-impl<'a> CallGuard<'a> {
-    pub(super) fn new(inner: &'a MuxInner, pending: &'a Pending) -> CallGuard<'a> {
-        CallGuard { inner, pending }
-    }
-
-    pub(super) fn disarm(self) {
-        mem::forget(self);
-    }
-}
-
-impl Drop for CallGuard<'_> {
-    fn drop(&mut self) {
-        self.inner.abandon(self.pending);
     }
 }

@@ -1,6 +1,6 @@
 //! The shared part of a mux: the core behind one mutex, and all work that must not run under it.
 //!
-//! A mux has no threads of its own. A call that waits for its reply leases an idle half of the
+//! A mux starts no threads. A call that waits for its reply leases an idle half of the
 //! connection and works for all callers until its own reply has arrived.
 
 use std::sync::Arc;
@@ -10,10 +10,10 @@ use crate::args::{Args, ToArgs};
 use crate::conn::Conn;
 use crate::context::{CancelHandle, Context};
 use crate::error::{Error, Result, ServerError, TimeoutKind};
+use crate::mux::backoff::retry_at;
 use crate::mux::core::{Admission, Command, Core, Step, Teardown, Ticket, WaiterId, Wakeups};
 use crate::mux::deadline::CallDeadline;
-use crate::mux::dialing::retry_at;
-use crate::mux::guard::{CallGuard, catch, debug, discard};
+use crate::mux::guard::{OnUnwind, catch, debug, discard};
 use crate::mux::halves::{ReadHalf, WriteHalf};
 use crate::mux::last_reply::{is_hang_up, with_last_reply};
 use crate::mux::slot::Slot;
@@ -216,7 +216,8 @@ impl MuxInner {
         loop {
             let (step, wakeups) = core.step(*ticket);
             drop(core);
-            let guard = CallGuard::new(self, pending);
+            // Another caller takes over if this one unwinds.
+            let guard = OnUnwind::new(|| self.abandon(pending));
             wake(wakeups);
             let outcome = match step {
                 Step::Write { lease, alone } => {

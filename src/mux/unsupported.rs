@@ -102,7 +102,7 @@ fn client_refusal(subcommand: &[u8]) -> Option<&'static str> {
         return Some(BLOCKS);
     }
     let is_allowed = |name: &&str| subcommand.eq_ignore_ascii_case(name.as_bytes());
-    (!CLIENT_ALLOWED.iter().any(|name| is_allowed(name))).then_some(STATE)
+    (!CLIENT_ALLOWED.iter().any(is_allowed)).then_some(STATE)
 }
 
 /// Returns true if one of the options of XREAD or XREADGROUP is `BLOCK`. The options can stand in

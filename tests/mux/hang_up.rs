@@ -12,11 +12,11 @@ use crate::support::sharing::LONG;
 use crate::support::wait::wait_until;
 
 /// More than the buffers between client and server hold.
-const LARGE: usize = 64 << 20;
+const LARGE: usize = 16 << 20;
 
 /// Checks that a write that the server refuses fails with the server's reason.
 fn assert_reason(dialer: Dialer, reason: &str) {
-    for _ in 0..8 {
+    for _ in 0..4 {
         let mux = Mux::new(dialer.clone());
         let refused = mux.call_timeout(LONG, "SET", ("large", vec![b'x'; LARGE])).unwrap_err();
         let server = refused.as_server().unwrap_or_else(|| panic!("{refused:?}"));
@@ -64,7 +64,7 @@ fn all_calls_in_flight_learn_why_the_server_hung_up() {
         let _ = stream.write_all(b"+first\r\n-ERR Protocol error: too large\r\n");
         // The end of the thread closes the socket. Unread bytes make that a reset.
     });
-    for _ in 0..8 {
+    for _ in 0..4 {
         let mux = Mux::new(server.dialer());
         let outcomes: Vec<Result<Value>> = thread::scope(|scope| {
             let first = scope.spawn(|| mux.call_timeout(LONG, "GET", "first"));

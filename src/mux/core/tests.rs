@@ -1,7 +1,11 @@
 //! Tests of the core with plain values: halves are lists, wakers are numbers, threads are simulated.
 
+use std::time::Duration;
+
 use super::*;
 use crate::args::Args;
+use crate::error::Error;
+use crate::net::stream::ShutdownHandle;
 
 /// A simulated thread and the number of its call.
 type Id = (usize, u64);

@@ -87,7 +87,7 @@ pub(crate) enum Step<S, R> {
     AwaitOutcome,
 }
 
-/// What must happen after a write failed because the server hung up.
+/// The next step after a write failed because the server hung up.
 #[derive(Debug)]
 pub(crate) enum WriteFailure<R> {
     /// Read the last replies, then end the connection.
