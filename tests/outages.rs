@@ -1,5 +1,5 @@
-//! A thousand threads, and a server that stops answering under them or goes away: nobody is kept
-//! beyond their time, there are never too many connections, and afterwards all is as before.
+//! A thousand threads, and a server that freezes or stops under their load: callers leave in time, the
+//! pool stays within its limit, and afterwards it serves as before.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
@@ -15,10 +15,10 @@ use support::threads::{join, join_all, start};
 use support::wait::{MILLI, PATIENCE, alone, wait_until};
 
 const MAX_ACTIVE: usize = 16;
-/// How long each is willing to wait for a connection.
+/// The time limit of each checkout.
 const LIMIT: Duration = Duration::from_millis(250);
 
-/// Many threads that use a pool until they are told to stop.
+/// Many threads that use a pool until `stop` is set.
 struct Load {
     pool: Pool,
     stop: Arc<AtomicBool>,
@@ -36,7 +36,7 @@ impl Load {
                 while !stop.load(SeqCst) {
                     let began = Instant::now();
                     let conn = pool.get_timeout(LIMIT);
-                    // How much later than it was willing to, if at all.
+                    // The time beyond the limit, if any.
                     late.extend(began.elapsed().checked_sub(LIMIT));
                     let used = conn.and_then(|mut conn| {
                         conn.call("INCR", "served")?;
@@ -44,7 +44,7 @@ impl Load {
                     });
                     match used {
                         Ok(()) => drop(served.fetch_add(1, SeqCst)),
-                        // So that a refusal at once is no busy loop.
+                        // Immediate failures must not make a busy loop.
                         Err(Error::BreakerOpen(_) | Error::Io(_)) => thread::sleep(5 * MILLI),
                         Err(_) => {}
                     }
@@ -61,14 +61,14 @@ impl Load {
         self.served.load(SeqCst)
     }
 
-    /// How many are served a second, measured for so long.
+    /// Measures the calls per second over this time.
     fn rate(&self, time: Duration) -> f64 {
         let (began, before) = (Instant::now(), self.served());
         thread::sleep(time);
         (self.served() - before) as f64 / began.elapsed().as_secs_f64()
     }
 
-    /// How much too late each was that was late at all, the latest last.
+    /// Stops the threads and returns the delays of late callers in ascending order.
     fn end(self) -> Vec<Duration> {
         self.stop.store(true, SeqCst);
         let mut late: Vec<_> = join_all(self.threads).into_iter().flatten().collect();
@@ -79,22 +79,22 @@ impl Load {
     }
 }
 
-/// The sockets of this program, connected or about to be: its connections, for it has no others. The
-/// server cannot be asked while it is frozen.
+/// Counts the sockets of this process, which has none besides its connections. A frozen server could
+/// not answer how many clients it has.
 fn sockets() -> usize {
     let look = || {
         let files = std::fs::read_dir("/proc/self/fd").unwrap();
-        // What is closed in the meantime is none.
+        // A file that is closed meanwhile does not count.
         let targets = files.filter_map(|file| std::fs::read_link(file.ok()?.path()).ok());
         targets.filter(|target| target.to_string_lossy().starts_with("socket:")).count()
     };
-    // Which is no look at one instant: one that was closed behind its back and one that was opened
-    // ahead of it are one too many. Not twice running, though.
+    // Reading the directory is not atomic and can count a closed socket and its successor. That does
+    // not happen twice in a row.
     look().min(look())
 }
 
-/// Looks at the pool and at its connections until it is told to stop: how many looks, and the most
-/// connections that it saw.
+/// Samples the pool and its sockets. The returned function stops it, and returns the number of samples
+/// and the most sockets seen.
 fn watch(pool: &Pool) -> impl FnOnce() -> (usize, usize) {
     let stop = Arc::<AtomicBool>::default();
     let stopped = Arc::clone(&stop);
@@ -121,10 +121,10 @@ fn to(server: &RedisServer) -> Dialer {
     dialer.read_timeout(500 * MILLI).write_timeout(500 * MILLI)
 }
 
-/// The issue's own scenario, with its numbers. What it promises there holds on a machine of its own;
-/// here the bounds only catch what is wrong, and the figures are printed.
+/// The scenario of the original issue. Its limits hold on an idle machine; the limits here only catch
+/// defects, and the test prints the figures.
 #[test]
-fn a_server_that_stops_answering_for_five_seconds() {
+fn server_frozen_for_five_seconds_makes_no_caller_late() {
     let _alone = alone();
     let server = RedisServer::start();
     let options = Pool::builder(to(&server)).max_active(MAX_ACTIVE).wait(true);
@@ -138,11 +138,11 @@ fn a_server_that_stops_answering_for_five_seconds() {
     thread::sleep(Duration::from_secs(5));
     let stuck = load.served();
     thread::sleep(50 * MILLI);
-    assert_eq!(load.served(), stuck, "a frozen server serves nobody");
+    assert_eq!(load.served(), stuck, "a frozen server serves no caller");
     server.thaw();
     let thawed = Instant::now();
-    // Half of it, for the machine may have become slower meanwhile.
-    wait_until("it serves as before", || load.rate(100 * MILLI) > before / 2.0);
+    // Half the rate is enough, because the machine can be slower now.
+    wait_until("the server serves as before", || load.rate(100 * MILLI) > before / 2.0);
     let recovered = thawed.elapsed();
 
     let late = load.end();
@@ -155,17 +155,16 @@ fn a_server_that_stops_answering_for_five_seconds() {
         late.len(),
         late.last().copied().unwrap_or_default(),
     );
-    assert!(late.len() > 1000, "nobody gave up");
-    // Fifty milliseconds are promised; a thousand threads on a machine that is busy with other
-    // things too get far more than that.
+    assert!(late.len() > 1000, "no caller timed out");
+    // The target is 50 ms; a thousand threads on a busy machine need more.
     assert!(late.iter().all(|late| *late < 2000 * MILLI), "{:?}", late.last());
     assert!(recovered < Duration::from_secs(5), "{recovered:?}");
     assert!(looks > 100 && most <= MAX_ACTIVE, "{most} connections");
 }
 
-/// With a breaker nobody waits at all, and the dials that are made can be counted.
+/// With an open breaker callers fail immediately, and few dials are made.
 #[test]
-fn a_server_that_is_away_under_load() {
+fn breaker_limits_dials_while_the_server_is_down() {
     let _alone = alone();
     let mut server = RedisServer::start();
     let options = Pool::builder(to(&server)).max_active(MAX_ACTIVE).wait(true);
@@ -175,19 +174,19 @@ fn a_server_that_is_away_under_load() {
     server.kill();
     wait_until("the breaker is open", || pool.stats().breaker_refusals > 1000);
     let stats = pool.stats();
-    // Those that ran when it opened, and one a pause since.
+    // The dials that ran when the breaker opened, and one for each pause.
     let dials = stats.dial_errors;
     assert!(dials < stats.breaker_refusals / 4, "{dials} dials: {stats:?}");
     server.restart();
     let served = load.served();
-    wait_until("they are served again", || load.served() > served + 2000);
+    wait_until("callers are served again", || load.served() > served + 2000);
     load.end();
     assert!(pool.stats().dialed.probe >= 1);
 }
 
-/// Whatever befalls them: frozen, thawed, killed and started again, with everything switched on.
+/// The server is frozen, thawed, killed and restarted, with all options set.
 #[test]
-fn one_outage_after_the_other_with_every_option() {
+fn pool_with_all_options_survives_repeated_outages() {
     let _alone = alone();
     let mut server = RedisServer::start();
     let names = Arc::new(Mutex::new(0_usize));
@@ -218,30 +217,30 @@ fn one_outage_after_the_other_with_every_option() {
     let load = Load::start(&pool, 100);
     for round in 0..6 {
         let served = load.served();
-        wait_until("they are served", || load.served() > served + 300);
+        wait_until("callers are served", || load.served() > served + 300);
         match round % 3 {
             0 => {
                 let timeouts = pool.stats().closed.total();
                 server.freeze();
-                wait_until("it is noticed", || pool.stats().closed.total() > timeouts + 5);
+                wait_until("the outage is noticed", || pool.stats().closed.total() > timeouts + 5);
                 server.thaw();
             }
             1 => {
                 server.kill();
                 let errors = pool.stats().dial_errors;
-                wait_until("it is noticed", || pool.stats().dial_errors > errors + 5);
+                wait_until("the outage is noticed", || pool.stats().dial_errors > errors + 5);
                 server.restart();
             }
             _ => server.restart(),
         }
     }
     let served = load.served();
-    wait_until("they are served", || load.served() > served + 300);
+    wait_until("callers are served", || load.served() > served + 300);
     load.end();
-    // What is too old is closed a moment after its place was given on, so a socket more may be seen.
+    // An expired connection is closed just after its slot is free, so one more socket can be open.
     watched();
-    // At rest, what was promised is there, and nothing else is out.
-    wait_until("it is at rest", || {
+    // At rest, min_idle connections are idle and none is in use.
+    wait_until("the pool is at rest", || {
         let stats = pool.stats();
         (stats.in_use, stats.dialing) == (0, 0) && stats.idle >= 2
     });

@@ -1,16 +1,16 @@
-//! What a subscribed connection receives.
+//! Events that a subscribed connection receives.
 
 use std::fmt;
 
+use super::subscription_kind::SubscriptionKind;
 use crate::error::{ConvertError, Error, Result};
 use crate::from_value::{FromValue, quoted};
 use crate::value::Value;
 
-/// What the server pushes to a subscribed connection.
+/// An event that the server sends to a subscribed connection.
 ///
-/// Channels and data are bytes, as they are for the server; `String::from_utf8_lossy` shows them.
-/// An event is also what such a reply [converts](Value::convert) to, for those who receive on a
-/// [`Conn`](crate::Conn) of their own.
+/// Channels and data are bytes, as on the server; `String::from_utf8_lossy` makes them text. A
+/// reply received on a plain [`Conn`](crate::Conn) [converts](Value::convert) to an event too.
 ///
 /// ```
 /// use redigo::{PubSubEvent, Value};
@@ -28,105 +28,36 @@ use crate::value::Value;
 #[derive(Clone, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum PubSubEvent {
-    /// Somebody has published something (`message`, `pmessage` and `smessage`).
+    /// A published message (`message`, `pmessage` or `smessage`).
     #[doc(alias = "redis.Message")]
     Message {
-        /// The channel, or shard channel, that it was published to.
+        /// The channel or shard channel that the message was published to.
         channel: Vec<u8>,
-        /// The pattern that matched the channel, if the subscription is to a pattern. Who is
-        /// subscribed to the channel as well gets the message twice.
+        /// The pattern that matched the channel, if the subscription is to a pattern. A connection
+        /// that is subscribed to the channel as well receives the message twice.
         pattern: Option<Vec<u8>>,
-        /// What was published.
+        /// The published data.
         data: Vec<u8>,
     },
-    /// The server confirms that it has begun or ended a subscription: once for each channel.
+    /// The server's confirmation that a subscription has begun or ended, one for each channel.
     #[doc(alias = "redis.Subscription")]
     Subscription {
-        /// What has happened.
+        /// The kind of change.
         kind: SubscriptionKind,
-        /// The channel, pattern or shard channel; `None` when all were to end and there was none.
+        /// The channel, pattern or shard channel. `None` if all subscriptions of the kind had to
+        /// end and there was none.
         channel: Option<Vec<u8>>,
-        /// How many channels and patterns the connection is subscribed to now, or, where the kind
-        /// is of shard channels, how many of those. At zero (of both) it is an ordinary
-        /// connection again.
+        /// The number of channels and patterns that the connection is now subscribed to, or, if
+        /// the kind is about shard channels, the number of shard channels. When both numbers are
+        /// zero, the connection is an ordinary one again.
         count: u64,
     },
     /// The answer to a [`ping`](crate::PubSubConn::ping).
     #[doc(alias = "redis.Pong")]
     Pong {
-        /// What the ping said.
+        /// The data of the ping.
         data: Vec<u8>,
     },
-}
-
-/// What a [`PubSubEvent::Subscription`] confirms.
-///
-/// ```
-/// use redigo::SubscriptionKind;
-///
-/// assert_eq!(SubscriptionKind::PSubscribe.to_string(), "psubscribe");
-/// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum SubscriptionKind {
-    /// Subscribed to a channel.
-    Subscribe,
-    /// No longer subscribed to a channel.
-    Unsubscribe,
-    /// Subscribed to a pattern.
-    PSubscribe,
-    /// No longer subscribed to a pattern.
-    PUnsubscribe,
-    /// Subscribed to a shard channel.
-    SSubscribe,
-    /// No longer subscribed to a shard channel. A cluster says so unasked when it moves the
-    /// channel to another node.
-    SUnsubscribe,
-}
-
-impl SubscriptionKind {
-    const ALL: [SubscriptionKind; 6] = [
-        SubscriptionKind::Subscribe,
-        SubscriptionKind::Unsubscribe,
-        SubscriptionKind::PSubscribe,
-        SubscriptionKind::PUnsubscribe,
-        SubscriptionKind::SSubscribe,
-        SubscriptionKind::SUnsubscribe,
-    ];
-
-    /// The server's name for it, which is redigo's too: `subscribe`, `punsubscribe` …
-    pub fn as_str(self) -> &'static str {
-        match self {
-            SubscriptionKind::Subscribe => "subscribe",
-            SubscriptionKind::Unsubscribe => "unsubscribe",
-            SubscriptionKind::PSubscribe => "psubscribe",
-            SubscriptionKind::PUnsubscribe => "punsubscribe",
-            SubscriptionKind::SSubscribe => "ssubscribe",
-            SubscriptionKind::SUnsubscribe => "sunsubscribe",
-        }
-    }
-
-    /// The command that asks for it.
-    pub(super) fn command(self) -> &'static str {
-        match self {
-            SubscriptionKind::Subscribe => "SUBSCRIBE",
-            SubscriptionKind::Unsubscribe => "UNSUBSCRIBE",
-            SubscriptionKind::PSubscribe => "PSUBSCRIBE",
-            SubscriptionKind::PUnsubscribe => "PUNSUBSCRIBE",
-            SubscriptionKind::SSubscribe => "SSUBSCRIBE",
-            SubscriptionKind::SUnsubscribe => "SUNSUBSCRIBE",
-        }
-    }
-
-    fn named(name: &[u8]) -> Option<SubscriptionKind> {
-        SubscriptionKind::ALL.into_iter().find(|kind| kind.as_str().as_bytes() == name)
-    }
-}
-
-impl fmt::Display for SubscriptionKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.as_str())
-    }
 }
 
 impl FromValue for PubSubEvent {
@@ -154,8 +85,8 @@ impl FromValue for PubSubEvent {
                     data: fields.bytes("a message")?,
                 })
             }
-            b"pong" => Ok(PubSubEvent::Pong { data: fields.bytes("what the ping said")? }),
-            name => match SubscriptionKind::named(name) {
+            b"pong" => Ok(PubSubEvent::Pong { data: fields.bytes("the data of the ping")? }),
+            name => match SubscriptionKind::from_name(name) {
                 Some(kind) => Ok(PubSubEvent::Subscription {
                     kind,
                     channel: fields.bytes_or_nil("a channel")?,
@@ -167,7 +98,7 @@ impl FromValue for PubSubEvent {
     }
 }
 
-/// The elements of an event, one after the other. Any that are left over are ignored.
+/// The elements of an event in order. Surplus elements are ignored.
 struct Fields {
     items: std::iter::Enumerate<std::vec::IntoIter<Value>>,
 }
@@ -177,7 +108,7 @@ impl Fields {
         match self.next(wanted)? {
             (_, Value::Bulk(bytes)) => Ok(bytes),
             (_, Value::Simple(bytes)) => Ok(bytes.into_owned()),
-            (index, other) => Err(misfit(wanted, index, other)),
+            (index, other) => Err(mismatch(wanted, index, other)),
         }
     }
 
@@ -186,7 +117,7 @@ impl Fields {
             (_, Value::Nil) => Ok(None),
             (_, Value::Bulk(bytes)) => Ok(Some(bytes)),
             (_, Value::Simple(bytes)) => Ok(Some(bytes.into_owned())),
-            (index, other) => Err(misfit(wanted, index, other)),
+            (index, other) => Err(mismatch(wanted, index, other)),
         }
     }
 
@@ -194,7 +125,7 @@ impl Fields {
         match self.next(wanted)? {
             (index, Value::Int(count)) => u64::try_from(count)
                 .map_err(|_| ConvertError::new(wanted, count.to_string()).in_element(index).into()),
-            (index, other) => Err(misfit(wanted, index, other)),
+            (index, other) => Err(mismatch(wanted, index, other)),
         }
     }
 
@@ -204,7 +135,7 @@ impl Fields {
     }
 }
 
-fn misfit(wanted: &'static str, index: usize, found: Value) -> Error {
+fn mismatch(wanted: &'static str, index: usize, found: Value) -> Error {
     match found {
         Value::Error(error) => error.into(),
         other => ConvertError::new(wanted, other.kind()).in_element(index).into(),
@@ -233,7 +164,7 @@ impl fmt::Debug for PubSubEvent {
     }
 }
 
-/// Bytes that are most likely text.
+/// Bytes shown as text.
 pub(super) struct Text<'a>(pub(super) &'a [u8]);
 
 impl fmt::Debug for Text<'_> {
@@ -245,15 +176,6 @@ impl fmt::Debug for Text<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn every_kind_is_known_by_its_name_and_asked_for_by_its_command() {
-        for kind in SubscriptionKind::ALL {
-            assert_eq!(SubscriptionKind::named(kind.as_str().as_bytes()), Some(kind));
-            assert_eq!(kind.command(), kind.as_str().to_uppercase());
-        }
-        assert_eq!(SubscriptionKind::named(b"resubscribe"), None);
-    }
 
     #[test]
     fn debug_shows_text_as_text() {

@@ -1,19 +1,25 @@
-//! What a connection is meant to be subscribed to.
+//! The subscriptions that a program has asked for.
 
 use std::collections::BTreeSet;
 use std::fmt;
 
-use super::event::{SubscriptionKind, Text};
+use super::event::Text;
+use super::subscription_kind::SubscriptionKind;
 use crate::args::{Args, ToArgs};
 
-/// What one has subscribed to and not given up, whether or not the server has confirmed it: what
-/// a new connection has to [subscribe to again](crate::PubSubConn::resubscribe) when this one
-/// is lost.
+/// The channels, patterns and shard channels that a subscriber has asked for and not given up,
+/// whether or not the server has confirmed them.
+///
+/// When the connection is lost, a new one can [subscribe again](crate::PubSubConn::resubscribe)
+/// to all of them.
 ///
 /// ```
-/// # use redigo::{Dialer, PubSubConn, testing::MemoryStream};
-/// # let conn = Dialer::tcp(":6379").wrap(MemoryStream::silent());
-/// let mut sub = PubSubConn::new(conn);
+/// # use redigo::{PubSubConn, testing::ScriptedServer};
+/// # let server = ScriptedServer::new();
+/// # server.expect_any("SUBSCRIBE").no_reply();
+/// # server.expect_any("PSUBSCRIBE").no_reply();
+/// # server.expect_any("UNSUBSCRIBE").no_reply();
+/// let mut sub = PubSubConn::new(server.conn());
 /// sub.subscribe(("a", "b"))?;
 /// sub.psubscribe("news.*")?;
 /// sub.unsubscribe("a")?;
@@ -32,33 +38,77 @@ pub struct Subscriptions {
 }
 
 impl Subscriptions {
-    /// The channels, in the order of their bytes.
+    /// Returns the channels, sorted by their bytes.
+    ///
+    /// ```
+    /// # use redigo::{PubSubConn, testing::ScriptedServer};
+    /// # let server = ScriptedServer::new();
+    /// # server.expect_any("SUBSCRIBE").no_reply();
+    /// # let mut sub = PubSubConn::new(server.conn());
+    /// sub.subscribe(("b", "a"))?;
+    /// assert_eq!(sub.subscriptions().channels().collect::<Vec<_>>(), [b"a", b"b"]);
+    /// # Ok::<(), redigo::Error>(())
+    /// ```
     pub fn channels(&self) -> impl Iterator<Item = &[u8]> {
         self.channels.iter().map(Vec::as_slice)
     }
 
-    /// The patterns, in the order of their bytes.
+    /// Returns the patterns, sorted by their bytes.
+    ///
+    /// ```
+    /// # use redigo::{PubSubConn, testing::ScriptedServer};
+    /// # let server = ScriptedServer::new();
+    /// # server.expect_any("PSUBSCRIBE").no_reply();
+    /// # let mut sub = PubSubConn::new(server.conn());
+    /// sub.psubscribe("news.*")?;
+    /// assert_eq!(sub.subscriptions().patterns().collect::<Vec<_>>(), [b"news.*"]);
+    /// # Ok::<(), redigo::Error>(())
+    /// ```
     pub fn patterns(&self) -> impl Iterator<Item = &[u8]> {
         self.patterns.iter().map(Vec::as_slice)
     }
 
-    /// The shard channels, in the order of their bytes.
+    /// Returns the shard channels, sorted by their bytes.
+    ///
+    /// ```
+    /// # use redigo::{PubSubConn, testing::ScriptedServer};
+    /// # let server = ScriptedServer::new();
+    /// # server.expect_any("SSUBSCRIBE").no_reply();
+    /// # let mut sub = PubSubConn::new(server.conn());
+    /// sub.ssubscribe("orders")?;
+    /// assert_eq!(sub.subscriptions().shard_channels().collect::<Vec<_>>(), [b"orders"]);
+    /// # Ok::<(), redigo::Error>(())
+    /// ```
     pub fn shard_channels(&self) -> impl Iterator<Item = &[u8]> {
         self.shard_channels.iter().map(Vec::as_slice)
     }
 
-    /// How many there are of all three.
+    /// Returns the number of channels, patterns and shard channels together.
+    ///
+    /// ```
+    /// # use redigo::{PubSubConn, testing::ScriptedServer};
+    /// # let server = ScriptedServer::new();
+    /// # server.expect_any("SUBSCRIBE").no_reply();
+    /// # let mut sub = PubSubConn::new(server.conn());
+    /// sub.subscribe(("a", "b"))?;
+    /// assert_eq!(sub.subscriptions().len(), 2);
+    /// # Ok::<(), redigo::Error>(())
+    /// ```
     pub fn len(&self) -> usize {
         self.channels.len() + self.patterns.len() + self.shard_channels.len()
     }
 
-    /// True when there is none.
+    /// Returns true if there are none.
+    ///
+    /// ```
+    /// assert!(redigo::Subscriptions::default().is_empty());
+    /// ```
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Takes note of a command.
-    pub(super) fn note(&mut self, kind: SubscriptionKind, names: &dyn ToArgs) {
+    /// Records a command.
+    pub(super) fn record(&mut self, kind: SubscriptionKind, names: &dyn ToArgs) {
         let names = Args::new().args(names);
         let names = names.iter();
         match kind {
@@ -71,16 +121,16 @@ impl Subscriptions {
         }
     }
 
-    /// The commands that ask for all of it.
+    /// The commands that subscribe to all of it.
     pub(super) fn commands(&self) -> Vec<(SubscriptionKind, Vec<&[u8]>)> {
-        let whole = [
+        let groups = [
             (SubscriptionKind::Subscribe, self.channels().collect::<Vec<_>>()),
             (SubscriptionKind::PSubscribe, self.patterns().collect()),
         ];
-        let whole = whole.into_iter().filter(|(_, names)| !names.is_empty());
-        // A cluster takes only shard channels of one slot in one command.
+        let groups = groups.into_iter().filter(|(_, names)| !names.is_empty());
+        // A cluster accepts only shard channels of the same slot in one command.
         let single = self.shard_channels().map(|name| (SubscriptionKind::SSubscribe, vec![name]));
-        whole.chain(single).collect()
+        groups.chain(single).collect()
     }
 }
 
@@ -91,7 +141,7 @@ fn add<'a>(set: &mut BTreeSet<Vec<u8>>, names: impl Iterator<Item = &'a [u8]>) {
 fn remove<'a>(set: &mut BTreeSet<Vec<u8>>, names: impl Iterator<Item = &'a [u8]>) {
     let mut names = names.peekable();
     if names.peek().is_none() {
-        // None named means all.
+        // A command without names is about all of them.
         set.clear();
     }
     names.for_each(|name| {

@@ -1,20 +1,19 @@
-//! A command that a script expects, and what it is answered.
+//! The answers to an expected command, and how often it is expected.
 
 use std::fmt;
-use std::io;
-use std::panic::Location;
 use std::sync::Arc;
 
-use super::scripted::{Received, ScriptedServer};
-use crate::args::{Args, ToArg};
+use super::rule::{Reply, Rule};
+use super::script_state::{Script, closed_by_script};
 use crate::error::{Error, Result, ServerError, TimeoutKind};
 use crate::value::Value;
 
-/// A command that a [`ScriptedServer`] expects: says what it is answered, and how often it comes.
+/// A command that a [`ScriptedServer`](super::ScriptedServer) expects: sets its answers and how
+/// often it is expected.
 ///
-/// Each answer is for one call, in order: with two of them the command is expected twice. With
-/// none it is expected once and answered with nil. Where more calls are allowed than there are
-/// answers, the last answer is repeated.
+/// Each answer is for one call, in order, so with two answers the command is expected twice.
+/// Without an answer the command is expected once and answered with nil. If more calls are allowed
+/// than there are answers, the last answer repeats.
 ///
 /// ```
 /// use redigo::testing::ScriptedServer;
@@ -28,30 +27,55 @@ use crate::value::Value;
 /// server.verify();
 /// # Ok::<(), redigo::Error>(())
 /// ```
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 #[doc(alias = "Cmd")]
 pub struct Expectation {
-    server: ScriptedServer,
-    id: usize,
+    script: Arc<Script>,
+    rule: usize,
 }
 
 impl Expectation {
-    pub(super) fn new(server: ScriptedServer, id: usize) -> Expectation {
-        Expectation { server, id }
+    pub(super) fn new(script: Arc<Script>, rule: usize) -> Expectation {
+        Expectation { script, rule }
     }
 
     /// Answers with this value.
+    ///
+    /// ```
+    /// # let server = redigo::testing::ScriptedServer::new();
+    /// server.expect("GET", "name").reply("Ada");
+    /// assert_eq!(server.conn().query::<String>("GET", "name")?, "Ada");
+    /// # Ok::<(), redigo::Error>(())
+    /// ```
     #[doc(alias = "Expect")]
     pub fn reply(self, value: impl Into<Value>) -> Expectation {
         self.answer(Reply::Value(value.into()))
     }
 
     /// Answers with the status `OK`.
+    ///
+    /// ```
+    /// # let server = redigo::testing::ScriptedServer::new();
+    /// server.expect("SET", ("k", 1)).ok();
+    /// assert_eq!(server.conn().query::<String>("SET", ("k", 1))?, "OK");
+    /// # Ok::<(), redigo::Error>(())
+    /// ```
     pub fn ok(self) -> Expectation {
         self.reply(Value::simple("OK"))
     }
 
-    /// Answers with the status `QUEUED`, as to a command of a transaction.
+    /// Answers with the status `QUEUED`, as for a command in a transaction.
+    ///
+    /// ```
+    /// # let server = redigo::testing::ScriptedServer::new();
+    /// server.expect("MULTI", ()).ok();
+    /// server.expect("INCR", "k").queued();
+    /// server.expect("EXEC", ()).reply_list([1]);
+    /// let mut conn = server.conn();
+    /// let (count,) = conn.transaction((), |tx| tx.cmd("INCR", "k").exec::<(i64,)>())?;
+    /// assert_eq!(count, 1);
+    /// # Ok::<(), redigo::Error>(())
+    /// ```
     pub fn queued(self) -> Expectation {
         self.reply(Value::simple("QUEUED"))
     }
@@ -71,7 +95,7 @@ impl Expectation {
         self.reply(Value::Array(items.into_iter().map(Into::into).collect()))
     }
 
-    /// Answers with a list of names and values in turn, as `HGETALL` does.
+    /// Answers with a list of alternating names and values, as `HGETALL` does.
     ///
     /// ```
     /// # let server = redigo::testing::ScriptedServer::new();
@@ -90,8 +114,10 @@ impl Expectation {
         self.reply(Value::Array(items.collect()))
     }
 
-    /// Answers with what a function makes of the arguments. It may panic, which reaches the
-    /// caller, and its errors are treated as those of [`fail`](Expectation::fail).
+    /// Answers with the result of a function of the arguments.
+    ///
+    /// If the function panics, the panic reaches the client's call. An error that it returns is
+    /// handled like that of [`fail`](Expectation::fail).
     ///
     /// ```
     /// # let server = redigo::testing::ScriptedServer::new();
@@ -108,15 +134,24 @@ impl Expectation {
         self.answer(Reply::Handler(Arc::new(handler)))
     }
 
-    /// Answers with an error of the server, as `error("WRONGTYPE not a list")`.
+    /// Answers with an error reply.
+    ///
+    /// ```
+    /// # let server = redigo::testing::ScriptedServer::new();
+    /// server.expect("INCR", "name").error("WRONGTYPE not a number");
+    /// let error = server.conn().call("INCR", "name").unwrap_err();
+    /// assert_eq!(error.as_server().unwrap().code(), "WRONGTYPE");
+    /// ```
     #[doc(alias = "ExpectError")]
     pub fn error(self, text: impl Into<Arc<str>>) -> Expectation {
         self.reply(ServerError::new(text))
     }
 
-    /// Breaks the connection with this error instead of answering. An [`Error::Server`] is an
-    /// answer like that of [`error`](Expectation::error); an error that does not end connections
-    /// is wrapped into an [`Error::Io`], for only such come from one.
+    /// Ends the connection with this error instead of answering.
+    ///
+    /// An [`Error::Server`] is an answer like that of [`error`](Expectation::error). Any other
+    /// error that does not end connections is wrapped into an [`Error::Io`], because a connection
+    /// returns no others.
     ///
     /// ```
     /// # let server = redigo::testing::ScriptedServer::new();
@@ -132,7 +167,7 @@ impl Expectation {
         self.answer(Reply::from_result(Err(error.into())))
     }
 
-    /// Has the caller's read time out, at once and whatever the timeout.
+    /// Lets the client's read time out immediately, whatever its timeout.
     ///
     /// ```
     /// # let server = redigo::testing::ScriptedServer::new();
@@ -144,275 +179,123 @@ impl Expectation {
     }
 
     /// Closes the connection instead of answering.
+    ///
+    /// ```
+    /// # let server = redigo::testing::ScriptedServer::new();
+    /// server.expect("GET", "k").disconnect();
+    /// let mut conn = server.conn();
+    /// conn.call("GET", "k").unwrap_err();
+    /// assert!(!conn.is_alive());
+    /// ```
     pub fn disconnect(self) -> Expectation {
         self.fail(closed_by_script())
     }
 
-    /// Answers nothing, as a server does after `CLIENT REPLY OFF`, or with what is pushed later.
+    /// Sends no answer, as after `CLIENT REPLY OFF`. Values that are pushed later take its place.
+    ///
+    /// ```
+    /// # let server = redigo::testing::ScriptedServer::new();
+    /// server.expect("SUBSCRIBE", "news").no_reply();
+    /// let mut conn = server.conn();
+    /// conn.send("SUBSCRIBE", "news")?;
+    /// conn.flush()?;
+    /// assert!(conn.poll(std::time::Duration::ZERO)?.is_none());
+    /// # Ok::<(), redigo::Error>(())
+    /// ```
     pub fn no_reply(self) -> Expectation {
         self.answer(Reply::None)
     }
 
-    /// Sends one more value right after the last answer given: a message, or the confirmation of
-    /// a second channel.
+    /// Sends one more value right after the last answer: a message, or the confirmation of a
+    /// second channel.
+    ///
+    /// ```
+    /// use redigo::testing::{ScriptedServer, message, subscription};
+    ///
+    /// let server = ScriptedServer::new();
+    /// server
+    ///     .expect("SUBSCRIBE", "news")
+    ///     .reply(subscription("subscribe", "news", 1))
+    ///     .then_push(message("news", "hello"));
+    /// let mut conn = server.conn();
+    /// conn.call("SUBSCRIBE", "news")?;
+    /// assert_eq!(conn.receive()?, message("news", "hello"));
+    /// # Ok::<(), redigo::Error>(())
+    /// ```
     #[doc(alias = "AddSubscriptionMessage")]
     pub fn then_push(self, value: impl Into<Value>) -> Expectation {
         let value = value.into();
-        self.change(|rule| rule.last_answer().then.push(value))
+        self.change(|rule| rule.push_after_last_answer(value))
     }
 
-    /// The command comes exactly this often.
+    /// Expects the command exactly this often.
+    ///
+    /// ```
+    /// # let server = redigo::testing::ScriptedServer::new();
+    /// server.expect("PING", ()).reply("PONG").times(2);
+    /// let mut conn = server.conn();
+    /// conn.call("PING", ())?;
+    /// conn.call("PING", ())?;
+    /// server.verify();
+    /// # Ok::<(), redigo::Error>(())
+    /// ```
     pub fn times(self, calls: usize) -> Expectation {
-        self.change(|rule| rule.times = Some((calls, Some(calls))))
+        self.change(|rule| rule.allow_calls(calls, Some(calls)))
     }
 
-    /// The command comes once or more.
+    /// Expects the command once or more often.
+    ///
+    /// ```
+    /// # let server = redigo::testing::ScriptedServer::new();
+    /// server.expect_any("GET").reply("x").at_least_once();
+    /// assert_eq!(server.problems().len(), 1);
+    /// server.conn().call("GET", "k")?;
+    /// server.verify();
+    /// # Ok::<(), redigo::Error>(())
+    /// ```
     pub fn at_least_once(self) -> Expectation {
-        self.change(|rule| rule.times = Some((1, None)))
+        self.change(|rule| rule.allow_calls(1, None))
     }
 
-    /// The command may come any number of times, or not at all.
+    /// Allows the command any number of times, including zero.
+    ///
+    /// ```
+    /// # let server = redigo::testing::ScriptedServer::new();
+    /// server.expect_any("GET").reply("x").any_times();
+    /// server.verify();
+    /// ```
     pub fn any_times(self) -> Expectation {
-        self.change(|rule| rule.times = Some((0, None)))
+        self.change(|rule| rule.allow_calls(0, None))
     }
 
-    /// How often it has come.
+    /// Returns how often the command was received. Zero after
+    /// [`clear`](super::ScriptedServer::clear).
+    ///
+    /// ```
+    /// # let server = redigo::testing::ScriptedServer::new();
+    /// let gets = server.expect_any("GET").any_times();
+    /// server.conn().call("GET", "k")?;
+    /// assert_eq!(gets.calls(), 1);
+    /// # Ok::<(), redigo::Error>(())
+    /// ```
     #[doc(alias = "Stats")]
     pub fn calls(&self) -> usize {
-        self.server.with_rule(self.id, |rule| rule.calls).unwrap_or(0)
+        self.script.with_rule(self.rule, |rule| rule.calls()).unwrap_or(0)
     }
 
     fn answer(self, reply: Reply) -> Expectation {
-        self.change(|rule| rule.answers.push(Answer { reply, then: Vec::new() }))
+        self.change(|rule| rule.add_answer(reply))
     }
 
     fn change(self, change: impl FnOnce(&mut Rule)) -> Expectation {
-        self.server.with_rule(self.id, change);
+        self.script.with_rule(self.rule, change);
         self
     }
 }
 
-/// One argument of a command that is expected; see [`ScriptedServer::expect_args`].
-#[derive(Clone)]
-#[doc(alias = "FuzzyMatcher")]
-pub struct Arg(ArgKind);
-
-type ArgTest = Arc<dyn Fn(&[u8]) -> bool + Send + Sync>;
-
-#[derive(Clone)]
-enum ArgKind {
-    Is(Args),
-    Any,
-    Int,
-    Float,
-    Fits(ArgTest),
-}
-
-impl Arg {
-    /// Exactly this argument.
-    pub fn is(arg: impl ToArg) -> Arg {
-        Arg(ArgKind::Is(Args::new().arg(arg)))
-    }
-
-    /// Any argument.
-    #[doc(alias = "NewAnyData")]
-    pub fn any() -> Arg {
-        Arg(ArgKind::Any)
-    }
-
-    /// A whole number of 64 bits.
-    #[doc(alias = "NewAnyInt")]
-    pub fn int() -> Arg {
-        Arg(ArgKind::Int)
-    }
-
-    /// A number, with or without a point.
-    #[doc(alias = "NewAnyDouble")]
-    pub fn float() -> Arg {
-        Arg(ArgKind::Float)
-    }
-
-    /// An argument for which the function says true. It must not use the server itself.
-    pub fn fits(test: impl Fn(&[u8]) -> bool + Send + Sync + 'static) -> Arg {
-        Arg(ArgKind::Fits(Arc::new(test)))
-    }
-
-    fn matches(&self, arg: &[u8]) -> bool {
-        let text = std::str::from_utf8(arg);
-        match &self.0 {
-            ArgKind::Is(expected) => expected.iter().eq([arg]),
-            ArgKind::Any => true,
-            ArgKind::Int => text.is_ok_and(|text| text.parse::<i64>().is_ok()),
-            ArgKind::Float => text.is_ok_and(|text| text.parse::<f64>().is_ok()),
-            ArgKind::Fits(test) => test(arg),
-        }
-    }
-}
-
-impl fmt::Debug for Arg {
+impl fmt::Debug for Expectation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.0 {
-            ArgKind::Is(expected) => {
-                expected.iter().try_for_each(|arg| write!(f, "\"{}\"", arg.escape_ascii()))
-            }
-            ArgKind::Any => f.write_str("any"),
-            ArgKind::Int => f.write_str("an integer"),
-            ArgKind::Float => f.write_str("a number"),
-            ArgKind::Fits(_) => f.write_str("one that fits"),
-        }
+        let rule = self.script.with_rule(self.rule, |rule| rule.to_string());
+        f.debug_struct("Expectation").field("rule", &rule).finish_non_exhaustive()
     }
-}
-
-type Handler = Arc<dyn Fn(&[&[u8]]) -> Result<Value> + Send + Sync>;
-type Test = Arc<dyn Fn(&[&[u8]]) -> bool + Send + Sync>;
-
-/// An expectation as the server keeps it.
-pub(super) struct Rule {
-    pub(super) id: usize,
-    command: String,
-    pattern: Pattern,
-    answers: Vec<Answer>,
-    /// The fewest and the most calls; unless said, one for each answer.
-    times: Option<(usize, Option<usize>)>,
-    calls: usize,
-    place: &'static Location<'static>,
-}
-
-pub(super) enum Pattern {
-    Exactly(Args),
-    Each(Vec<Arg>),
-    Any,
-    Where(Test),
-}
-
-#[derive(Clone)]
-pub(super) struct Answer {
-    pub(super) reply: Reply,
-    pub(super) then: Vec<Value>,
-}
-
-#[derive(Clone)]
-pub(super) enum Reply {
-    Value(Value),
-    Fail(Error),
-    Handler(Handler),
-    None,
-}
-
-impl Reply {
-    /// An outcome in the form in which a connection gives it: error replies are values, and
-    /// every other error ends it.
-    pub(super) fn from_result(outcome: Result<Value>) -> Reply {
-        match outcome {
-            Ok(value) => Reply::Value(value),
-            Err(Error::Server(error)) => Reply::Value(Value::Error(error)),
-            Err(error) if error.is_fatal() => Reply::Fail(error),
-            Err(error) => Reply::Fail(io::Error::other(error).into()),
-        }
-    }
-}
-
-impl Rule {
-    pub(super) fn new(
-        id: usize,
-        command: &str,
-        pattern: Pattern,
-        place: &'static Location<'static>,
-    ) -> Rule {
-        let (answers, times) = (Vec::new(), None);
-        Rule { id, command: command.to_owned(), pattern, answers, times, calls: 0, place }
-    }
-
-    pub(super) fn is_for(&self, name: &str) -> bool {
-        self.command.eq_ignore_ascii_case(name)
-    }
-
-    pub(super) fn is_exact(&self) -> bool {
-        matches!(self.pattern, Pattern::Exactly(_))
-    }
-
-    pub(super) fn matches(&self, received: &Received) -> bool {
-        if !self.is_for(received.command()) {
-            return false;
-        }
-        let args = received.args();
-        match &self.pattern {
-            Pattern::Exactly(expected) => expected.iter().eq(args),
-            Pattern::Each(expected) => {
-                let pairs = expected.iter().zip(&args);
-                expected.len() == args.len() && pairs.into_iter().all(|(e, arg)| e.matches(arg))
-            }
-            Pattern::Any => true,
-            Pattern::Where(test) => test(&args),
-        }
-    }
-
-    /// Takes one more call, and gives its answer.
-    pub(super) fn take(&mut self) -> Answer {
-        let index = self.calls.min(self.answers.len().saturating_sub(1));
-        self.calls += 1;
-        let nil = || Answer { reply: Reply::Value(Value::Nil), then: Vec::new() };
-        self.answers.get(index).cloned().unwrap_or_else(nil)
-    }
-
-    pub(super) fn has_room(&self) -> bool {
-        self.times().1.is_none_or(|most| self.calls < most)
-    }
-
-    pub(super) fn is_met(&self) -> bool {
-        self.calls >= self.times().0
-    }
-
-    /// What is wrong with the number of calls so far.
-    pub(super) fn unmet(&self) -> Option<String> {
-        if self.is_met() {
-            return None;
-        }
-        let least = match self.times() {
-            (least, Some(most)) if least == most => "",
-            _ => "at least ",
-        };
-        let (fewest, calls) = (times(self.times().0), times(self.calls));
-        Some(format!("{self} was expected {least}{fewest} and came {calls} ({})", self.place))
-    }
-
-    fn times(&self) -> (usize, Option<usize>) {
-        let each_answer = self.answers.len().max(1);
-        self.times.unwrap_or((each_answer, Some(each_answer)))
-    }
-
-    fn last_answer(&mut self) -> &mut Answer {
-        if self.answers.is_empty() {
-            self.answers.push(Answer { reply: Reply::Value(Value::Nil), then: Vec::new() });
-        }
-        let last = self.answers.len() - 1;
-        &mut self.answers[last]
-    }
-}
-
-impl fmt::Display for Rule {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.pattern {
-            Pattern::Exactly(args) => Received::new(&self.command, args.clone()).fmt(f),
-            Pattern::Each(args) => {
-                let args: Vec<String> = args.iter().map(|arg| format!("{arg:?}")).collect();
-                write!(f, "{}({})", self.command, args.join(", "))
-            }
-            Pattern::Any => write!(f, "{}(any arguments)", self.command),
-            Pattern::Where(_) => write!(f, "{}(arguments that fit)", self.command),
-        }
-    }
-}
-
-fn times(number: usize) -> String {
-    match number {
-        0 => "never".to_owned(),
-        1 => "once".to_owned(),
-        _ => format!("{number} times"),
-    }
-}
-
-pub(super) fn closed_by_script() -> Error {
-    let what = "the scripted server closed the connection";
-    io::Error::new(io::ErrorKind::UnexpectedEof, what).into()
 }

@@ -1,8 +1,8 @@
-//! What a server sends to a subscriber.
+//! The values that a server sends to a subscriber.
 
 use crate::value::Value;
 
-/// A message on a channel.
+/// Returns a message on a channel.
 ///
 /// ```
 /// use redigo::testing::{ScriptedServer, message, subscription};
@@ -22,7 +22,7 @@ pub fn message(channel: impl Into<Value>, data: impl Into<Value>) -> Value {
     Value::Array(vec!["message".into(), channel.into(), data.into()])
 }
 
-/// A message on a channel that a pattern matches.
+/// Returns a message on a channel that matches a pattern.
 ///
 /// ```
 /// use redigo::testing::pmessage;
@@ -37,8 +37,8 @@ pub fn pmessage(
     Value::Array(vec!["pmessage".into(), pattern.into(), channel.into(), data.into()])
 }
 
-/// The confirmation of a `subscribe`, `unsubscribe`, `psubscribe` …, with the number of
-/// subscriptions that there are then.
+/// Returns the confirmation of a `subscribe`, `unsubscribe`, `psubscribe` and so on, with the
+/// number of subscriptions after it.
 ///
 /// ```
 /// use redigo::testing::subscription;
@@ -49,7 +49,7 @@ pub fn subscription(kind: &str, channel: impl Into<Value>, count: i64) -> Value 
     Value::Array(vec![kind.into(), channel.into(), count.into()])
 }
 
-/// The answer to a `PING` while subscribed.
+/// Returns the answer to a `PING` on a subscribed connection.
 ///
 /// ```
 /// use redigo::testing::pong;

@@ -1,30 +1,32 @@
 //! A server that follows a script.
 
-use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::panic::Location;
 use std::sync::Arc;
 
-use super::expectation::{Answer, Arg, Expectation, Pattern, Reply, Rule};
-use super::scripted_conn::{Line, Link};
+use super::arg::Arg;
+use super::expectation::Expectation;
+use super::received::Received;
+use super::rule::{Pattern, Reply, Rule};
+use super::script_state::Script;
+use super::scripted_conn::ScriptedConn;
 use crate::args::{Args, ToArgs};
 use crate::conn::Conn;
 use crate::context::Context;
-use crate::error::{Error, Result, ServerError};
-use crate::logging::Shown;
-use crate::script::Script;
-use crate::sync::{Condvar, Mutex};
+use crate::error::{Error, Result};
 use crate::value::Value;
 
-/// A server that exists only in a test: it expects certain commands and gives the answers that
-/// the test has written down. Clones are the same server.
+/// A server that exists only in a test: it expects certain commands and answers them as the test
+/// says. Clones are the same server.
 ///
-/// A command that is not expected is answered with an error of code `UNEXPECTED`, which names it
-/// and what was expected instead; [`verify`](ScriptedServer::verify) tells of it again at the
-/// end, along with commands that never came. Nothing is checked when the server is dropped.
+/// A command that is not expected is answered with an error of code `UNEXPECTED`, which names the
+/// command and the one that was expected instead. [`verify`](ScriptedServer::verify) reports it
+/// again at the end of the test, together with the commands that were expected and never
+/// received. Dropping the server checks nothing.
 ///
-/// Nothing waits: a read for which there is no answer times out at once if it has a deadline, and
-/// finds the connection closed otherwise; see [`stay_open`](ScriptedServer::stay_open).
+/// No call waits: a read without a pending answer times out immediately if it has a deadline, and
+/// finds the connection closed if it has none. [`stay_open`](ScriptedServer::stay_open) changes
+/// that.
 ///
 /// ```
 /// use redigo::{Conn, Result, testing::ScriptedServer};
@@ -43,65 +45,57 @@ use crate::value::Value;
 /// ```
 #[derive(Clone)]
 #[doc(alias = "redigomock")]
-pub struct ScriptedServer(Arc<Inner>);
-
-pub(super) struct Inner {
-    pub(super) state: Mutex<State>,
-    pub(super) changed: Condvar,
-}
-
-pub(super) struct State {
-    in_order: bool,
-    rules: Vec<Rule>,
-    next_rule: usize,
-    /// The first rule that may still be called, where they are in order.
-    position: usize,
-    received: Vec<Received>,
-    unexpected: Vec<String>,
-    dial_errors: VecDeque<Error>,
-    pub(super) flush_errors: VecDeque<Error>,
-    /// For whoever receives next without an answer waiting.
-    pub(super) pushes: VecDeque<Value>,
-    pub(super) stays_open: bool,
-    pub(super) lines: BTreeMap<u64, Line>,
-    next_line: u64,
-}
+pub struct ScriptedServer(Arc<Script>);
 
 impl ScriptedServer {
-    /// A server that expects its commands in the order in which they are written down, on
-    /// whichever of its connections.
+    /// Creates a server that expects its commands in the order in which the test adds them, on
+    /// any of its connections.
+    ///
+    /// ```
+    /// use redigo::testing::ScriptedServer;
+    ///
+    /// let server = ScriptedServer::new();
+    /// server.expect("GET", "a").reply(1);
+    /// server.expect("GET", "b").reply(2);
+    /// assert!(server.conn().call("GET", "b").is_err()); // `GET a` must come first
+    /// ```
     pub fn new() -> ScriptedServer {
-        ScriptedServer::with_order(true)
+        ScriptedServer(Arc::new(Script::new(true)))
     }
 
-    /// A server that expects its commands in any order. Of several expectations that fit, one
-    /// with exact arguments goes first, and then the one that was written down first.
+    /// Creates a server that expects its commands in any order.
+    ///
+    /// If several expectations match, one with exact arguments is used first, then the one that
+    /// was added first.
+    ///
+    /// ```
+    /// use redigo::testing::ScriptedServer;
+    ///
+    /// let server = ScriptedServer::unordered();
+    /// server.expect("GET", "a").reply(1);
+    /// server.expect("GET", "b").reply(2);
+    /// assert_eq!(server.conn().query::<i64>("GET", "b")?, 2);
+    /// # Ok::<(), redigo::Error>(())
+    /// ```
     #[doc(alias = "NewConn")]
     pub fn unordered() -> ScriptedServer {
-        ScriptedServer::with_order(false)
+        ScriptedServer(Arc::new(Script::new(false)))
     }
 
-    fn with_order(in_order: bool) -> ScriptedServer {
-        let state = State {
-            in_order,
-            rules: Vec::new(),
-            next_rule: 0,
-            position: 0,
-            received: Vec::new(),
-            unexpected: Vec::new(),
-            dial_errors: VecDeque::new(),
-            flush_errors: VecDeque::new(),
-            pushes: VecDeque::new(),
-            stays_open: false,
-            lines: BTreeMap::new(),
-            next_line: 0,
-        };
-        let (state, changed) = (Mutex::new(state), Condvar::new());
-        ScriptedServer(Arc::new(Inner { state, changed }))
-    }
-
-    /// Expects a command with exactly these arguments, as they go out: `("k", 1)` and
-    /// `("k", "1")` are the same. Names are the same in upper and lower case.
+    /// Expects a command with exactly these arguments.
+    ///
+    /// Arguments are compared as sent: `("k", 1)` and `("k", "1")` are equal. The case of the
+    /// command's name does not matter.
+    ///
+    /// ```
+    /// use redigo::testing::ScriptedServer;
+    ///
+    /// let server = ScriptedServer::new();
+    /// server.expect("SET", ("k", 1)).ok();
+    /// server.conn().call("set", ("k", "1"))?;
+    /// server.verify();
+    /// # Ok::<(), redigo::Error>(())
+    /// ```
     #[doc(alias = "Command")]
     #[track_caller]
     pub fn expect(&self, command: &str, args: impl ToArgs) -> Expectation {
@@ -109,13 +103,22 @@ impl ScriptedServer {
     }
 
     /// Expects a command with any arguments.
+    ///
+    /// ```
+    /// use redigo::testing::ScriptedServer;
+    ///
+    /// let server = ScriptedServer::new();
+    /// server.expect_any("DEL").reply(2);
+    /// assert_eq!(server.conn().query::<i64>("DEL", ["a", "b"])?, 2);
+    /// # Ok::<(), redigo::Error>(())
+    /// ```
     #[doc(alias = "GenericCommand")]
     #[track_caller]
     pub fn expect_any(&self, command: &str) -> Expectation {
         self.add(command, Pattern::Any, Location::caller())
     }
 
-    /// Expects a command with arguments of which some may vary.
+    /// Expects a command with one pattern for each argument.
     ///
     /// ```
     /// use redigo::testing::{Arg, ScriptedServer};
@@ -130,8 +133,8 @@ impl ScriptedServer {
         self.add(command, Pattern::Each(args.into_iter().collect()), Location::caller())
     }
 
-    /// Expects a command for whose arguments the function says true. It must not use the server
-    /// itself.
+    /// Expects a command for whose arguments `test` returns true. The function must not use the
+    /// server.
     ///
     /// ```
     /// use redigo::testing::ScriptedServer;
@@ -150,7 +153,7 @@ impl ScriptedServer {
         self.add(command, Pattern::Where(Arc::new(test)), Location::caller())
     }
 
-    /// Expects a script to be called by its hash, with these keys and arguments.
+    /// Expects a call of a script by its hash, with these keys and arguments.
     ///
     /// ```
     /// use redigo::{Script, testing::ScriptedServer};
@@ -163,7 +166,7 @@ impl ScriptedServer {
     /// ```
     #[doc(alias = "Script")]
     #[track_caller]
-    pub fn expect_script(&self, script: &Script, args: impl ToArgs) -> Expectation {
+    pub fn expect_script(&self, script: &crate::script::Script, args: impl ToArgs) -> Expectation {
         let args = Args::new().args(script.evalsha_args(args));
         self.add(script.evalsha(), Pattern::Exactly(args), Location::caller())
     }
@@ -172,26 +175,30 @@ impl ScriptedServer {
         &self,
         command: &str,
         pattern: Pattern,
-        place: &'static Location<'static>,
+        location: &'static Location<'static>,
     ) -> Expectation {
         let mut state = self.0.state.lock();
-        let id = state.next_rule;
-        state.next_rule += 1;
-        state.rules.push(Rule::new(id, command, pattern, place));
-        Expectation::new(self.clone(), id)
+        let id = state.next_rule_id();
+        state.rules.push(Rule::new(id, command, pattern, location));
+        Expectation::new(Arc::clone(&self.0), id)
     }
 
-    /// A new connection to the server.
+    /// Opens a new connection to the server.
+    ///
+    /// ```
+    /// use redigo::testing::ScriptedServer;
+    ///
+    /// let server = ScriptedServer::new();
+    /// let conn = server.conn();
+    /// assert_eq!(server.open_conns(), 1);
+    /// # drop(conn);
+    /// ```
     pub fn conn(&self) -> Conn {
-        let mut state = self.0.state.lock();
-        let line = state.next_line;
-        state.next_line += 1;
-        state.lines.insert(line, Line::default());
-        drop(state);
-        Conn::new(Link::new(Arc::clone(&self.0), line))
+        let conn = self.0.state.lock().open_conn();
+        Conn::new(ScriptedConn::new(Arc::clone(&self.0), conn))
     }
 
-    /// A dial function for a pool.
+    /// Returns a dial function for a pool.
     ///
     /// ```
     /// use redigo::{Pool, testing::ScriptedServer};
@@ -210,17 +217,39 @@ impl ScriptedServer {
             if let Some(error) = ctx.err() {
                 return Err(error);
             }
-            let refused = server.0.state.lock().dial_errors.pop_front();
-            refused.map_or_else(|| Ok(server.conn()), Err)
+            let error = server.0.state.lock().dial_errors.pop_front();
+            error.map_or_else(|| Ok(server.conn()), Err)
         }
     }
 
-    /// Has the next dial of [`dialer`](ScriptedServer::dialer) fail.
+    /// Lets the next dial of [`dialer`](ScriptedServer::dialer) fail.
+    ///
+    /// ```
+    /// use redigo::{Pool, testing::ScriptedServer};
+    /// use std::io;
+    ///
+    /// let server = ScriptedServer::new();
+    /// server.fail_dial(io::Error::from(io::ErrorKind::ConnectionRefused));
+    /// let pool = Pool::builder_with(server.dialer()).build()?;
+    /// assert!(pool.acquire().is_err());
+    /// assert!(pool.acquire().is_ok());
+    /// # Ok::<(), redigo::Error>(())
+    /// ```
     pub fn fail_dial(&self, error: impl Into<Error>) {
         self.0.state.lock().dial_errors.push_back(error.into());
     }
 
-    /// Has the next flush fail, and with it the connection. What was to be written is lost.
+    /// Lets the next flush fail, which ends its connection. The queued commands are lost.
+    ///
+    /// ```
+    /// use redigo::testing::ScriptedServer;
+    /// use std::io;
+    ///
+    /// let server = ScriptedServer::new();
+    /// server.fail_flush(io::Error::from(io::ErrorKind::BrokenPipe));
+    /// assert!(server.conn().call("PING", ()).is_err());
+    /// assert!(server.received().is_empty());
+    /// ```
     #[doc(alias = "FlushMock")]
     pub fn fail_flush(&self, error: impl Into<Error>) {
         if let Reply::Fail(error) = Reply::from_result(Err(error.into())) {
@@ -228,8 +257,8 @@ impl ScriptedServer {
         }
     }
 
-    /// Sends a value that answers no command, such as a [`message`](super::message()). It goes to
-    /// whoever receives first without an answer waiting.
+    /// Sends a value that answers no command, such as a [`message`](super::message()). The next
+    /// receiver without a pending answer gets it.
     ///
     /// ```
     /// use redigo::testing::{ScriptedServer, message};
@@ -245,9 +274,9 @@ impl ScriptedServer {
         self.0.changed.notify_all();
     }
 
-    /// From now on a read for which there is no answer waits, as it does with a real server: for
-    /// [`push`](ScriptedServer::push), for another thread's command, for its deadline, or for the
-    /// end of the connection.
+    /// Makes a read without a pending answer wait, as with a real server: for a
+    /// [`push`](ScriptedServer::push), for a command of another thread, for its deadline, or for
+    /// the end of the connection.
     ///
     /// ```
     /// use redigo::testing::{ScriptedServer, message};
@@ -265,19 +294,40 @@ impl ScriptedServer {
         self.0.state.lock().stays_open = true;
     }
 
-    /// Closes every connection there is, as a server does that is stopped. Answers already given
-    /// can still be received.
+    /// Closes every open connection, like a server that stops. Pending answers can still be
+    /// received.
+    ///
+    /// ```
+    /// use redigo::testing::ScriptedServer;
+    ///
+    /// let server = ScriptedServer::new();
+    /// let conn = server.conn();
+    /// server.disconnect();
+    /// assert!(!conn.is_alive());
+    /// ```
     pub fn disconnect(&self) {
-        self.0.state.lock().lines.values_mut().for_each(|line| line.ended = true);
+        let mut state = self.0.state.lock();
+        state.conns.values_mut().for_each(|conn| conn.closed_by_server = true);
+        drop(state);
         self.0.changed.notify_all();
     }
 
-    /// How many connections are open.
+    /// Returns the number of connections that the client has not closed.
+    ///
+    /// ```
+    /// use redigo::testing::ScriptedServer;
+    ///
+    /// let server = ScriptedServer::new();
+    /// let conn = server.conn();
+    /// assert_eq!(server.open_conns(), 1);
+    /// drop(conn);
+    /// assert_eq!(server.open_conns(), 0);
+    /// ```
     pub fn open_conns(&self) -> usize {
-        self.0.state.lock().lines.len()
+        self.0.state.lock().conns.len()
     }
 
-    /// The commands that have come, expected or not, in order and from all connections.
+    /// Returns the commands received so far, expected or not, in order and from all connections.
     ///
     /// ```
     /// # let server = redigo::testing::ScriptedServer::new();
@@ -292,23 +342,28 @@ impl ScriptedServer {
         self.0.state.lock().received.clone()
     }
 
-    /// What went wrong: the commands that were not expected, and those expected that have not
-    /// come, or not often enough. Each is a line for a reader.
+    /// Returns one line for each command that was not expected, and for each that was expected
+    /// and received too rarely or never.
+    ///
+    /// ```
+    /// # let server = redigo::testing::ScriptedServer::new();
+    /// server.expect("PING", ());
+    /// assert!(server.problems()[0].starts_with("PING() was expected once and received never"));
+    /// ```
     #[doc(alias = "ExpectationsWereMet")]
     pub fn problems(&self) -> Vec<String> {
-        let state = self.0.state.lock();
-        state.unexpected.iter().cloned().chain(state.rules.iter().filter_map(Rule::unmet)).collect()
+        self.0.state.lock().problems()
     }
 
-    /// Checks that all that was expected has come, and nothing else.
+    /// Checks that every expected command was received, and no other.
     ///
     /// # Panics
-    /// When there are [`problems`](ScriptedServer::problems); the message lists them.
+    /// If there are [`problems`](ScriptedServer::problems); the message lists them.
     ///
     /// ```should_panic
     /// # let server = redigo::testing::ScriptedServer::new();
     /// server.expect("PING", ());
-    /// server.verify(); // PING() was expected once and came never
+    /// server.verify(); // PING() was expected once and received never
     /// ```
     #[doc(alias = "ExpectationsWereMet")]
     #[track_caller]
@@ -317,22 +372,18 @@ impl ScriptedServer {
         assert!(problems.is_empty(), "the script was not followed:\n  {}", problems.join("\n  "));
     }
 
-    /// Forgets all expectations, problems, pushes and failures to come, and what was received.
+    /// Forgets all expectations, problems, received commands, pushes and pending failures.
     /// Connections stay open.
+    ///
+    /// ```
+    /// # let server = redigo::testing::ScriptedServer::new();
+    /// server.expect("PING", ());
+    /// server.clear();
+    /// server.verify();
+    /// ```
     #[doc(alias = "Clear")]
     pub fn clear(&self) {
-        let mut state = self.0.state.lock();
-        state.rules.clear();
-        state.position = 0;
-        state.received.clear();
-        state.unexpected.clear();
-        state.dial_errors.clear();
-        state.flush_errors.clear();
-        state.pushes.clear();
-    }
-
-    pub(super) fn with_rule<T>(&self, id: usize, with: impl FnOnce(&mut Rule) -> T) -> Option<T> {
-        self.0.state.lock().rules.iter_mut().find(|rule| rule.id == id).map(with)
+        self.0.state.lock().clear();
     }
 }
 
@@ -348,98 +399,7 @@ impl fmt::Debug for ScriptedServer {
         f.debug_struct("ScriptedServer")
             .field("expectations", &state.rules.len())
             .field("received", &state.received.len())
-            .field("open_conns", &state.lines.len())
+            .field("open_conns", &state.conns.len())
             .finish_non_exhaustive()
-    }
-}
-
-impl State {
-    /// Notes a command, and finds its answer.
-    pub(super) fn answer(&mut self, received: &Received) -> Answer {
-        self.received.push(received.clone());
-        if let Some(index) = self.find(received) {
-            return self.rules[index].take();
-        }
-        let problem = format!("{received} was not expected: {}", self.expected_instead(received));
-        let error = ServerError::new(format!("UNEXPECTED {problem}"));
-        self.unexpected.push(problem);
-        Answer { reply: Reply::Value(error.into()), then: Vec::new() }
-    }
-
-    fn find(&mut self, received: &Received) -> Option<usize> {
-        let fits = |rule: &Rule| rule.has_room() && rule.matches(received);
-        if !self.in_order {
-            let exact = self.rules.iter().position(|rule| rule.is_exact() && fits(rule));
-            return exact.or_else(|| self.rules.iter().position(fits));
-        }
-        for (index, rule) in self.rules.iter().enumerate().skip(self.position) {
-            if fits(rule) {
-                self.position = index;
-                return Some(index);
-            }
-            if !rule.is_met() {
-                return None;
-            }
-        }
-        None
-    }
-
-    fn expected_instead(&self, received: &Received) -> String {
-        let mut open = self.rules.iter().skip(self.position).filter(|rule| !rule.is_met());
-        if self.in_order {
-            return match open.next() {
-                Some(rule) => format!("expected {rule} next"),
-                None => "nothing more was expected".to_owned(),
-            };
-        }
-        let named: Vec<&Rule> =
-            self.rules.iter().filter(|rule| rule.is_for(received.command())).collect();
-        if let Some(rule) = named.iter().find(|rule| rule.matches(received)) {
-            return format!("{rule} has come as often as it may");
-        }
-        let (what, rules) = match named.is_empty() {
-            true => ("expected", open.collect()),
-            false => ("expected by that name", named),
-        };
-        match rules.iter().map(|rule| rule.to_string()).collect::<Vec<_>>() {
-            rules if rules.is_empty() => "nothing more was expected".to_owned(),
-            rules => format!("{what}: {}", rules.join(", ")),
-        }
-    }
-}
-
-/// A command that has come to a [`ScriptedServer`]. Display shows it with its arguments, cut
-/// short and with passwords masked, as [`logging`](crate::logging()) does.
-#[derive(Clone, PartialEq, Eq, Hash)]
-pub struct Received {
-    command: String,
-    args: Args,
-}
-
-impl Received {
-    pub(super) fn new(command: &str, args: Args) -> Received {
-        Received { command: command.to_owned(), args }
-    }
-
-    /// Its name, as it was written.
-    pub fn command(&self) -> &str {
-        &self.command
-    }
-
-    /// Its arguments.
-    pub fn args(&self) -> Vec<&[u8]> {
-        self.args.iter().collect()
-    }
-}
-
-impl fmt::Display for Received {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        Shown { command: &self.command, args: &self.args }.fmt(f)
-    }
-}
-
-impl fmt::Debug for Received {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
     }
 }

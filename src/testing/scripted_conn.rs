@@ -1,12 +1,12 @@
 //! A connection to a scripted server.
 
-use std::collections::VecDeque;
 use std::io;
 use std::sync::{Arc, Weak};
 use std::time::Instant;
 
-use super::expectation::{Reply, closed_by_script};
-use super::scripted::{Inner, Received, State};
+use super::received::Received;
+use super::rule::Reply;
+use super::script_state::{Script, ScriptState, closed_by_script};
 use crate::args::{Args, ToArgs};
 use crate::conn::raw::{RawConn, RawReceive, RawSend};
 use crate::error::{Error, Result, TimeoutKind};
@@ -14,76 +14,65 @@ use crate::net::stream::{Peek, ShutdownHandle};
 use crate::sync::MutexGuard;
 use crate::value::Value;
 
-/// What the server knows of one connection.
-#[derive(Default)]
-pub(super) struct Line {
-    /// Answers on their way.
-    replies: VecDeque<Result<Value>>,
-    /// Closed by the server, behind its answers.
-    pub(super) ended: bool,
-    /// Cut by the client.
-    cut: bool,
-}
-
-/// The client's end.
-pub(super) struct Link {
+/// The client's side of the connection.
+pub(super) struct ScriptedConn {
     sender: Sender,
     receiver: Receiver,
     shutdown: ShutdownHandle,
 }
 
 struct Sender {
-    end: Arc<End>,
+    guard: Arc<ConnGuard>,
     queued: Vec<Received>,
 }
 
 struct Receiver {
-    end: Arc<End>,
+    guard: Arc<ConnGuard>,
 }
 
-/// Keeps the line open until the last of those who use it is gone.
-struct End {
-    server: Arc<Inner>,
-    line: u64,
+/// Closes the connection when its last half is dropped.
+struct ConnGuard {
+    script: Arc<Script>,
+    conn: u64,
 }
 
-impl End {
-    fn hang_up(&self) {
-        self.server.state.lock().lines.remove(&self.line);
+impl ConnGuard {
+    fn close(&self) {
+        self.script.state.lock().conns.remove(&self.conn);
     }
 }
 
-impl Drop for End {
+impl Drop for ConnGuard {
     fn drop(&mut self) {
-        self.hang_up();
+        self.close();
     }
 }
 
-impl Link {
-    pub(super) fn new(server: Arc<Inner>, line: u64) -> Link {
-        let weak: Weak<Inner> = Arc::downgrade(&server);
+impl ScriptedConn {
+    pub(super) fn new(script: Arc<Script>, conn: u64) -> ScriptedConn {
+        let weak: Weak<Script> = Arc::downgrade(&script);
         let shutdown = ShutdownHandle::new(move || {
-            if let Some(server) = weak.upgrade() {
-                if let Some(line) = server.state.lock().lines.get_mut(&line) {
-                    line.cut = true;
+            if let Some(script) = weak.upgrade() {
+                if let Some(conn) = script.state.lock().conns.get_mut(&conn) {
+                    conn.shut_down = true;
                 }
-                server.changed.notify_all();
+                script.changed.notify_all();
             }
         });
-        let end = Arc::new(End { server, line });
-        Link {
-            sender: Sender { end: Arc::clone(&end), queued: Vec::new() },
-            receiver: Receiver { end },
+        let guard = Arc::new(ConnGuard { script, conn });
+        ScriptedConn {
+            sender: Sender { guard: Arc::clone(&guard), queued: Vec::new() },
+            receiver: Receiver { guard },
             shutdown,
         }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.receiver.end.server.state.lock()
+    fn state(&self) -> MutexGuard<'_, ScriptState> {
+        self.receiver.guard.script.state.lock()
     }
 }
 
-impl RawSend for Link {
+impl RawSend for ScriptedConn {
     fn send(&mut self, command: &str, args: &dyn ToArgs, deadline: Option<Instant>) -> Result<()> {
         self.sender.send(command, args, deadline)
     }
@@ -93,7 +82,7 @@ impl RawSend for Link {
     }
 }
 
-impl RawReceive for Link {
+impl RawReceive for ScriptedConn {
     fn receive(&mut self, deadline: Option<Instant>) -> Result<Value> {
         self.receiver.receive(deadline)
     }
@@ -103,28 +92,28 @@ impl RawReceive for Link {
     }
 }
 
-impl RawConn for Link {
+impl RawConn for ScriptedConn {
     fn split(&mut self) -> (&mut dyn RawSend, &mut dyn RawReceive) {
         (&mut self.sender, &mut self.receiver)
     }
 
     fn halves(&mut self) -> Option<(Box<dyn RawSend>, Box<dyn RawReceive>)> {
-        let end = &self.receiver.end;
-        let sender =
-            Sender { end: Arc::clone(end), queued: std::mem::take(&mut self.sender.queued) };
-        Some((Box::new(sender), Box::new(Receiver { end: Arc::clone(end) })))
+        let guard = &self.receiver.guard;
+        let queued = std::mem::take(&mut self.sender.queued);
+        let sender = Sender { guard: Arc::clone(guard), queued };
+        Some((Box::new(sender), Box::new(Receiver { guard: Arc::clone(guard) })))
     }
 
     fn has_unread(&self) -> bool {
         let state = self.state();
-        state.lines.get(&self.receiver.end.line).is_some_and(|line| !line.replies.is_empty())
+        state.conns.get(&self.receiver.guard.conn).is_some_and(|conn| !conn.replies.is_empty())
     }
 
     fn peek(&self) -> Result<Peek> {
         let state = self.state();
-        Ok(match state.lines.get(&self.receiver.end.line) {
-            Some(line) if !line.replies.is_empty() => Peek::Readable,
-            Some(line) if !line.ended && !line.cut => Peek::Quiet,
+        Ok(match state.conns.get(&self.receiver.guard.conn) {
+            Some(conn) if !conn.replies.is_empty() => Peek::Readable,
+            Some(conn) if conn.is_open() => Peek::Quiet,
             _ => Peek::Closed,
         })
     }
@@ -134,34 +123,34 @@ impl RawConn for Link {
     }
 
     fn close(&mut self) {
-        self.receiver.end.hang_up();
+        self.receiver.guard.close();
     }
 }
 
 impl Sender {
     fn check(&self) -> Result<()> {
-        match self.end.server.state.lock().lines.get(&self.end.line) {
-            Some(line) if !line.ended && !line.cut => Ok(()),
+        match self.guard.script.state.lock().conns.get(&self.guard.conn) {
+            Some(conn) if conn.is_open() => Ok(()),
             _ => Err(io::Error::from(io::ErrorKind::BrokenPipe).into()),
         }
     }
 
-    fn serve(&self, received: &Received) {
-        let answer = self.end.server.state.lock().answer(received);
+    fn deliver(&self, received: &Received) {
+        let answer = self.guard.script.state.lock().answer(received);
         let reply = match answer.reply {
-            // Outside the lock, for it may well use the server.
+            // Not under the lock: the handler can use the server.
             Reply::Handler(handler) => Reply::from_result(handler(&received.args())),
             reply => reply,
         };
-        if let Some(line) = self.end.server.state.lock().lines.get_mut(&self.end.line) {
+        if let Some(conn) = self.guard.script.state.lock().conns.get_mut(&self.guard.conn) {
             match reply {
-                Reply::Value(value) => line.replies.push_back(Ok(value)),
-                Reply::Fail(error) => line.replies.push_back(Err(error)),
+                Reply::Value(value) => conn.replies.push_back(Ok(value)),
+                Reply::Fail(error) => conn.replies.push_back(Err(error)),
                 Reply::Handler(_) | Reply::None => {}
             }
-            line.replies.extend(answer.then.into_iter().map(Ok));
+            conn.replies.extend(answer.then.into_iter().map(Ok));
         }
-        self.end.server.changed.notify_all();
+        self.guard.script.changed.notify_all();
     }
 }
 
@@ -177,36 +166,41 @@ impl RawSend for Sender {
         if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
             return Err(Error::Timeout(TimeoutKind::Write));
         }
-        let failure = self.end.server.state.lock().flush_errors.pop_front();
+        let failure = self.guard.script.state.lock().flush_errors.pop_front();
         if let Some(error) = failure {
             return Err(error);
         }
-        std::mem::take(&mut self.queued).iter().for_each(|received| self.serve(received));
+        std::mem::take(&mut self.queued).iter().for_each(|received| self.deliver(received));
         Ok(())
     }
 }
 
 impl Receiver {
-    /// Waits until there is something to receive, which is not nothing then; an error when that
-    /// will not be, or not in time.
-    fn wait(&self, deadline: Option<Instant>) -> Result<MutexGuard<'_, State>> {
-        let mut state = self.end.server.state.lock();
+    /// Waits for a reply or a push, and returns the state with at least one of them in it.
+    ///
+    /// # Errors
+    /// The deadline has passed, or nothing can arrive.
+    fn wait(&self, deadline: Option<Instant>) -> Result<MutexGuard<'_, ScriptState>> {
+        let script = &self.guard.script;
+        let mut state = script.state.lock();
         loop {
-            let Some(line) = state.lines.get(&self.end.line) else { return Err(Error::ConnClosed) };
-            if line.cut {
+            let Some(conn) = state.conns.get(&self.guard.conn) else {
+                return Err(Error::ConnClosed);
+            };
+            if conn.shut_down {
                 return Err(io::Error::from(io::ErrorKind::ConnectionAborted).into());
             }
-            if !line.replies.is_empty() || !state.pushes.is_empty() {
+            if !conn.replies.is_empty() || !state.pushes.is_empty() {
                 return Ok(state);
             }
             match deadline {
-                _ if line.ended => return Err(closed_by_script()),
+                _ if conn.closed_by_server => return Err(closed_by_script()),
                 None if !state.stays_open => return Err(closed_by_script()),
-                None => self.end.server.changed.wait(&mut state),
+                None => script.changed.wait(&mut state),
                 Some(deadline) => {
-                    let over = !state.stays_open
-                        || self.end.server.changed.wait_until(&mut state, deadline).timed_out();
-                    if over {
+                    let timed_out = !state.stays_open
+                        || script.changed.wait_until(&mut state, deadline).timed_out();
+                    if timed_out {
                         return Err(Error::Timeout(TimeoutKind::Read));
                     }
                 }
@@ -218,7 +212,8 @@ impl Receiver {
 impl RawReceive for Receiver {
     fn receive(&mut self, deadline: Option<Instant>) -> Result<Value> {
         let mut state = self.wait(deadline)?;
-        let reply = state.lines.get_mut(&self.end.line).and_then(|line| line.replies.pop_front());
+        let conn = state.conns.get_mut(&self.guard.conn);
+        let reply = conn.and_then(|conn| conn.replies.pop_front());
         let reply = reply.or_else(|| state.pushes.pop_front().map(Ok));
         reply.unwrap_or(Err(Error::ConnClosed))
     }

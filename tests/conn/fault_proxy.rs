@@ -1,5 +1,5 @@
-//! One fault of the network after another between a client and a real server: what a connection
-//! makes of it, and what a pool does then.
+//! Network faults between a client and a real server: how connections, pools, muxes and subscribers
+//! handle each of them.
 
 use std::io::ErrorKind;
 use std::thread;
@@ -21,7 +21,7 @@ fn dialer(proxy: &FaultProxy) -> Dialer {
 
 fn echo(conn: &mut Conn, text: &str) -> Result<(), Error> {
     let reply: String = conn.query("ECHO", text)?;
-    assert_eq!(reply, text, "the reply is another's");
+    assert_eq!(reply, text, "the reply belongs to another command");
     Ok(())
 }
 
@@ -29,7 +29,7 @@ fn is_io(error: &Error, expected: ErrorKind) -> bool {
     matches!(error, Error::Io(error) if error.kind() == expected)
 }
 
-/// How long to wait for a reply: not long for one that does not come.
+/// How long to wait for a reply; short if none will come.
 fn patience(fault: Fault) -> Duration {
     match fault {
         Fault::Hang | Fault::Delay(_) | Fault::BlackHole(_) => 2 * SHORT,
@@ -37,7 +37,7 @@ fn patience(fault: Fault) -> Duration {
     }
 }
 
-/// The faults that end a connection, and what its user is told.
+/// The faults that end a connection, each with the expected error.
 fn fatal() -> Vec<(Fault, fn(&Error) -> bool)> {
     let at_end: fn(&Error) -> bool = |error| is_io(error, ErrorKind::UnexpectedEof);
     let reset: fn(&Error) -> bool = |error| is_io(error, ErrorKind::ConnectionReset);
@@ -49,7 +49,7 @@ fn fatal() -> Vec<(Fault, fn(&Error) -> bool)> {
         (Fault::Garbage(0), nonsense),
         (Fault::Garbage(4), nonsense),
     ];
-    // At the start of a reply, within its head, at the end of that, within the text, before its end.
+    // At the start of a reply, in its head, after the head, in its text, before its end.
     for after in [0, 1, 2, 3, 4, 7, 9, 10] {
         faults.push((Fault::Cut(after), at_end));
         faults.push((Fault::HalfClose(after), at_end));
@@ -60,7 +60,7 @@ fn fatal() -> Vec<(Fault, fn(&Error) -> bool)> {
 }
 
 #[test]
-fn a_fault_is_an_error_that_sticks() {
+fn fault_is_a_permanent_error() {
     let proxy = proxy();
     for (fault, is_expected) in fatal() {
         proxy.set(fault);
@@ -76,14 +76,14 @@ fn a_fault_is_an_error_that_sticks() {
 }
 
 #[test]
-fn a_fault_while_dialling_names_the_step() {
+fn fault_while_dialing_names_the_step() {
     let proxy = proxy();
     let dialer = dialer(&proxy).client_name("proxied");
     for (fault, _) in fatal() {
         if let Fault::Cut(5..) | Fault::HalfClose(5..) | Fault::Reset(5..) | Fault::BlackHole(5..) =
             fault
         {
-            // `+OK\r\n` has five bytes: these strike later.
+            // `+OK\r\n` has five bytes, so these faults strike later.
             continue;
         }
         proxy.set(fault);
@@ -111,9 +111,9 @@ fn slow_replies_are_replies() {
     }
 }
 
-/// A drip resets no clock: the limit is on the whole reply.
+/// The deadline is for the whole reply: a byte that arrives does not extend it.
 #[test]
-fn a_drip_of_replies_does_not_outlast_the_deadline() {
+fn slow_bytes_do_not_extend_the_deadline() {
     let proxy = proxy();
     let mut direct = Dialer::url(RedisServer::shared().url()).unwrap().dial().unwrap();
     direct.call("SET", ("fault_proxy:long", "x".repeat(4 << 20))).unwrap();
@@ -123,17 +123,17 @@ fn a_drip_of_replies_does_not_outlast_the_deadline() {
     assert_eq!(error.timeout_kind(), Some(TimeoutKind::Read));
 }
 
-/// Whatever happens to a connection in a pool, its place is free again, and the next borrower gets
-/// the reply to its own command.
+/// After any fault the slot of the connection is free again, and the next borrower gets the reply
+/// to its own command.
 #[test]
-fn a_pool_loses_no_place_and_gives_nobody_anothers_reply() {
+fn pool_loses_no_slot_and_crosses_no_reply() {
     let proxy = proxy();
     let pool = Pool::builder(dialer(&proxy).read_timeout(4 * SHORT)).max_active(2).build().unwrap();
     let mut faults: Vec<Fault> = fatal().into_iter().map(|(fault, _)| fault).collect();
     faults.extend([Fault::Drip, Fault::Repeat, Fault::Cut(11), Fault::Reset(25)]);
     for fault in faults {
         proxy.set(fault);
-        promptly("the faulty time", || {
+        promptly("the time with faults", || {
             for number in 0..3 {
                 let mut conn = pool.acquire().unwrap();
                 let outcome = echo(&mut conn, &format!("hell{number}"));
@@ -143,8 +143,8 @@ fn a_pool_loses_no_place_and_gives_nobody_anothers_reply() {
             }
         });
         proxy.calm();
-        // One that went back in good order may have been cut since: that is one error each.
-        promptly("the calm time", || {
+        // A connection that was returned in order may have been cut since: one error for each.
+        promptly("the time without faults", || {
             wait_until("it works again", || {
                 let mut conn = pool.acquire().unwrap();
                 echo(&mut conn, "again").is_ok()
@@ -156,9 +156,9 @@ fn a_pool_loses_no_place_and_gives_nobody_anothers_reply() {
     }
 }
 
-/// A reply that is repeated at once is seen when its connection goes home.
+/// A reply that is repeated immediately is detected when its connection is returned.
 #[test]
-fn a_repeated_reply_is_not_the_next_borrowers() {
+fn repeated_reply_never_reaches_the_next_borrower() {
     let proxy = proxy();
     proxy.set(Fault::Repeat);
     let pool = Pool::builder(dialer(&proxy)).build().unwrap();
@@ -176,7 +176,7 @@ fn a_repeated_reply_is_not_the_next_borrowers() {
 }
 
 #[test]
-fn idle_connections_that_were_cut_are_seen_by_the_peek() {
+fn peek_detects_idle_connections_that_were_cut() {
     let proxy = proxy();
     let pool = Pool::builder(dialer(&proxy)).test_on_borrow(check::peek()).build().unwrap();
     for round in 0..5 {
@@ -185,8 +185,8 @@ fn idle_connections_that_were_cut_are_seen_by_the_peek() {
         let mut spare = pool.acquire().unwrap();
         echo(&mut spare, "spare").unwrap();
         proxy.cut();
-        wait_until("both have heard", || !conn.is_alive() && !spare.is_alive());
-        // Nobody has tried to use them since.
+        wait_until("both ends are closed", || !conn.is_alive() && !spare.is_alive());
+        // No call has used them since.
         assert!(conn.err().is_none());
         drop((conn, spare));
         assert_eq!(pool.idle_count(), 2);
@@ -194,9 +194,9 @@ fn idle_connections_that_were_cut_are_seen_by_the_peek() {
     assert_eq!(pool.stats().closed.of(redigo::CloseReason::Health), 8);
 }
 
-/// A reply that is late for one call of a mux is not the next one's.
+/// A reply that is too late for one call of a mux is not given to the next call.
 #[test]
-fn a_mux_gives_nobody_anothers_reply() {
+fn mux_crosses_no_reply() {
     let proxy = proxy();
     let faults = [
         Fault::None,
@@ -218,7 +218,7 @@ fn a_mux_gives_nobody_anothers_reply() {
                     scope.spawn(move || {
                         for number in 0..20 {
                             let text = format!("{thread}:{number}");
-                            // The shortest end before the reply, which comes later for nobody.
+                            // The shortest timeouts pass before the reply, which is then dropped.
                             let patience = SHORT * (number % 3);
                             if let Ok(reply) = mux.call_timeout(patience, "ECHO", &*text) {
                                 assert_eq!(reply, Value::from(text), "{fault:?}");
@@ -236,7 +236,7 @@ fn a_mux_gives_nobody_anothers_reply() {
 }
 
 #[test]
-fn a_subscriber_hears_of_the_fault() {
+fn subscriber_receives_the_fault() {
     let proxy = proxy();
     for (fault, is_expected) in fatal() {
         proxy.set(fault);

@@ -1,4 +1,4 @@
-//! The scripted server, as a test of a user's own code sees it.
+//! The scripted server, used as in the tests of a user's program.
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -21,7 +21,7 @@ fn unexpected(outcome: Result<Value>) -> String {
 }
 
 #[test]
-fn commands_in_order_get_their_answers() {
+fn ordered_commands_get_their_answers() {
     let server = ScriptedServer::new();
     server.expect("SET", ("k", 1)).ok();
     server.expect("get", "k").reply("1");
@@ -43,14 +43,14 @@ fn commands_in_order_get_their_answers() {
 }
 
 #[test]
-fn an_unexpected_command_is_named_with_what_was_expected() {
+fn unexpected_command_is_an_error_that_names_the_expected() {
     let server = ScriptedServer::new();
     server.expect("GET", "a").reply("x");
     server.expect("GET", "b");
     let mut conn = server.conn();
     let other = unexpected(conn.call("GET", "z"));
     assert_eq!(other, r#"GET("z") was not expected: expected GET("a") next"#);
-    // What comes too early is still expected, and the connection is usable.
+    // A command that comes too early is still expected, and the connection is usable.
     assert!(unexpected(conn.call("GET", "b")).ends_with(r#"expected GET("a") next"#));
     assert_eq!(conn.query::<String>("GET", "a").unwrap(), "x");
     assert!(unexpected(conn.call("GET", "a")).ends_with(r#"expected GET("b") next"#));
@@ -61,7 +61,7 @@ fn an_unexpected_command_is_named_with_what_was_expected() {
 }
 
 #[test]
-fn in_any_order_the_exact_expectation_goes_first() {
+fn unordered_server_prefers_exact_expectations() {
     let server = ScriptedServer::unordered();
     let generic = server.expect_any("GET").reply("any").at_least_once();
     let exact = server.expect("GET", "k").reply("exact");
@@ -75,7 +75,10 @@ fn in_any_order_the_exact_expectation_goes_first() {
     server.verify();
 
     let again = unexpected(conn.call("SET", ("k", 1)));
-    assert!(again.ends_with(r#"SET("k", "1") has come as often as it may"#), "{again}");
+    assert!(
+        again.ends_with(r#"SET("k", "1") was already received as often as expected"#),
+        "{again}"
+    );
     let other = unexpected(conn.call("SET", ("k", 2)));
     assert!(other.ends_with(r#"expected by that name: SET("k", "1")"#), "{other}");
     server.expect("PING", ());
@@ -84,7 +87,7 @@ fn in_any_order_the_exact_expectation_goes_first() {
 }
 
 #[test]
-fn arguments_may_be_left_open() {
+fn argument_patterns_match() {
     let server = ScriptedServer::unordered();
     let pattern = [
         Arg::is("k"),
@@ -113,7 +116,7 @@ fn arguments_may_be_left_open() {
 }
 
 #[test]
-fn scripts_are_expected_by_their_hash() {
+fn scripts_are_expected_by_hash() {
     let server = ScriptedServer::new();
     let script = Script::new(1, "return redis.call('GET', KEYS[1])");
     server.expect_script(&script, ("k", 1)).reply("v");
@@ -128,7 +131,7 @@ fn scripts_are_expected_by_their_hash() {
 }
 
 #[test]
-fn numbers_of_calls() {
+fn expected_number_of_calls_is_checked() {
     let server = ScriptedServer::new();
     server.expect("PING", ()).any_times();
     server.expect("INCR", "a").times(2).reply(1);
@@ -145,27 +148,27 @@ fn numbers_of_calls() {
 }
 
 #[test]
-fn what_never_came_is_told_with_its_place() {
+fn missing_commands_are_reported_with_their_location() {
     let server = ScriptedServer::new();
     server.expect("GET", "a").reply(1).reply(2);
     server.expect_any("SET").at_least_once();
     server.expect("AUTH", "secret");
     server.conn().call("GET", "a").unwrap();
     let problems = server.problems();
-    assert!(problems[0].starts_with(r#"GET("a") was expected 2 times and came once (tests/"#));
+    assert!(problems[0].starts_with(r#"GET("a") was expected 2 times and received once (tests/"#));
     assert!(
-        problems[1].starts_with("SET(any arguments) was expected at least once and came never")
+        problems[1].starts_with("SET(any arguments) was expected at least once and received never")
     );
     assert!(problems[2].starts_with("AUTH(***)"), "{problems:?}");
     let said = catch_unwind(AssertUnwindSafe(|| server.verify())).unwrap_err();
     let said = said.downcast_ref::<String>().unwrap();
     assert!(problems.iter().all(|problem| said.contains(problem)), "{said}");
-    // Dropping a script that was not followed says nothing.
+    // Dropping the server checks nothing.
     drop(server);
 }
 
 #[test]
-fn errors_of_the_server_and_of_the_connection() {
+fn server_errors_are_replies_and_others_end_the_connection() {
     let server = ScriptedServer::new();
     server.expect("INCR", "k").error("ERR not a number");
     server.expect("INCR", "k").fail(Error::from(redigo::ServerError::new("WRONGTYPE no")));
@@ -177,7 +180,7 @@ fn errors_of_the_server_and_of_the_connection() {
     assert!(conn.err().is_none());
     assert!(matches!(conn.call("INCR", "k"), Err(Error::Io(_))));
     assert!(conn.err().is_some());
-    // It sticks, and the server hears no more.
+    // The error is final, and the server receives no more commands.
     assert!(matches!(conn.call("INCR", "k"), Err(Error::Io(_))));
     assert_eq!(server.received().len(), 3);
     assert_eq!(server.open_conns(), 0);
@@ -193,7 +196,7 @@ fn errors_of_the_server_and_of_the_connection() {
     let gone = server.conn().call("GET", "k").unwrap_err();
     assert!(matches!(gone, Error::Io(error) if error.kind() == io::ErrorKind::UnexpectedEof));
 
-    // An error that no connection gives comes as one that does.
+    // An error that is not fatal is wrapped into one that is.
     server.expect("GET", "k").fail(Error::other("simulated"));
     let mut conn = server.conn();
     assert_eq!(conn.call("GET", "k").unwrap_err().to_string(), "simulated");
@@ -201,11 +204,11 @@ fn errors_of_the_server_and_of_the_connection() {
 }
 
 #[test]
-fn a_handler_sees_the_arguments_and_may_panic() {
+fn handler_sees_arguments_and_can_panic() {
     let server = ScriptedServer::unordered();
     let own = server.clone();
     server.expect_any("ECHO").any_times().reply_with(move |args| {
-        // It may use the server.
+        // The handler can use the server.
         own.push(args[0]);
         Ok(args[0].into())
     });
@@ -221,7 +224,7 @@ fn a_handler_sees_the_arguments_and_may_panic() {
 }
 
 #[test]
-fn pipelines_are_answered_in_order_with_their_errors() {
+fn pipeline_is_answered_in_order_with_errors() {
     let server = ScriptedServer::new();
     server.expect("SET", ("a", 1)).ok();
     server.expect("INCR", "b").error("ERR no");
@@ -251,7 +254,7 @@ fn pipelines_are_answered_in_order_with_their_errors() {
 }
 
 #[test]
-fn a_flush_can_fail() {
+fn flush_fails_on_request() {
     let server = ScriptedServer::new();
     server.expect("PING", ());
     server.fail_flush(io::Error::from(io::ErrorKind::BrokenPipe));
@@ -265,7 +268,7 @@ fn a_flush_can_fail() {
 }
 
 #[test]
-fn pushes_come_after_the_answers_they_follow() {
+fn pushes_follow_their_answers() {
     let server = ScriptedServer::new();
     server
         .expect("SUBSCRIBE", ["a", "b"])
@@ -287,8 +290,8 @@ fn pushes_come_after_the_answers_they_follow() {
         pmessage("p*", "pa", "two"),
     ];
     assert_eq!(received, expected);
-    // There is no more, and a test must not hang: a poll says so, a deadline passes at once, and
-    // without one the server is gone.
+    // There is nothing more, and a test must not hang: a poll returns `None`, a deadline passes
+    // immediately, and without a deadline the connection is closed.
     assert_eq!(conn.poll(Duration::from_secs(3600)).unwrap(), None);
     let outcome = server.conn().receive_timeout(Duration::from_secs(3600));
     assert!(outcome.unwrap_err().is_timeout());
@@ -296,7 +299,7 @@ fn pushes_come_after_the_answers_they_follow() {
 }
 
 #[test]
-fn a_server_that_stays_open_lets_receivers_wait() {
+fn stay_open_lets_receivers_wait() {
     let server = ScriptedServer::new();
     server.stay_open();
     server.expect("SUBSCRIBE", "news").no_reply();
@@ -316,7 +319,7 @@ fn a_server_that_stays_open_lets_receivers_wait() {
 }
 
 #[test]
-fn a_waiting_receive_ends_with_its_context_its_handle_or_its_time() {
+fn context_handle_and_timeout_end_a_waiting_receive() {
     let server = ScriptedServer::new();
     server.stay_open();
     let (ctx, cancel): (Context, CancelHandle) = Context::background().with_cancel();
@@ -334,7 +337,7 @@ fn a_waiting_receive_ends_with_its_context_its_handle_or_its_time() {
     let mut conn = server.conn();
     let late = conn.receive_timeout(Duration::from_millis(1)).unwrap_err();
     assert_eq!(late.timeout_kind(), Some(TimeoutKind::Read));
-    // Zero is over before anything is sent.
+    // A timeout of zero passes before anything is sent.
     let late = server.conn().call_timeout(Duration::ZERO, "PING", ()).unwrap_err();
     assert!(late.is_timeout());
     assert!(server.received().is_empty());
@@ -357,7 +360,7 @@ fn one_thread_sends_while_another_receives() {
 }
 
 #[test]
-fn a_pool_borrows_from_a_script() {
+fn pool_uses_a_scripted_server() {
     let server = ScriptedServer::new();
     let pool = Pool::builder_with(server.dialer())
         .max_active(2)
@@ -375,7 +378,7 @@ fn a_pool_borrows_from_a_script() {
     server.verify();
     assert_eq!((pool.idle_count(), server.open_conns()), (1, 1));
 
-    // An idle connection that the server has closed is found out before it is lent.
+    // A closed idle connection is detected at the checkout.
     server.disconnect();
     server.expect("PING", ()).reply("PONG");
     pool.acquire().unwrap().call("PING", ()).unwrap();
@@ -386,7 +389,7 @@ fn a_pool_borrows_from_a_script() {
 }
 
 #[test]
-fn threads_share_a_scripted_connection() {
+fn mux_shares_a_scripted_connection() {
     let server = ScriptedServer::unordered();
     server.stay_open();
     let echo = server.expect_any("ECHO").reply_with(|args| Ok(args[0].into())).any_times();
@@ -408,7 +411,7 @@ fn threads_share_a_scripted_connection() {
 }
 
 #[test]
-fn what_was_left_over_does_not_go_back_to_a_pool() {
+fn connection_with_surplus_replies_is_not_returned() {
     let server = ScriptedServer::new();
     server.expect("GET", "k").reply("v").then_push("too much");
     let pool = Pool::builder_with(server.dialer()).build().unwrap();
@@ -420,7 +423,7 @@ fn what_was_left_over_does_not_go_back_to_a_pool() {
 }
 
 #[test]
-fn clearing_forgets_everything_but_the_connections() {
+fn clear_forgets_everything_but_connections() {
     let server = ScriptedServer::new();
     let expectation = server.expect("GET", "k").reply("v");
     server.push("x");

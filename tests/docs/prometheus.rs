@@ -1,5 +1,4 @@
-//! `examples/prometheus.rs` runs, and what it serves is what Prometheus understands and what was
-//! done.
+//! `examples/prometheus.rs` runs, and its page has the format of Prometheus and the right numbers.
 
 #[path = "../../examples/prometheus.rs"]
 mod example;
@@ -7,7 +6,7 @@ mod example;
 use std::collections::HashMap;
 
 #[test]
-fn the_page_tells_what_the_workers_did() {
+fn page_shows_the_numbers_of_the_workers() {
     let page = example::demo().unwrap();
     let series = parse(&page);
     let value = |name: &str, labels: &str| {
@@ -27,7 +26,7 @@ fn the_page_tells_what_the_workers_did() {
     );
     let dialed = value("redigo_pool_dialed", "cause=\"demand\"");
     assert!((1.0..=4.0).contains(&dialed), "{dialed}");
-    // One may be on its way to the pool.
+    // One more connection may be on its way to the pool.
     assert!(value("db_client_connection_create_time_count", "") >= dialed);
     assert_eq!(
         value("redigo_pool_checkouts", "found=\"idle\"")
@@ -46,7 +45,7 @@ fn the_page_tells_what_the_workers_did() {
     assert_eq!(types.len(), 9, "{types:?}");
 }
 
-/// The series with their values; every other line is a comment or empty.
+/// Returns the series and their values. All other lines are comments or empty.
 fn parse(page: &str) -> HashMap<String, f64> {
     let lines = page.lines().filter(|line| !line.starts_with('#') && !line.is_empty());
     let pair = |line: &str| {

@@ -1,10 +1,10 @@
-//! The tests that docs/reliability.md names are there.
+//! Every test that docs/reliability.md names exists.
 
 use std::fs;
 use std::path::Path;
 
 #[test]
-fn every_promise_names_tests_that_are_there() {
+fn every_promise_names_existing_tests() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let document = fs::read_to_string(root.join("docs/reliability.md")).unwrap();
     let rows = document.lines().filter(|line| line.starts_with("| ") && line.contains("::"));
@@ -12,7 +12,7 @@ fn every_promise_names_tests_that_are_there() {
     for row in rows {
         for test in row.split('`').skip(1).step_by(2).filter(|word| word.contains("::")) {
             let (place, name) = test.rsplit_once("::").unwrap();
-            // In a file of tests/ or, with a longer path, of src/.
+            // A file in tests/ or, for a unit test, in src/.
             let place = place.replace("::", "/");
             let files = [
                 format!("tests/{place}.rs"),

@@ -1,6 +1,5 @@
-//! What the fuzzer has found, and what it begins with, again on every run of the tests. After it
-//! come changes of these inputs that are the same each time, so that a machine without a fuzzer
-//! looks a little further than the corpus.
+//! Replays the fuzzer's corpus, and deterministic mutations of it, so that a machine without a
+//! fuzzer tests a little more than the corpus.
 
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -11,14 +10,14 @@ mod targets;
 
 use crate::support::wait::alone;
 
-/// How many changes of each input are tried.
+/// The number of mutations of each input.
 const CHANGES: u64 = 50;
-/// Longer ones are there for their length, and take their time.
+/// Longer inputs are slow, and are in the corpus for their length only.
 const LONGEST_CHANGED: usize = 2000;
 
-/// In one test, and alone, as the memory is counted for the whole program.
+/// One test, and alone, because memory is counted for the whole program.
 #[test]
-fn every_input_of_the_corpus() {
+fn corpus_and_mutations_cause_no_panic() {
     let _alone = alone();
     for (name, target) in targets::ALL {
         let inputs = corpus(name);
@@ -53,7 +52,7 @@ fn corpus(name: &str) -> Vec<(PathBuf, Vec<u8>)> {
     inputs
 }
 
-/// One byte another, some left out, or some twice.
+/// Replaces a byte, removes bytes, or repeats bytes.
 fn change_of(input: &[u8], state: &mut u64) -> Vec<u8> {
     let mut random = |below: usize| {
         // The constants are Knuth's, for MMIX.

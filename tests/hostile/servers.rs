@@ -1,8 +1,7 @@
-//! Servers that mean harm: whatever they send, every kind of client answers with an error, inside
-//! its deadline and in little memory, and the pool lends no connection on which something is off.
+//! Hostile servers: whatever they send, every kind of client returns an error within its deadline
+//! and in little memory, and the pool does not reuse the connection.
 //!
-//! What a server really sends is kept, up to `max_bulk_len` for a string; what it merely announces
-//! takes nothing.
+//! Received bytes take memory, up to `max_bulk_len` for a string. Announced lengths take none.
 
 use std::io::Write;
 use std::net::TcpStream;
@@ -16,12 +15,12 @@ use crate::support::fake_server::{FakeServer, await_request, hold};
 use crate::support::streams::Tapped;
 use crate::support::wait::{SHORT, alone, promptly, wait_until};
 
-/// Long, where it must not pass.
+/// A timeout that must not pass.
 const LONG: Duration = Duration::from_secs(20);
-/// What a client may take at most, whatever it is sent.
+/// The most memory that a client may take.
 const MEMORY: usize = 64 << 20;
 
-/// Sends the head and then the piece without end.
+/// Returns a server that sends the head and then the piece without end.
 fn endless(head: &'static [u8], piece: &[u8]) -> FakeServer {
     let piece = piece.repeat((64 << 10) / piece.len());
     FakeServer::start(move |mut stream| {
@@ -33,7 +32,7 @@ fn endless(head: &'static [u8], piece: &[u8]) -> FakeServer {
     })
 }
 
-/// Each way of talking to a server. All of them give up when the dialler's read timeout has passed.
+/// Each kind of client. All of them end with the dialer's read timeout.
 const CLIENTS: [(&str, fn(&Dialer) -> Result<()>); 8] = [
     ("call", |dialer| dialer.dial()?.call("GET", "key").map(drop)),
     ("query", |dialer| dialer.dial()?.query::<String>("GET", "key").map(drop)),
@@ -63,12 +62,16 @@ const CLIENTS: [(&str, fn(&Dialer) -> Result<()>); 8] = [
         let mut conn = pool.acquire()?;
         let outcome = conn.call("GET", "key").map(drop);
         drop(conn);
-        assert_eq!((pool.active_count(), pool.idle_count()), (0, 0), "it is not lent again");
+        assert_eq!(
+            (pool.active_count(), pool.idle_count()),
+            (0, 0),
+            "the connection is not reused"
+        );
         outcome
     }),
 ];
 
-/// A dial has one limit over all that it does, and needs no other.
+/// Dials with a password. The connect timeout limits the whole dial.
 fn handshake(dialer: &Dialer, limit: Duration) -> Result<()> {
     dialer.clone().password("secret").read_timeout(None).connect_timeout(limit).dial().map(drop)
 }
@@ -90,7 +93,7 @@ fn attack(what: &str, server: &FakeServer, limit: Duration, is_expected: fn(&Err
 }
 
 #[test]
-fn an_attack_ends_in_an_error_at_once_and_in_little_memory() {
+fn invalid_replies_fail_immediately_in_little_memory() {
     let _alone = alone();
     let nested_announcements = "*2147483648\r\n".repeat(100_000);
     let attacks: [(&str, FakeServer); 15] = [
@@ -116,7 +119,7 @@ fn an_attack_ends_in_an_error_at_once_and_in_little_memory() {
 }
 
 #[test]
-fn a_server_that_keeps_one_waiting_ends_in_a_timeout_and_in_little_memory() {
+fn incomplete_replies_time_out_in_little_memory() {
     let _alone = alone();
     let attacks: [(&str, FakeServer); 6] = [
         ("all bytes allowed, and none sent", FakeServer::saying("$536870912\r\n")),
@@ -131,9 +134,9 @@ fn a_server_that_keeps_one_waiting_ends_in_a_timeout_and_in_little_memory() {
     }
 }
 
-/// A subscriber gets what is pushed, one at a time, and never more of it than was asked for.
+/// A subscriber receives pushed messages one at a time, and buffers no more than one read.
 #[test]
-fn pushes_without_end_take_no_memory() {
+fn endless_pushes_take_no_memory() {
     let _alone = alone();
     let subscribed = b"*3\r\n$9\r\nsubscribe\r\n$7\r\nchannel\r\n:1\r\n";
     let message = b"*3\r\n$7\r\nmessage\r\n$7\r\nchannel\r\n$5\r\nhello\r\n";
@@ -151,10 +154,10 @@ fn pushes_without_end_take_no_memory() {
     assert!(taken < 1 << 20, "{} KiB", taken >> 10);
 }
 
-/// The conversation that cleans a subscriber for the pool reads until its echo comes: a server that
-/// goes on pushing must not keep it for ever.
+/// The cleanup of a subscriber reads until the reply to its ECHO. A server that pushes without end
+/// must not make it read forever.
 #[test]
-fn pushes_without_end_do_not_hold_a_connection_on_its_way_home() {
+fn endless_pushes_do_not_delay_the_return_to_the_pool() {
     let _alone = alone();
     let message = b"*3\r\n$7\r\nmessage\r\n$7\r\nchannel\r\n$5\r\nhello\r\n";
     let server = endless(b"*3\r\n$9\r\nsubscribe\r\n$7\r\nchannel\r\n:1\r\n", message);
@@ -172,10 +175,10 @@ fn pushes_without_end_do_not_hold_a_connection_on_its_way_home() {
     assert!(taken < 1 << 20, "{} KiB", taken >> 10);
 }
 
-/// Where replies are counted, one too many cannot be told from the next one's at once. It is told
-/// before anybody else gets the connection.
+/// A surplus reply looks like the reply to the next command. It is detected before another
+/// borrower gets the connection.
 #[test]
-fn a_reply_that_nobody_asked_for_never_reaches_the_next_borrower() {
+fn surplus_reply_never_reaches_the_next_borrower() {
     let _alone = alone();
     for (what, answer) in [
         ("a reply too many", "+OK\r\n+FORGED\r\n"),
@@ -186,7 +189,7 @@ fn a_reply_that_nobody_asked_for_never_reaches_the_next_borrower() {
         let pool = Pool::builder(server.dialer().read_timeout(SHORT)).build().unwrap();
         let mut conn = pool.acquire().unwrap();
         assert_eq!(conn.call("PING", ()).unwrap(), Value::simple("OK"), "{what}");
-        // It came in one piece with the reply, so it is there to be seen.
+        // It arrived together with the reply, so a peek sees it.
         assert!(!conn.is_alive(), "{what}");
         let _ = conn.close();
         assert_eq!(pool.active_count(), 0, "{what}");
@@ -194,10 +197,10 @@ fn a_reply_that_nobody_asked_for_never_reaches_the_next_borrower() {
 }
 
 #[test]
-fn a_reply_sent_to_an_idle_connection_is_seen_by_the_peek() {
+fn reply_to_an_idle_connection_is_seen_by_the_peek() {
     let _alone = alone();
     let server = FakeServer::start(|mut stream| {
-        // An answer to nothing, as soon as the client is there.
+        // A reply without a command, sent as soon as the client connects.
         let _ = stream.write_all(b"+FORGED\r\n");
         hold(stream);
     });
@@ -206,11 +209,11 @@ fn a_reply_sent_to_an_idle_connection_is_seen_by_the_peek() {
         .build()
         .unwrap();
     let conn = pool.acquire().unwrap();
-    wait_until("the forgery is there", || !conn.is_alive());
+    wait_until("the forged reply has arrived", || !conn.is_alive());
     drop(conn);
     let again = promptly("acquire", || pool.acquire().unwrap());
     let stats = pool.stats();
-    // Nothing was read, so it went back; and nobody got it again.
+    // Nothing was read, so the connection was returned, and no other borrower got it.
     assert_eq!(
         (stats.dialed.total(), stats.closed.of(redigo::CloseReason::Health), stats.in_use),
         (2, 1, 1),
@@ -219,25 +222,25 @@ fn a_reply_sent_to_an_idle_connection_is_seen_by_the_peek() {
     drop(again);
 }
 
-/// The mux knows that it has asked for nothing.
+/// The mux knows that it has sent no command.
 #[test]
-fn a_mux_ends_a_connection_that_answers_unasked() {
+fn mux_ends_a_connection_with_an_unexpected_reply() {
     let _alone = alone();
     let server = endless(b"", b"+FORGED\r\n");
     let mux = Mux::new(server.dialer().read_timeout(SHORT));
     let (_, taken) = peak_of(|| {
-        promptly("the forgery is seen", || {
-            // The first may get it, as it cannot be told from its reply.
+        promptly("the forged reply is detected", || {
+            // The first call may get the forged reply, which looks like its own.
             let _ = mux.call("GET", "key");
-            wait_until("the mux sees it", || mux.err().is_some());
+            wait_until("the mux detects it", || mux.err().is_some());
         });
     });
     assert!(taken < 1 << 20, "{} KiB", taken >> 10);
 }
 
-/// Each byte in a packet of its own, and each place where one packet may end and the next begin.
+/// Each byte in its own packet, and two packets split at each byte.
 #[test]
-fn a_reply_may_be_split_at_every_byte() {
+fn reply_can_be_split_at_every_byte() {
     let _alone = alone();
     let reply = "*4\r\n$5\r\nhello\r\n:-42\r\n*2\r\n$-1\r\n+PONG\r\n-ERR no\r\n";
     let expected = Dialer::tcp(":6379").wrap(MemoryStream::new(reply)).receive().unwrap();
@@ -247,7 +250,7 @@ fn a_reply_may_be_split_at_every_byte() {
             await_request(&mut stream);
             let (head, tail) = reply.as_bytes().split_at(at);
             let _ = stream.write_all(head);
-            // The client reads the head meanwhile, mostly; either way the reply is the same.
+            // Usually the client reads the head now. Either way the reply is the same.
             std::thread::yield_now();
             let _ = stream.write_all(tail);
             hold(stream);

@@ -1,5 +1,11 @@
-//! Publish and subscribe.
+//! Publish/subscribe: commands, events, waiting, the two halves and closing.
 
-mod subscriptions;
+mod closing;
+mod commands;
+mod events;
+mod halves;
+mod harness;
+mod redigo_rows;
 #[path = "../support/mod.rs"]
 mod support;
+mod waiting;

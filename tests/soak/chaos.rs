@@ -1,5 +1,5 @@
-//! The faults: of the network, by way of the proxies, and of the server itself; and what an operator
-//! does to a pool in use.
+//! The faults: network faults injected by the proxies, server faults, and an operator's changes to a
+//! pool in use.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -14,7 +14,7 @@ use crate::support::wait::wait_until;
 use crate::worker::Site;
 use crate::{LIMIT, MAX_ACTIVE};
 
-/// Numbers from a seed: splitmix64.
+/// A random number generator: splitmix64.
 #[derive(Debug, Clone)]
 pub(crate) struct Random(u64);
 
@@ -39,8 +39,9 @@ impl Random {
     }
 }
 
+/// One event that disturbs the workers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Blow {
+enum Disturbance {
     Network,
     Cut,
     KillNine,
@@ -56,33 +57,33 @@ enum Blow {
     Suspend,
 }
 
-const BLOWS: [Blow; 13] = [
-    Blow::Network,
-    Blow::Cut,
-    Blow::KillNine,
-    Blow::Freeze,
-    Blow::KillClients,
-    Blow::KillSubscribers,
-    Blow::Pause,
-    Blow::PauseWrites,
-    Blow::MaxClients,
-    Blow::ReadOnly,
-    Blow::Evict,
-    Blow::Resize,
-    Blow::Suspend,
+const DISTURBANCES: [Disturbance; 13] = [
+    Disturbance::Network,
+    Disturbance::Cut,
+    Disturbance::KillNine,
+    Disturbance::Freeze,
+    Disturbance::KillClients,
+    Disturbance::KillSubscribers,
+    Disturbance::Pause,
+    Disturbance::PauseWrites,
+    Disturbance::MaxClients,
+    Disturbance::ReadOnly,
+    Disturbance::Evict,
+    Disturbance::Resize,
+    Disturbance::Suspend,
 ];
 
 pub(crate) struct Chaos {
     server: RedisServer,
-    /// In the way of everybody but those below.
+    /// Between the server and all workers except those of `repeater`.
     pub(crate) proxy: FaultProxy,
-    /// In the way of those who ask one thing at a time. Only there are replies repeated: where
-    /// several are on their way nobody can tell a repeated one from the next.
+    /// Between the server and the workers that send one command at a time. Only this proxy repeats
+    /// replies: with several pending, a repeated reply looks like the next one.
     pub(crate) repeater: FaultProxy,
     random: Random,
-    /// What is still to come in this round, each blow once in an order of its own.
-    deck: Vec<Blow>,
-    struck: BTreeMap<Blow, usize>,
+    /// The rest of this round: each event once, in random order.
+    deck: Vec<Disturbance>,
+    struck: BTreeMap<Disturbance, usize>,
 }
 
 impl Chaos {
@@ -93,45 +94,53 @@ impl Chaos {
         Chaos { server, proxy, repeater, random, deck: Vec::new(), struck: BTreeMap::new() }
     }
 
-    /// How often each blow has been struck at least.
+    /// Returns how often every event has happened at least.
     pub(crate) fn rounds(&self) -> usize {
-        BLOWS.iter().map(|blow| self.struck.get(blow).copied().unwrap_or(0)).min().unwrap_or(0)
+        DISTURBANCES
+            .iter()
+            .map(|event| self.struck.get(event).copied().unwrap_or(0))
+            .min()
+            .unwrap_or(0)
     }
 
-    /// One blow, and a moment to feel it.
+    /// Triggers one event and waits a moment.
     pub(crate) fn strike(&mut self, site: &Site) {
         if self.deck.is_empty() {
-            let mut rest = BLOWS.to_vec();
+            let mut rest = DISTURBANCES.to_vec();
             while !rest.is_empty() {
                 let drawn = self.random.below(rest.len() as u64) as usize;
                 self.deck.push(rest.swap_remove(drawn));
             }
         }
-        let Some(blow) = self.deck.pop() else { return };
-        *self.struck.entry(blow).or_default() += 1;
+        let Some(event) = self.deck.pop() else { return };
+        *self.struck.entry(event).or_default() += 1;
         let time = self.random.millis(20, 300);
-        match blow {
-            Blow::Network => self.trouble_the_network(),
-            Blow::Cut => {
+        match event {
+            Disturbance::Network => self.disturb_the_network(),
+            Disturbance::Cut => {
                 self.proxy.cut();
                 self.repeater.cut();
             }
-            Blow::KillNine => {
+            Disturbance::KillNine => {
                 self.server.kill();
                 thread::sleep(time);
                 self.server.restart();
             }
-            Blow::Freeze => {
+            Disturbance::Freeze => {
                 self.server.freeze();
-                // Beyond the limits of those who wait, now and then.
+                // Sometimes longer than the workers' timeouts.
                 thread::sleep(2 * time);
                 self.server.thaw();
             }
-            Blow::KillClients => self.ask("CLIENT", ("KILL", "TYPE", "normal", "SKIPME", "yes")),
-            Blow::KillSubscribers => self.ask("CLIENT", ("KILL", "TYPE", "pubsub")),
-            Blow::Pause => self.ask("CLIENT", ("PAUSE", 2 * time.as_millis() as u64, "ALL")),
-            Blow::PauseWrites => self.ask("CLIENT", ("PAUSE", time.as_millis() as u64, "WRITE")),
-            Blow::MaxClients => {
+            Disturbance::KillClients => {
+                self.ask("CLIENT", ("KILL", "TYPE", "normal", "SKIPME", "yes"))
+            }
+            Disturbance::KillSubscribers => self.ask("CLIENT", ("KILL", "TYPE", "pubsub")),
+            Disturbance::Pause => self.ask("CLIENT", ("PAUSE", 2 * time.as_millis() as u64, "ALL")),
+            Disturbance::PauseWrites => {
+                self.ask("CLIENT", ("PAUSE", time.as_millis() as u64, "WRITE"))
+            }
+            Disturbance::MaxClients => {
                 let mut admin = self.admin();
                 let few = 1 + self.random.below(8);
                 admin.call("CONFIG", ("SET", "maxclients", few)).unwrap();
@@ -139,23 +148,23 @@ impl Chaos {
                 thread::sleep(time);
                 admin.call("CONFIG", ("SET", "maxclients", 1000)).unwrap();
             }
-            Blow::ReadOnly => {
-                // A master that is not there: as at the start of a failover.
+            Disturbance::ReadOnly => {
+                // Follows a master that does not exist, as at the start of a failover.
                 self.ask("REPLICAOF", ("127.0.0.1", 1));
                 thread::sleep(time);
                 self.ask("REPLICAOF", ("NO", "ONE"));
             }
-            Blow::Evict => {
+            Disturbance::Evict => {
                 site.pool.evict_all();
                 site.echoing.evict_all();
             }
-            Blow::Resize => {
+            Disturbance::Resize => {
                 let few = 2 + self.random.below(4) as usize;
                 site.pool.resize(few, few).unwrap();
                 thread::sleep(time);
                 site.pool.resize(MAX_ACTIVE, MAX_ACTIVE).unwrap();
             }
-            Blow::Suspend => {
+            Disturbance::Suspend => {
                 site.pool.suspend();
                 thread::sleep(time);
                 site.pool.resume();
@@ -164,24 +173,24 @@ impl Chaos {
         thread::sleep(self.random.millis(10, 150));
     }
 
-    /// Ends all that goes on and says what was done.
+    /// Ends all faults and returns a summary of them.
     pub(crate) fn calm_down(&mut self) -> String {
         self.ask("CLIENT", "UNPAUSE");
         self.proxy.calm();
         self.repeater.calm();
-        let mut text = format!("faults: {} connections troubled by the network", {
+        let mut text = format!("faults: {} connections with network faults", {
             self.proxy.struck() + self.repeater.struck()
         });
-        for (blow, count) in &self.struck {
-            let _ = write!(text, ", {count} {blow:?}");
+        for (event, count) in &self.struck {
+            let _ = write!(text, ", {count} {event:?}");
         }
         let _ =
             write!(text, "; {} connections made", self.proxy.accepted() + self.repeater.accepted());
         text
     }
 
-    /// Half of the connections from now on have a fault of their own.
-    fn trouble_the_network(&mut self) {
+    /// Gives about half of the connections from now on a random fault.
+    fn disturb_the_network(&mut self) {
         for (proxy, repeats) in [(&self.proxy, false), (&self.repeater, true)] {
             let mut random = Random::new(self.random.next());
             proxy.plan(move || {
@@ -202,16 +211,16 @@ impl Chaos {
         }
     }
 
-    /// To the server itself, past the proxies.
+    /// Connects to the server directly.
     fn admin(&self) -> Conn {
         let dialer = Dialer::unix(self.server.socket_path()).read_timeout(8 * LIMIT);
         let mut found = None;
         wait_until("the server answers", || {
-            // It may be full for a moment with those who were just turned away.
+            // The server can be full for a moment with connections that it has just refused.
             found = dialer.dial().ok();
             found.as_mut().is_some_and(|conn| conn.call("CLIENT", "ID").is_ok())
         });
-        found.expect("one that answers")
+        found.expect("a connection that answers")
     }
 
     fn ask(&self, command: &str, args: impl ToArgs) {

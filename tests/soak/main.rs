@@ -1,9 +1,9 @@
-//! Many threads, and everything that can go wrong between them and the server, for a while. Every
-//! command carries a nonce and every reply is checked against it.
+//! Many threads under random faults of the network and the server. Every command carries a nonce,
+//! and every reply is checked against it.
 //!
-//! A few seconds of it run with the other tests; `make soak` runs a minute, or `SOAK_SECONDS`. The
-//! faults come from one seed, which is printed and can be given as `SOAK_SEED`; what the threads
-//! make of them depends on the system's scheduler, too.
+//! With the other tests it runs a few seconds; `make soak` runs a minute, or `SOAK_SECONDS`. The
+//! faults come from a seed, which is printed and can be set with `SOAK_SEED`. The order of the
+//! threads also depends on the system's scheduler.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
@@ -31,22 +31,22 @@ use support::wait;
 
 const THREADS: u64 = 32;
 pub(crate) const MAX_ACTIVE: usize = 16;
-/// How long to measure the throughput before and after the faults.
+/// How long the throughput is measured before and after the faults.
 const CALM: Duration = Duration::from_secs(1);
-/// What part of the throughput before is the same throughput after, as one second goes and another.
+/// The part of the earlier throughput that counts as recovered, since measurements vary.
 const FULL: f64 = 0.75;
-/// What one reply, one dial or one cleaning may take.
+/// The timeout of one reply, one dial or one cleanup.
 pub(crate) const LIMIT: Duration = Duration::from_millis(250);
-/// How late the answer to a deadline may be, on a machine that does other things as well.
+/// How late a deadline may be noticed on a busy machine.
 const GRACE: Duration = Duration::from_secs(5);
 
 #[test]
 fn soak() {
     let asked = std::env::var("SOAK_SECONDS").ok().map(|text| {
-        text.parse().unwrap_or_else(|_| panic!("SOAK_SECONDS={text:?} is no number of seconds"))
+        text.parse().unwrap_or_else(|_| panic!("SOAK_SECONDS={text:?} is not a number of seconds"))
     });
     let seed = match std::env::var("SOAK_SEED") {
-        Ok(text) => text.parse().unwrap_or_else(|_| panic!("SOAK_SEED={text:?} is no number")),
+        Ok(text) => text.parse().unwrap_or_else(|_| panic!("SOAK_SEED={text:?} is not a number")),
         Err(_) => {
             SystemTime::now().duration_since(UNIX_EPOCH).map_or(1, |now| now.as_nanos() as u64)
         }
@@ -55,7 +55,7 @@ fn soak() {
     let server = RedisServer::start();
     let before = Resources::now();
     run(server, asked.unwrap_or(3), asked.is_some(), seed);
-    // The server's process is gone by now, and with it what this one kept for it.
+    // The server's process has ended, and its resources in this process are released.
     before.wait_until_back();
 }
 
@@ -64,8 +64,8 @@ fn run(server: RedisServer, seconds: u64, is_strict: bool, seed: u64) {
     let dialer = |address: String| {
         Dialer::tcp(address).connect_timeout(LIMIT).read_timeout(LIMIT).write_timeout(LIMIT)
     };
-    // With a conversation of its own, so that there are dials that fail. Not where replies are repeated, as one to
-    // the dial would be taken for the first command's.
+    // The name makes the dial send a command, so that dials can fail. Not behind the repeater: a
+    // repeated reply to the dial would be taken for the first command's.
     let named = || dialer(chaos.proxy.address()).client_name("soak");
     let pool = |dialer: Dialer| {
         Pool::builder(dialer)
@@ -74,7 +74,7 @@ fn run(server: RedisServer, seconds: u64, is_strict: bool, seed: u64) {
             .max_conn_lifetime(Duration::from_secs(2))
             .cleanup_timeout(LIMIT)
     };
-    // With everything that a pool can do by itself.
+    // All background options of a pool.
     let busy = pool(named())
         .min_idle(2)
         .peek_after(Duration::from_millis(20))
@@ -86,7 +86,7 @@ fn run(server: RedisServer, seconds: u64, is_strict: bool, seed: u64) {
         .breaker(3)
         .leak_threshold(2 * LIMIT)
         .reclaim_leaked(true);
-    // A repeated reply is seen only by one who looks each time.
+    // Only a peek at each checkout sees a repeated reply.
     let echoing = pool(dialer(chaos.repeater.address())).test_on_borrow(check::peek());
     let site = Arc::new(Site {
         pool: busy.build().unwrap(),
@@ -107,16 +107,16 @@ fn run(server: RedisServer, seconds: u64, is_strict: bool, seed: u64) {
     thread::sleep(CALM);
     let at_first = site.tally.rate(CALM);
     let end = Instant::now() + Duration::from_secs(seconds);
-    // All of them once at least, however short the time.
+    // Every event at least once, however short the time.
     while Instant::now() < end || chaos.rounds() == 0 {
         chaos.strike(&site);
     }
     let faults = chaos.calm_down();
     let calm = Instant::now();
-    // Time for what is under way to come to its end; then nothing may fail any more.
+    // Time for running calls to end. After it, no call may fail.
     thread::sleep(if is_strict { Duration::from_secs(2) } else { CALM + LIMIT });
     let recovered = site.tally.last_failure().map_or(Duration::ZERO, |at| at.duration_since(calm));
-    // A machine that does other things as well may have a bad second.
+    // Measured again on a busy machine.
     let mut at_last = site.tally.rate(CALM);
     for _ in 0..10 {
         if is_strict && at_last <= FULL * at_first {
@@ -133,20 +133,20 @@ fn run(server: RedisServer, seconds: u64, is_strict: bool, seed: u64) {
     println!("replies a second: {at_first:.0} before the faults, {at_last:.0} after");
 
     assert_eq!(site.tally.mismatches(), Vec::<String>::new(), "seed {seed}");
-    assert!(site.tally.slowest() < LIMIT * 8 + GRACE, "somebody waited past the deadline");
+    assert!(site.tally.slowest() < LIMIT * 8 + GRACE, "a call ended long after its deadline");
     let allowed = if is_strict { Duration::from_secs(2) } else { GRACE };
     assert!(recovered <= allowed, "still failing {recovered:?} after the last fault, seed {seed}");
     if is_strict {
-        assert!(at_last > FULL * at_first, "the throughput did not come back, seed {seed}");
+        assert!(at_last > FULL * at_first, "the throughput did not recover, seed {seed}");
     }
     for (name, pool) in [("pool", &site.pool), ("echoing pool", &site.echoing)] {
-        settle(name, pool);
+        check_counters(name, pool);
     }
     site.mux.close();
 }
 
-/// The counters of a pool that nobody uses any more add up.
-fn settle(name: &str, pool: &Pool) {
+/// Checks that the counters of an unused pool add up.
+fn check_counters(name: &str, pool: &Pool) {
     let mut stats = pool.stats();
     wait::wait_until("the last dial and the last ping end", || {
         stats = pool.stats();
@@ -160,7 +160,7 @@ fn settle(name: &str, pool: &Pool) {
     assert_eq!((report.aborted, pool.active_count()), (0, 0), "{name}: {report}");
 }
 
-/// Looks at the pools again and again: what must always hold.
+/// Checks the invariants of the pools every millisecond.
 fn watch(site: &Site) {
     while !site.is_over.load(SeqCst) {
         for pool in [&site.pool, &site.echoing] {

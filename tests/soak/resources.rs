@@ -1,11 +1,11 @@
-//! What a process takes of the system, to see that it gives it back.
+//! The system resources of the process, to check that they are released.
 
 use std::fs;
 
 use crate::memory;
 use crate::support::wait::wait_until;
 
-/// What the allocator and the harness may keep for themselves.
+/// Bytes that the allocator and the test harness may keep.
 const KEPT: usize = 1 << 20;
 
 #[derive(Debug, Clone, Copy)]
@@ -24,10 +24,10 @@ impl Resources {
         }
     }
 
-    /// Waits for what ends by itself, and for no more than that.
+    /// Waits until the process uses no more than at `self`.
     #[track_caller]
     pub(crate) fn wait_until_back(self) {
-        wait_until("file descriptors, threads and memory are given back", || {
+        wait_until("file descriptors, threads and memory are released", || {
             let now = Resources::now();
             now.descriptors <= self.descriptors
                 && now.threads <= self.threads
@@ -37,7 +37,7 @@ impl Resources {
     }
 }
 
-/// Where there is no such folder there is nothing to count.
+/// Returns zero if the folder does not exist.
 fn count(folder: &str) -> usize {
     fs::read_dir(folder).map_or(0, Iterator::count)
 }

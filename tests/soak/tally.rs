@@ -1,4 +1,4 @@
-//! What the threads have seen, all together.
+//! The results of all threads.
 
 use std::fmt;
 use std::sync::Mutex;
@@ -22,14 +22,14 @@ pub(crate) struct Tally {
 }
 
 impl Tally {
-    /// A reply that was the right one.
+    /// Counts correct replies.
     pub(crate) fn checked(&self, replies: usize) {
         self.checked.fetch_add(replies as u64, SeqCst);
     }
 
     pub(crate) fn mismatch(&self, what: String) {
         let mut mismatches = self.mismatches.lock().unwrap();
-        // The first few tell it all.
+        // The first few are enough.
         if mismatches.len() < 20 {
             mismatches.push(what);
         }
@@ -43,7 +43,7 @@ impl Tally {
         self.panicked.fetch_add(1, SeqCst);
     }
 
-    /// How something ended that began then. Errors are what faults are for; they are counted.
+    /// Records the end of an operation. Errors are expected under faults and only counted.
     pub(crate) fn ended(&self, began: Instant, outcome: Result<()>) {
         let micros = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
         self.slowest.fetch_max(micros, SeqCst);
@@ -54,11 +54,11 @@ impl Tally {
             _ => &self.failed,
         };
         count.fetch_add(1, SeqCst);
-        // A moment's rest, or those who are turned away at once take all the time there is.
+        // A pause, so that immediate refusals do not make a busy loop.
         thread::sleep(Duration::from_millis(1));
     }
 
-    /// The same for what may fail in quiet times only because of a fault of before.
+    /// Like [`ended`](Tally::ended), for operations that fail only because of a fault.
     pub(crate) fn ended_or_failed(&self, began: Instant, outcome: Result<()>) {
         if outcome.is_err() {
             *self.last_failure.lock().unwrap() = Some(Instant::now());
@@ -74,7 +74,7 @@ impl Tally {
         Duration::from_micros(self.slowest.load(SeqCst))
     }
 
-    /// Right replies in a second, over this time from now.
+    /// Measures the correct replies per second, for this time from now.
     pub(crate) fn rate(&self, time: Duration) -> f64 {
         let (before, start) = (self.checked.load(SeqCst), Instant::now());
         thread::sleep(time);
@@ -88,7 +88,7 @@ impl fmt::Display for Tally {
         write!(
             f,
             "replies checked {}, mismatches {}; errors: {} timeouts, {} refusals, {} others; \
-             {} threads panicked with a connection; the slowest answer took {:?}",
+             {} threads panicked with a connection; the slowest operation took {:?}",
             of(&self.checked),
             self.mismatches.lock().unwrap().len(),
             of(&self.timed_out),

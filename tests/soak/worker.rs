@@ -1,4 +1,4 @@
-//! One of the threads: it asks in every way there is, and knows what the answer must be.
+//! One of the threads: it uses every way to send commands, and knows the correct replies.
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
@@ -11,10 +11,10 @@ use crate::LIMIT;
 use crate::chaos::Random;
 use crate::tally::Tally;
 
-/// What the threads share.
+/// Shared by the threads.
 pub(crate) struct Site {
     pub(crate) pool: Pool,
-    /// Behind the proxy that repeats replies: for one command at a time.
+    /// Behind the proxy that repeats replies. Each checkout sends one command.
     pub(crate) echoing: Pool,
     pub(crate) mux: Mux,
     pub(crate) tally: Tally,
@@ -24,15 +24,15 @@ pub(crate) struct Site {
 pub(crate) struct Worker {
     number: u64,
     random: Random,
-    /// Of the last nonce.
+    /// The number of the last nonce.
     sequence: u64,
     site: Arc<Site>,
 }
 
-type Deed = fn(&mut Worker) -> Result<()>;
+type Operation = fn(&mut Worker) -> Result<()>;
 
-/// What must work in quiet times, and what fails by nature.
-const USUAL: [Deed; 9] = [
+/// Operations that must succeed without faults.
+const USUAL: [Operation; 9] = [
     Worker::echo,
     Worker::echo,
     Worker::echo_alone,
@@ -43,7 +43,8 @@ const USUAL: [Deed; 9] = [
     Worker::transaction,
     Worker::subscribe,
 ];
-const UNUSUAL: [Deed; 4] =
+/// Operations that can fail without faults.
+const UNUSUAL: [Operation; 4] =
     [Worker::leave_dirty, Worker::panic_with_it, Worker::give_up_waiting, Worker::give_up_call];
 
 impl Worker {
@@ -57,8 +58,8 @@ impl Worker {
             let began = Instant::now();
             let chosen = self.random.below(12) as usize;
             match USUAL.get(chosen) {
-                Some(deed) => {
-                    let outcome = deed(self);
+                Some(operation) => {
+                    let outcome = operation(self);
                     self.site.tally.ended_or_failed(began, outcome);
                 }
                 None => {
@@ -70,7 +71,7 @@ impl Worker {
         }
     }
 
-    /// A text that nobody else has, and that is seldom long.
+    /// Returns a unique text, which is seldom long.
     fn nonce(&mut self) -> String {
         self.sequence += 1;
         let length = match self.random.below(200) {
@@ -113,7 +114,7 @@ impl Worker {
     fn echo_alone(&mut self) -> Result<()> {
         let mut conn = self.site.echoing.get_timeout(2 * LIMIT)?;
         self.sequence += 1;
-        // Short, so that a repeated reply is in one packet with the first.
+        // Short, so that a repeated reply is in the same packet as the first.
         let nonce = format!("{}:{}", self.number, self.sequence);
         let reply = conn.call("ECHO", &*nonce)?;
         self.check("echo alone", &reply, &nonce);
@@ -138,7 +139,8 @@ impl Worker {
         Ok(())
     }
 
-    /// A key of one's own holds what was once put there, or nothing if the server has lost it.
+    /// Checks that the worker's own key holds a value that the worker set, or nothing if the server
+    /// lost it.
     fn own_key(&mut self) -> Result<()> {
         let mut conn = self.borrow()?;
         let key = format!("soak:{}", self.number);
@@ -179,27 +181,29 @@ impl Worker {
         Ok(())
     }
 
-    /// Hears what it says itself, in the order in which it was said, and nothing else.
+    /// Receives its own messages in the order of publishing, and nothing else.
     fn subscribe(&mut self) -> Result<()> {
         let channel = format!("soak:channel:{}", self.number);
         let mut sub = PubSubConn::new(self.borrow()?);
         sub.subscribe(&*channel)?;
-        self.hear(&mut sub, |event| matches!(event, PubSubEvent::Subscription { count: 1, .. }))?;
+        self.expect_event(&mut sub, |event| {
+            matches!(event, PubSubEvent::Subscription { count: 1, .. })
+        })?;
         for _ in 0..3 {
             let nonce = self.nonce();
             self.site.mux.call("PUBLISH", (&*channel, &*nonce))?;
-            self.hear(&mut sub, |event| {
+            self.expect_event(&mut sub, |event| {
                 matches!(event, PubSubEvent::Message { channel: heard, data, pattern: None }
                     if heard == channel.as_bytes() && data == nonce.as_bytes())
             })?;
         }
-        // Something is on its way when it goes home, perhaps.
+        // A message may still be on its way when the connection is returned.
         let nonce = self.nonce();
         self.site.mux.call("PUBLISH", (&*channel, &*nonce))?;
         sub.close()
     }
 
-    fn hear(
+    fn expect_event(
         &self,
         sub: &mut PubSubConn<PooledConn>,
         is_right: impl Fn(&PubSubEvent) -> bool,
@@ -212,16 +216,16 @@ impl Worker {
         Ok(())
     }
 
-    /// Gives back what the next must not find like this.
+    /// Returns a connection with state that the next borrower must not see.
     fn leave_dirty(&mut self) -> Result<()> {
         let mut conn = self.borrow()?;
         match self.random.below(6) {
             0 => conn.call("SELECT", 3).map(drop)?,
             1 => conn.call("MULTI", ()).map(drop)?,
             2 => conn.call("WATCH", "soak:watched").map(drop)?,
-            3 => conn.send("ECHO", "nobody receives this")?,
+            3 => conn.send("ECHO", "never received")?,
             4 => {
-                conn.send("SUBSCRIBE", "soak:nobody")?;
+                conn.send("SUBSCRIBE", "soak:unheard")?;
                 conn.flush()?;
             }
             _ => {
@@ -242,8 +246,8 @@ impl Worker {
     fn panic_with_it(&mut self) -> Result<()> {
         let mut conn = self.borrow()?;
         let outcome = catch_unwind(AssertUnwindSafe(move || {
-            let _ = conn.send("ECHO", "nobody receives this");
-            // Without the message that a panic prints.
+            let _ = conn.send("ECHO", "never received");
+            // Unlike `panic!`, this prints no message.
             resume_unwind(Box::new("on purpose"));
         }));
         assert!(outcome.is_err());
@@ -251,7 +255,7 @@ impl Worker {
         Ok(())
     }
 
-    /// Comes, and goes again before or after it gets something.
+    /// Cancels or times out a checkout, before or after it gets a connection.
     fn give_up_waiting(&mut self) -> Result<()> {
         let patience = Duration::from_micros(self.random.below(500));
         let (ctx, cancel) = Context::background().with_timeout(patience).with_cancel();
@@ -259,13 +263,13 @@ impl Worker {
             cancel.cancel();
         }
         match self.site.pool.get_context(&ctx) {
-            Ok(mut conn) => self.echo_on("echo of the impatient", &mut conn),
+            Ok(mut conn) => self.echo_on("echo after a short wait", &mut conn),
             Err(Error::Canceled) => Ok(()),
             Err(error) => Err(error),
         }
     }
 
-    /// Ends a call before its reply; the reply is nobody's.
+    /// Gives up a call before its reply, which no caller may get.
     fn give_up_call(&mut self) -> Result<()> {
         let patience = Duration::from_micros(self.random.below(300));
         let nonce = self.nonce();
@@ -273,7 +277,7 @@ impl Worker {
             0 => self.site.mux.call_timeout(patience, "ECHO", &*nonce)?,
             _ => self.borrow()?.call_timeout(patience, "ECHO", &*nonce)?,
         };
-        self.check("an impatient call", &reply, &nonce);
+        self.check("a call with a short timeout", &reply, &nonce);
         Ok(())
     }
 }

@@ -1,7 +1,7 @@
-//! Certificates for tests, benches and examples, made anew for each run with the commands of
-//! docs/tls.md, and valid for a day.
+//! Certificates for tests, benches and examples. Each run makes new ones with the commands of
+//! docs/tls.md; they are valid for one day.
 
-// Included with #[path] by many programs, none of which uses all of it.
+// Included with #[path] by many programs; none uses all of it.
 #![allow(dead_code)]
 
 use std::path::PathBuf;
@@ -10,7 +10,7 @@ use std::sync::OnceLock;
 
 use super::redis_server::Folder;
 
-/// What only tests need, behind the commands of the guide.
+/// Commands for the tests only, run after those of the guide.
 const MORE: &str = r#"
 issue other "subjectAltName=DNS:other.example"
 issue ghost "subjectAltName=DNS:only.by.name"
@@ -21,7 +21,7 @@ days=1
 openssl pkcs12 -export -in client.pem -inkey client.key -passout pass:sesame -out client.p12
 openssl pkcs8 -topk8 -in client.key -passout pass:sesame -out client.encrypted.key
 
-# Another authority, which nobody trusts.
+# Another authority, which no client trusts.
 mkdir strangers
 cd strangers
 key ca
@@ -30,15 +30,15 @@ issue redis "subjectAltName=DNS:localhost,IP:127.0.0.1"
 issue client "extendedKeyUsage=clientAuth"
 "#;
 
-/// The file of this name: `ca.pem`, `redis.key`, `strangers/client.pem` …
+/// Returns the path of a file: `ca.pem`, `redis.key`, `strangers/client.pem` and so on.
 #[track_caller]
 pub(crate) fn cert(name: &str) -> PathBuf {
     let path = folder().path.join(name);
-    assert!(path.exists(), "no {name} was made");
+    assert!(path.exists(), "there is no file {name}");
     path
 }
 
-/// A folder for a test's own files.
+/// Returns the folder of the certificates, where tests can put files too.
 pub(crate) fn folder() -> &'static Folder {
     static FOLDER: OnceLock<Folder> = OnceLock::new();
     FOLDER.get_or_init(|| {
@@ -46,14 +46,14 @@ pub(crate) fn folder() -> &'static Folder {
         let script = format!("set -e\n{}{MORE}", commands().replace("days=365", "days=1"));
         let made = Command::new("sh").arg("-c").arg(script).current_dir(&folder.path).output();
         let made = made.expect("a shell");
-        let said = String::from_utf8_lossy(&made.stderr);
+        let errors = String::from_utf8_lossy(&made.stderr);
         let how = "is the openssl tool there? \"make test\" or scripts/setup.sh gets it";
-        assert!(made.status.success(), "no certificates ({how}):\n{said}");
+        assert!(made.status.success(), "no certificates ({how}):\n{errors}");
         folder
     })
 }
 
-/// The first block of commands in docs/tls.md.
+/// Returns the first block of commands in docs/tls.md.
 fn commands() -> &'static str {
     let guide = include_str!("../../docs/tls.md");
     let (_, block) = guide.split_once("```sh\n").expect("commands in docs/tls.md");

@@ -1,8 +1,8 @@
-//! What an error tells, and that it stays.
+//! Checks of errors.
 
 use redigo::{Conn, Error, Result};
 
-/// The connection has ended, with this error, and tells so again and again.
+/// Asserts that the connection has ended and that every call returns this error.
 #[track_caller]
 pub(crate) fn assert_ended(conn: &mut Conn, error: &Error) {
     let text = error.to_string();
@@ -11,7 +11,7 @@ pub(crate) fn assert_ended(conn: &mut Conn, error: &Error) {
     assert!(!conn.is_alive());
 }
 
-/// Everything that can be read of a result, as far down as it goes.
+/// Returns all text of a result: `Debug`, and `Display` of the error and its sources.
 pub(crate) fn shown<T: std::fmt::Debug>(result: &Result<T>) -> String {
     let mut text = format!("{result:?} {result:#?}");
     let mut next = result.as_ref().err().map(|error| error as &dyn std::error::Error);

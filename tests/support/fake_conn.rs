@@ -1,9 +1,9 @@
-//! Connections without a server, and a dialler that counts them: what redigo's own pool tests use.
+//! Connections without a server, and a dialer that counts them, as in redigo's pool tests.
 //!
-//! A fake answers at once: `PING` with PONG, `ECHO` with its argument, `CLIENT ID` with the number of the
-//! dial that made it (from 1 on), anything else with OK. Four commands are made up:
+//! A fake answers immediately: `PING` with PONG, `ECHO` with its argument, `CLIENT ID` with the
+//! number of its dial (from 1 on), any other command with OK. Four commands are special:
 //! `ERR text` breaks the connection, `FAIL text` is answered with this error, `SILENT` is never
-//! answered, and after `TRAP` whatever is done with the connection panics.
+//! answered, and after `TRAP` every use of the connection panics.
 
 use std::collections::VecDeque;
 use std::io;
@@ -20,7 +20,7 @@ use redigo::{
     raw::{RawConn, RawReceive, RawSend},
 };
 
-/// A pool of fakes on a clock that is set by hand.
+/// Builds a pool of fakes on a manual clock.
 pub(crate) fn setup(
     options: impl FnOnce(PoolBuilder) -> PoolBuilder,
 ) -> (FakeDialer, Pool, ManualClock) {
@@ -29,7 +29,7 @@ pub(crate) fn setup(
     (dialer, pool, clock)
 }
 
-/// The same on the system's clock.
+/// Builds a pool of fakes on the system's clock.
 pub(crate) fn setup_unclocked(
     options: impl FnOnce(PoolBuilder) -> PoolBuilder,
 ) -> (FakeDialer, Pool) {
@@ -38,20 +38,20 @@ pub(crate) fn setup_unclocked(
     (dialer, pool)
 }
 
-/// How a dial is to end.
+/// How a dial ends.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Verdict {
     Connect,
     /// With the error `connection refused`.
     Refuse,
     Panic,
-    /// Does not end before the test says how, with [`FakeDialer::decide`], or its context ends.
+    /// Hangs until [`FakeDialer::decide`] is called or its context ends.
     Hang,
-    /// Hangs, and does not notice the end of its context.
+    /// Hangs until [`FakeDialer::decide`] is called, and ignores its context.
     HangDeaf,
 }
 
-/// Dials fakes. Clones are the same dialler.
+/// Dials fakes. Clones are the same dialer.
 #[derive(Debug, Clone)]
 pub(crate) struct FakeDialer(Arc<Shared>);
 
@@ -63,9 +63,9 @@ struct Shared {
     open: AtomicUsize,
     most_open: AtomicUsize,
     verdict: Mutex<Verdict>,
-    /// How many dials are to be refused before the verdict counts.
+    /// The number of dials to refuse before the verdict applies.
     refusals: AtomicUsize,
-    /// The numbers up to which the server has closed the connections.
+    /// The server has closed the connections up to this number.
     hung_up: AtomicUsize,
     decisions: (Sender<Verdict>, Receiver<Verdict>),
     commands: Mutex<Vec<String>>,
@@ -89,30 +89,30 @@ impl FakeDialer {
         }))
     }
 
-    /// The options of a pool over this dialler.
+    /// Returns the options of a pool with this dialer.
     pub(crate) fn pool(&self) -> PoolBuilder {
         let dialer = self.clone();
         Pool::builder_with(move |ctx| dialer.dial(ctx))
     }
 
-    /// How dials end that begin from now on.
+    /// Sets how dials end that begin from now on.
     pub(crate) fn set(&self, verdict: Verdict) {
         *lock(&self.0.verdict) = verdict;
     }
 
-    /// The next so many dials are refused, whatever was set.
+    /// Refuses the next `dials` dials, whatever the verdict.
     pub(crate) fn refuse_next(&self, dials: usize) {
         self.0.refusals.store(dials, SeqCst);
     }
 
-    /// The server closes all connections there are; what is dialled from now on is well.
+    /// Closes all open connections, as a server does. Later dials work.
     pub(crate) fn hang_up(&self) {
         self.0.hung_up.store(self.dialed(), SeqCst);
     }
 
-    /// Ends one of the dials that hang.
+    /// Ends one of the hanging dials.
     pub(crate) fn decide(&self, verdict: Verdict) {
-        self.0.decisions.0.send(verdict).expect("the dialler holds the other end");
+        self.0.decisions.0.send(verdict).expect("the dialer holds the other end");
     }
 
     pub(crate) fn dial(&self, ctx: &Context) -> Result<Conn> {
@@ -124,57 +124,57 @@ impl FakeDialer {
         let verdict = if refuses { Verdict::Refuse } else { *lock(&self.0.verdict) };
         let verdict = match verdict {
             Verdict::Hang => select! {
-                recv(decisions) -> decided => decided.expect("the dialler holds the other end"),
+                recv(decisions) -> decided => decided.expect("the dialer holds the other end"),
                 recv(ctx.done()) -> _ => return Err(Error::Canceled),
             },
-            Verdict::HangDeaf => decisions.recv().expect("the dialler holds the other end"),
+            Verdict::HangDeaf => decisions.recv().expect("the dialer holds the other end"),
             verdict => verdict,
         };
         match verdict {
             Verdict::Connect => Ok(Conn::new(FakeConn::new(self.clone(), number))),
             Verdict::Refuse => Err(refused()),
-            // Without the message that a panic prints, and its backtrace.
+            // Unlike `panic!`, this prints no message and no backtrace.
             Verdict::Panic => resume_unwind(Box::new("a trap in the dial function")),
             Verdict::Hang | Verdict::HangDeaf => unreachable!("no decision"),
         }
     }
 
-    /// How many dials have begun, whatever became of them.
+    /// Returns the number of dials that have begun, whatever their outcome.
     pub(crate) fn dialed(&self) -> usize {
         self.0.dialed.load(SeqCst)
     }
 
-    /// How many dials are under way.
+    /// Returns the number of running dials.
     pub(crate) fn dialing(&self) -> usize {
         self.0.dialing.load(SeqCst)
     }
 
-    /// The most dials that were ever under way at a time.
+    /// Returns the highest number of dials that ran at the same time.
     pub(crate) fn most_dialing(&self) -> usize {
         self.0.most_dialing.load(SeqCst)
     }
 
-    /// How many connections have not been closed.
+    /// Returns the number of open connections.
     pub(crate) fn open(&self) -> usize {
         self.0.open.load(SeqCst)
     }
 
-    /// The most connections that were ever open at a time.
+    /// Returns the highest number of connections that were open at the same time.
     pub(crate) fn most_open(&self) -> usize {
         self.0.most_open.load(SeqCst)
     }
 
-    /// The names of all commands that were sent, in order.
+    /// Returns the names of all commands sent, in order.
     pub(crate) fn commands(&self) -> Vec<String> {
         lock(&self.0.commands).clone()
     }
 
-    /// The numbers of the connections that were closed, in order.
+    /// Returns the numbers of the closed connections, in order.
     pub(crate) fn closed(&self) -> Vec<usize> {
         lock(&self.0.closed).clone()
     }
 
-    /// redigo's check: dials begun, connections open, connections in use.
+    /// Does redigo's check of dials begun, connections open and connections in use.
     #[track_caller]
     pub(crate) fn check(&self, pool: &Pool, (dialed, open, in_use): (usize, usize, usize)) {
         let stats = pool.stats();
@@ -183,18 +183,18 @@ impl FakeDialer {
     }
 }
 
-/// What a dial gets with [`Verdict::Refuse`].
+/// The error of a dial with [`Verdict::Refuse`].
 pub(crate) fn refused() -> Error {
     io::Error::new(io::ErrorKind::ConnectionRefused, "connection refused").into()
 }
 
-/// The number of the dial that made this fake.
+/// Returns the number of the dial that made this fake.
 #[track_caller]
 pub(crate) fn number(conn: &mut Conn) -> usize {
-    conn.query("CLIENT", "ID").expect("a fake that works")
+    conn.query("CLIENT", "ID").expect("a working fake")
 }
 
-/// One more for as long as it lives.
+/// Counts one more until it is dropped.
 struct Counted<'a>(&'a AtomicUsize);
 
 impl Counted<'_> {
@@ -291,7 +291,7 @@ struct FakeSender {
     dialer: FakeDialer,
     number: usize,
     inbox: Arc<Inbox>,
-    /// The replies to what has not been flushed.
+    /// The replies to the commands that are not flushed yet.
     unsent: Vec<Value>,
     is_trapped: bool,
 }
@@ -361,7 +361,7 @@ impl RawReceive for FakeReceiver {
     }
 }
 
-/// What the fake server has answered.
+/// The replies of the fake server.
 #[derive(Debug, Default)]
 struct Inbox {
     state: Mutex<Answers>,
@@ -375,7 +375,7 @@ struct Answers {
 }
 
 impl Inbox {
-    /// Waits for a reply. None is there when the deadline has passed.
+    /// Waits for a reply. After the deadline, returns the answers without one.
     fn wait(&self, deadline: Option<Instant>) -> Result<MutexGuard<'_, Answers>> {
         let mut state = lock(&self.state);
         loop {
@@ -404,7 +404,7 @@ impl Inbox {
     }
 }
 
-/// Tests panic on purpose, and nothing here is left half-changed.
+/// Ignores poisoning: tests panic on purpose, and no update here is left incomplete.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

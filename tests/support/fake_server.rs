@@ -1,4 +1,4 @@
-//! A TCP server that does what the test says, for what no Redis server does.
+//! A TCP server that behaves as the test says, for behavior that no Redis server has.
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
@@ -17,12 +17,12 @@ pub(crate) struct FakeServer {
     address: SocketAddr,
     stopped: Arc<AtomicBool>,
     acceptor: Option<JoinHandle<()>>,
-    /// What the connections wait for that end only with the server.
+    /// Dropping it ends the connections that last as long as the server.
     _end: Option<Sender<()>>,
 }
 
 impl FakeServer {
-    /// Serves each connection on a thread of its own; the connection is closed when `serve` ends.
+    /// Serves each connection on a new thread. The connection is closed when `serve` returns.
     pub(crate) fn start(serve: impl Fn(TcpStream) + Send + Sync + 'static) -> FakeServer {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let address = listener.local_addr().unwrap();
@@ -40,7 +40,7 @@ impl FakeServer {
         FakeServer { address, stopped, acceptor: Some(acceptor), _end: None }
     }
 
-    /// Accepts, reads what comes, and never answers.
+    /// Accepts and reads, and never answers.
     pub(crate) fn silent() -> FakeServer {
         FakeServer::start(hold)
     }
@@ -56,8 +56,8 @@ impl FakeServer {
         server
     }
 
-    /// Waits for a request, sends the head at once, and then the piece again and again, slowly,
-    /// for more than an hour.
+    /// Waits for a request, sends the head immediately, and then the piece every 5 ms for more than
+    /// an hour.
     pub(crate) fn dripping(head: &'static str, piece: &'static str) -> FakeServer {
         FakeServer::start(move |mut stream| {
             await_request(&mut stream);
@@ -72,12 +72,12 @@ impl FakeServer {
         })
     }
 
-    /// Waits for a request, answers it with these bytes, and says nothing more.
+    /// Waits for a request, answers it with these bytes, and sends nothing more.
     pub(crate) fn saying(answer: impl Into<Vec<u8>>) -> FakeServer {
         let answer = answer.into();
         FakeServer::start(move |mut stream| {
             await_request(&mut stream);
-            // The client may hang up in the middle of it.
+            // The client may close the connection before the end.
             let _ = stream.write_all(&answer);
             hold(stream);
         })
@@ -118,14 +118,14 @@ pub(crate) fn await_request(stream: &mut TcpStream) {
     let _ = stream.read(&mut [0; 16 * 1024]);
 }
 
-/// Keeps the connection until the client is gone.
+/// Keeps the connection open until the client closes it.
 pub(crate) fn hold(mut stream: TcpStream) {
     let mut buffer = [0; 16 * 1024];
     while matches!(stream.read(&mut buffer), Ok(1..)) {}
 }
 
-/// An address where a connect is neither accepted nor refused: its queue is full. It stays so as
-/// long as this lives.
+/// An address whose queue of connections is full, so that a connect is neither accepted nor
+/// refused. It stays full until this is dropped.
 pub(crate) struct FullQueue {
     pub(crate) address: SocketAddr,
     _sockets: Vec<Socket>,
@@ -140,7 +140,7 @@ impl FullQueue {
     }
 }
 
-/// The same at a Unix socket.
+/// A Unix socket whose queue of connections is full.
 pub(crate) struct FullUnixQueue {
     pub(crate) path: PathBuf,
     _sockets: Vec<Socket>,
@@ -163,7 +163,7 @@ impl Drop for FullUnixQueue {
     }
 }
 
-/// A listener without room for further connections, and those that took the room.
+/// Returns a listener with a full queue, and the sockets that fill it.
 fn fill_queue(domain: Domain, address: &SockAddr) -> Vec<Socket> {
     let socket = || Socket::new(domain, Type::STREAM, None).unwrap();
     let listener = socket();
@@ -173,7 +173,7 @@ fn fill_queue(domain: Domain, address: &SockAddr) -> Vec<Socket> {
     let mut sockets = vec![listener];
     loop {
         let client = socket();
-        // It bounds the connect, too.
+        // It also limits the connect.
         client.set_write_timeout(Some(Duration::from_millis(200))).unwrap();
         if client.connect(&address).is_err() {
             return sockets;
@@ -183,7 +183,7 @@ fn fill_queue(domain: Domain, address: &SockAddr) -> Vec<Socket> {
     }
 }
 
-/// An address at which nobody listens.
+/// Returns an address without a listener.
 pub(crate) fn refused_address() -> SocketAddr {
     TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap()
 }

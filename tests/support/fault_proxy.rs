@@ -1,7 +1,7 @@
-//! A TCP proxy between a client and a real server that does to the replies what networks do.
+//! A TCP proxy between a client and a real server that injects network faults into the replies.
 //!
-//! Each connection gets a fault when it is accepted; what the client sends goes through unharmed
-//! until the fault says otherwise. The proxy knows no RESP: it counts bytes.
+//! Each connection gets a fault when it is accepted. Commands pass unchanged until the fault
+//! strikes. The proxy does not parse RESP: it counts bytes.
 
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -10,34 +10,34 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-/// What happens to a connection. A number is how many bytes of the replies come through first.
+/// The fault of a connection. A number is how many bytes of the replies pass first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fault {
     None,
-    /// Every piece of the replies is late by this.
+    /// Every piece of the replies is delayed by this time.
     Delay(Duration),
-    /// A byte at a time, each in a packet of its own.
+    /// Replies pass byte by byte, each in its own packet.
     Drip,
-    /// The connection is closed, as by a server that ends.
+    /// The connection is closed, as when a server stops.
     Cut(usize),
     /// The connection is reset.
     Reset(usize),
-    /// Nothing comes through any more in either direction, and nobody is told.
+    /// Both directions stop without notice.
     BlackHole(usize),
-    /// The end of the replies is told; what the client sends is still read.
+    /// The reply direction is closed; commands are still read.
     HalfClose(usize),
-    /// Bytes that are no RESP instead of the replies.
+    /// Bytes that are not RESP replace the replies.
     Garbage(usize),
-    /// Every piece of the replies comes twice, in one packet.
+    /// Every piece of the replies is sent twice, in one packet.
     Repeat,
-    /// The connection is accepted, and nobody is behind it.
+    /// The connection is accepted and never answered.
     Hang,
 }
 
-/// What no reply begins with, no part of one is, and no line ends with.
+/// Bytes that cannot occur at the start, in the middle or at the end of a reply.
 const NOISE: &[u8] = b"\x15\x03\x01\0\x02\x02\x46\xff\n";
 
-/// Listens on 127.0.0.1 until it is dropped, which ends its connections and its threads.
+/// Listens on 127.0.0.1. Dropping it ends its connections and threads.
 pub(crate) struct FaultProxy {
     address: SocketAddr,
     shared: Arc<Shared>,
@@ -48,21 +48,21 @@ type Plan = Box<dyn FnMut() -> Fault + Send>;
 
 struct Shared {
     upstream: String,
-    /// Asked once for each connection.
+    /// Called once for each connection.
     plan: Mutex<Plan>,
     links: Mutex<Vec<Weak<Link>>>,
-    /// Accepted and left alone.
+    /// Accepted and never answered.
     hung: Mutex<Vec<TcpStream>>,
     is_stopped: AtomicBool,
-    /// Threads that carry bytes.
+    /// The number of threads that carry bytes.
     carriers: AtomicUsize,
     accepted: AtomicUsize,
     struck: AtomicUsize,
 }
 
 impl FaultProxy {
-    /// In front of the server at this address, which need not be there yet. It does no harm until
-    /// it is told to.
+    /// Starts a proxy to the server at this address, which need not run yet. Without
+    /// [`set`](Self::set) or [`plan`](Self::plan) it injects no fault.
     pub(crate) fn start(upstream: impl Into<String>) -> FaultProxy {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let address = listener.local_addr().unwrap();
@@ -82,7 +82,7 @@ impl FaultProxy {
                 if accepting.is_stopped.load(SeqCst) {
                     return;
                 }
-                // Without a descriptor to be had, the client finds out by itself.
+                // Without a free descriptor, the client sees its connection closed.
                 if let Ok(client) = client {
                     accepting.serve(client);
                 }
@@ -96,17 +96,17 @@ impl FaultProxy {
         self.address.to_string()
     }
 
-    /// The fault of every connection from now on.
+    /// Sets the fault of every connection from now on.
     pub(crate) fn set(&self, fault: Fault) {
         self.plan(move || fault);
     }
 
-    /// Asks this for the fault of each connection from now on.
+    /// Calls `plan` for the fault of each connection from now on.
     pub(crate) fn plan(&self, plan: impl FnMut() -> Fault + Send + 'static) {
         *lock(&self.shared.plan) = Box::new(plan);
     }
 
-    /// No more faults, and the connections that have one end.
+    /// Stops injecting faults, and ends the connections that have one.
     pub(crate) fn calm(&self) {
         self.set(Fault::None);
         lock(&self.shared.hung).clear();
@@ -123,12 +123,12 @@ impl FaultProxy {
         self.shared.links().iter().for_each(|link| link.end());
     }
 
-    /// How many connections were made.
+    /// Returns the number of accepted connections.
     pub(crate) fn accepted(&self) -> usize {
         self.shared.accepted.load(SeqCst)
     }
 
-    /// How many faults have come about.
+    /// Returns the number of faults that struck.
     pub(crate) fn struck(&self) -> usize {
         self.shared.struck.load(SeqCst)
     }
@@ -158,7 +158,7 @@ impl Shared {
             lock(&self.hung).push(client);
             return;
         }
-        // No server: the client is turned away.
+        // Without a server, the client's connection is closed.
         let Ok(server) = TcpStream::connect(&self.upstream) else { return };
         let _ = (client.set_nodelay(true), server.set_nodelay(true));
         let link = Arc::new(Link { client, server, fault, is_dark: AtomicBool::new(false) });
@@ -191,12 +191,12 @@ impl Shared {
     }
 }
 
-/// One client and the connection to the server that was made for it.
+/// A client and its connection to the server.
 struct Link {
     client: TcpStream,
     server: TcpStream,
     fault: Fault,
-    /// Nothing comes through any more.
+    /// Commands no longer pass.
     is_dark: AtomicBool,
 }
 
@@ -261,12 +261,12 @@ impl Link {
         }
     }
 
-    /// Does what is irrevocable. Returns when the connection is to end.
+    /// Applies a fault that cannot be undone. Returns when the connection must end.
     fn strike(&self) -> io::Result<()> {
         self.is_dark.store(true, SeqCst);
         match self.fault {
             Fault::Reset(_) => {
-                // No time to linger: closing it sends RST.
+                // With a linger time of zero, closing sends RST.
                 return socket2::SockRef::from(&self.client).set_linger(Some(Duration::ZERO));
             }
             Fault::Garbage(_) => (&self.client).write_all(NOISE)?,
@@ -274,14 +274,14 @@ impl Link {
             Fault::BlackHole(_) => {}
             _ => return Ok(()),
         }
-        // Until one of the others ends it: the client, the server, or the proxy.
+        // Lasts until the client, the server or the proxy ends it.
         let mut buffer = [0; 16 * 1024];
         while (&self.server).read(&mut buffer)? > 0 {}
         Ok(())
     }
 
-    /// Wakes both carriers. Only reading ends here; the last of them closes the sockets, so that a
-    /// reset is a reset.
+    /// Wakes both carriers. Only reading ends here: the last carrier closes the sockets, so that a
+    /// reset is sent as a reset.
     fn end(&self) {
         let _ = self.client.shutdown(Shutdown::Read);
         let _ = self.server.shutdown(Shutdown::Both);

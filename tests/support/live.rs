@@ -1,4 +1,4 @@
-//! Connections to a real server: one for the whole program, a database of its own for each test.
+//! Connections to a real server: one server for the program, one database for each test.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -11,33 +11,33 @@ use super::wait::LONG;
 
 const DATABASES: i64 = 1000;
 
-/// The server without a password.
+/// Returns the program's server, which has no password.
 pub(crate) fn server() -> &'static RedisServer {
-    // Not dropped at the end, but it ends with this process all the same.
+    // Never dropped, but it ends with this process.
     static SERVER: OnceLock<RedisServer> = OnceLock::new();
     SERVER.get_or_init(|| RedisServer::builder().arg("--databases", &DATABASES.to_string()).start())
 }
 
-/// A dialler to a database that nobody else uses.
+/// Returns a dialer to a database that no other test uses.
 pub(crate) fn dialer() -> Dialer {
     static NEXT: AtomicI64 = AtomicI64::new(1);
     let database = NEXT.fetch_add(1, Ordering::Relaxed);
     assert!(database < DATABASES, "more databases are needed");
-    // A reply that never comes is to fail the test, not to stop it.
+    // A missing reply must fail the test instead of hanging it.
     Dialer::tcp(server().addr()).database(database).read_timeout(Duration::from_secs(30))
 }
 
-/// A connection to a database that nobody else uses.
+/// Connects to a database that no other test uses.
 pub(crate) fn conn() -> Conn {
     dialer().dial().unwrap()
 }
 
-/// A dialler to the server that all share, and to its first database.
+/// Returns a dialer to the first database of the shared server.
 pub(crate) fn shared_dialer() -> Dialer {
     Dialer::url(RedisServer::shared().url()).unwrap().read_timeout(LONG)
 }
 
-/// A connection to the server that all share.
+/// Connects to the first database of the shared server.
 pub(crate) fn shared_conn() -> Conn {
     shared_dialer().dial().unwrap()
 }

@@ -1,4 +1,4 @@
-//! What the pools of a program have written to the log, on whatever thread.
+//! The log lines of the program's pools, from all threads.
 
 use std::sync::{Mutex, Once, PoisonError};
 use std::thread::{self, ThreadId};
@@ -24,22 +24,22 @@ impl Log for Capture {
     fn flush(&self) {}
 }
 
-/// Call it first; once or more.
+/// Installs the logger. Must be called first; repeated calls do nothing.
 pub(crate) fn listen() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
-        log::set_logger(&Capture).expect("the only logger of this program");
+        log::set_logger(&Capture).expect("no other logger is set");
         log::set_max_level(LevelFilter::Warn);
     });
 }
 
-/// The warnings so far that have these words in them. Other tests run at the same time, so one of the
-/// words should be the test's own.
+/// Returns the warnings so far that contain all these words. Other tests run at the same time, so
+/// one of the words should be unique to the test.
 pub(crate) fn warnings_with(words: &[&str]) -> Vec<String> {
     warnings(|_, line| words.iter().all(|word| line.contains(word)))
 }
 
-/// The same, of this thread alone.
+/// Returns the warnings of this thread that contain all these words.
 pub(crate) fn own_warnings_with(words: &[&str]) -> Vec<String> {
     let own = thread::current().id();
     warnings(|thread, line| thread == own && words.iter().all(|word| line.contains(word)))

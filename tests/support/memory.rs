@@ -1,8 +1,8 @@
-//! How much memory the process holds, counted at the allocator, and the most it has held.
+//! Counts the memory that the process holds now and has held at most.
 //!
 //! Including this file sets the program's allocator.
 
-// Included with #[path] by several tests, none of which uses all of it.
+// Included with #[path] by several tests; none uses all of it.
 #![allow(dead_code)]
 
 use std::alloc::{GlobalAlloc, Layout, System};
@@ -18,7 +18,7 @@ fn take(bytes: usize) {
     PEAK.fetch_max(HELD.fetch_add(bytes, SeqCst) + bytes, SeqCst);
 }
 
-// SAFETY: every call goes to the system's allocator unchanged.
+// SAFETY: every call is passed on to the system's allocator unchanged.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         take(layout.size());
@@ -31,7 +31,7 @@ unsafe impl GlobalAlloc for Counting {
     }
 
     unsafe fn realloc(&self, place: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        // Both are there while it moves.
+        // Both blocks exist while the data moves.
         take(size);
         HELD.fetch_sub(layout.size(), SeqCst);
         unsafe { System.realloc(place, layout, size) }
@@ -41,13 +41,13 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-/// Bytes held now.
+/// Returns the number of bytes held now.
 pub(crate) fn held() -> usize {
     HELD.load(SeqCst)
 }
 
-/// What the work returns, and the most bytes that were held above those held before. Other threads
-/// count in.
+/// Returns the result of the work, and the highest number of bytes held during it in addition to
+/// those held before. Other threads count too.
 pub(crate) fn peak_of<T>(work: impl FnOnce() -> T) -> (T, usize) {
     let before = held();
     PEAK.store(before, SeqCst);

@@ -1,8 +1,9 @@
-//! What the tests have in common. Each program of tests declares it once, as `support`.
+//! Shared helpers of the tests. Each test program declares this module once, as `support`.
 //!
-//! `memory.rs` is not among them, as it sets the program's allocator: who measures includes it.
+//! `memory.rs` is not included here because it sets the program's allocator: tests that measure
+//! memory include it themselves.
 
-// No program uses all of it.
+// No test program uses all of it.
 #![allow(dead_code)]
 
 #[cfg(feature = "tls")]

@@ -1,4 +1,4 @@
-//! A recorder for the `metrics` facade that keeps what it is told, for a test to read.
+//! A recorder for the `metrics` facade that stores all values for the test to read.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, OnceLock};
@@ -14,14 +14,14 @@ pub(crate) struct Notes(Arc<Mutex<Book>>);
 
 #[derive(Default)]
 struct Book {
-    /// By series: the name, then the labels in the order of the alphabet, `name{label=value,…}`.
+    /// By series: the name, then the labels in alphabetical order, `name{label=value,…}`.
     values: HashMap<String, Vec<f64>>,
     /// By name.
     described: HashMap<String, (Option<Unit>, String)>,
 }
 
 impl Notes {
-    /// The recorder of this process, installed by the first that asks.
+    /// Returns the recorder of this process. The first call installs it.
     pub(crate) fn of_the_process() -> &'static Notes {
         static NOTES: OnceLock<Notes> = OnceLock::new();
         NOTES.get_or_init(|| {
@@ -31,22 +31,22 @@ impl Notes {
         })
     }
 
-    /// What the series was set to last; nothing if it never was.
+    /// Returns the last value of the series, if it was ever set.
     pub(crate) fn value(&self, series: &str) -> Option<f64> {
         self.0.lock().unwrap().values.get(series)?.last().copied()
     }
 
-    /// All values of a histogram, in their order.
+    /// Returns all values of a histogram, in order.
     pub(crate) fn times(&self, series: &str) -> Vec<f64> {
         self.0.lock().unwrap().values.get(series).cloned().unwrap_or_default()
     }
 
-    /// The names of all series.
+    /// Returns the names of all series.
     pub(crate) fn series(&self) -> Vec<String> {
         self.0.lock().unwrap().values.keys().cloned().collect()
     }
 
-    /// The unit and the words of a name.
+    /// Returns the unit and the description of a metric.
     pub(crate) fn description(&self, name: &str) -> Option<(Option<Unit>, String)> {
         self.0.lock().unwrap().described.get(name).cloned()
     }
@@ -102,7 +102,7 @@ impl Series {
     }
 }
 
-// The pool sets its counters and gauges, and never moves them.
+// The pool sets its counters and gauges, and never increments them.
 
 impl CounterFn for Series {
     fn increment(&self, _: u64) {

@@ -1,7 +1,7 @@
-//! A private `redis-server` for tests, benches and examples, on the standard library alone.
+//! A private `redis-server` for tests, benches and examples. Needs only the standard library.
 //!
-//! Each server has a folder of its own under the system's temporary folder, a free TCP port on 127.0.0.1 and a Unix
-//! socket. It ends with its [`RedisServer`], and also when this process is killed or leaves it in a `static`.
+//! Each server has its own temporary folder, a free TCP port on 127.0.0.1 and a Unix socket. It ends when its
+//! [`RedisServer`] is dropped, and also when this process ends or is killed.
 //!
 //! ```ignore
 //! #[path = "support/redis_server.rs"]
@@ -11,7 +11,7 @@
 //! let pool = redigo::Pool::builder(redigo::Dialer::url(&server.url())?).build()?;
 //! ```
 
-// Included with #[path] by many programs, none of which uses all of it.
+// Included with #[path] by many programs; none uses all of it.
 #![allow(dead_code)]
 
 use std::fs::{self, DirBuilder, File};
@@ -26,16 +26,16 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-/// The oldest server that the tests are written for.
+/// The oldest server version that the tests support.
 const OLDEST: Version = (6, 2, 0);
 
-/// How long a server may take to start or to stop.
+/// The limit for a server to start or to stop.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Major, minor, patch.
 pub(crate) type Version = (u32, u32, u32);
 
-/// A running `redis-server` of our own. Dropping it kills the process and removes its folder.
+/// A running private `redis-server`. Dropping it kills the process and removes its folder.
 #[derive(Debug)]
 pub(crate) struct RedisServer {
     /// None between `kill` or `stop` and `restart`.
@@ -47,7 +47,7 @@ pub(crate) struct RedisServer {
     options: Builder,
 }
 
-/// What to start: see [`RedisServer::builder`].
+/// The options of a server; see [`RedisServer::builder`].
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Builder {
     arguments: Vec<String>,
@@ -60,25 +60,25 @@ impl RedisServer {
     ///
     /// # Panics
     ///
-    /// When it cannot be started; the message says why, and how to get a `redis-server` if there is none.
+    /// If it cannot be started. The message gives the reason, and how to get a `redis-server` if it is missing.
     #[track_caller]
     pub(crate) fn start() -> Self {
         Self::builder().start()
     }
 
-    /// A server shared by all tests of this process, started by the first that asks.
+    /// Returns the server that all tests of this process share. The first call starts it.
     #[track_caller]
     pub(crate) fn shared() -> &'static Self {
         static SHARED: OnceLock<RedisServer> = OnceLock::new();
         SHARED.get_or_init(Self::start)
     }
 
-    /// Options first, then [`Builder::start`].
+    /// Returns the options of a new server, to be started with [`Builder::start`].
     pub(crate) fn builder() -> Builder {
         Builder::default()
     }
 
-    /// A URL for [`redigo::Dialer::url`], with the password if the server was started with `--requirepass`.
+    /// Returns a URL for [`redigo::Dialer::url`], with the password if the server was started with `--requirepass`.
     pub(crate) fn url(&self) -> String {
         let socket = self.socket_path();
         let scheme = if self.options.tls { "rediss" } else { "redis" };
@@ -90,52 +90,52 @@ impl RedisServer {
         }
     }
 
-    /// `127.0.0.1:PORT`.
+    /// Returns `127.0.0.1:PORT`.
     pub(crate) fn addr(&self) -> String {
         SocketAddr::from((Ipv4Addr::LOCALHOST, self.port())).to_string()
     }
 
-    /// The TCP port; the same after [`restart`](Self::restart).
+    /// Returns the TCP port, which stays the same after [`restart`](Self::restart).
     #[track_caller]
     pub(crate) fn port(&self) -> u16 {
         assert!(!self.unix_only(), "this redis-server has no TCP port");
         self.port
     }
 
-    /// The Unix socket, which is there with and without TCP.
+    /// Returns the path of the Unix socket, which exists with and without TCP.
     pub(crate) fn socket_path(&self) -> PathBuf {
         self.folder.path.join("redis.sock")
     }
 
-    /// The folder with the server's log, socket and data.
+    /// Returns the folder with the server's log, socket and data.
     pub(crate) fn dir(&self) -> &Path {
         &self.folder.path
     }
 
-    /// The server's process.
+    /// Returns the id of the server's process.
     #[track_caller]
     pub(crate) fn pid(&self) -> u32 {
         self.process.as_ref().expect("redis-server is not running").id()
     }
 
-    /// The program's version, as in `server.redis_version() >= (7, 0, 0)`.
+    /// Returns the program's version, as in `server.redis_version() >= (7, 0, 0)`.
     pub(crate) fn redis_version(&self) -> Version {
         self.program.version
     }
 
-    /// Ends the server at once (SIGKILL), as a crash would. Clients see their connections closed or reset.
+    /// Kills the server immediately (SIGKILL), like a crash. Clients see their connections closed or reset.
     pub(crate) fn kill(&mut self) {
         if let Some(mut process) = self.process.take() {
             let _ = process.kill();
-            // Before `wait`, after which the process's number may become another's.
+            // Before `wait`, after which another process can get this id.
             self.folder.watch(None);
             let _ = process.wait();
         }
     }
 
-    /// Ends the server with SHUTDOWN, as its operator would.
+    /// Stops the server with SHUTDOWN, as an operator does.
     pub(crate) fn stop(&mut self) {
-        // Only a SHUTDOWN that fails is answered. Then, or if it takes too long, `kill` does it.
+        // The server answers SHUTDOWN only if it fails. Then, or if it takes too long, `kill` ends it.
         if !self.ask("SHUTDOWN").is_ok_and(|answer| answer.starts_with('-')) {
             let deadline = Instant::now() + PATIENCE;
             while !self.has_ended() && Instant::now() < deadline {
@@ -145,8 +145,8 @@ impl RedisServer {
         self.kill();
     }
 
-    /// Starts the server again on the same port, with the same folder, options and saved data; stops it first if it
-    /// runs. Returns when it answers.
+    /// Restarts the server on the same port, with the same folder, options and saved data. Stops it first if it
+    /// runs, and returns when it answers.
     #[track_caller]
     pub(crate) fn restart(&mut self) {
         self.stop();
@@ -155,13 +155,13 @@ impl RedisServer {
         }
     }
 
-    /// Halts the process (SIGSTOP): its sockets stay open and nothing answers, as from a machine that hangs.
+    /// Stops the process with SIGSTOP: its sockets stay open and nothing answers, like a machine that hangs.
     #[track_caller]
     pub(crate) fn freeze(&self) {
         send_signal("STOP", self.pid());
     }
 
-    /// Lets a frozen server go on (SIGCONT).
+    /// Continues a frozen server (SIGCONT).
     #[track_caller]
     pub(crate) fn thaw(&self) {
         send_signal("CONT", self.pid());
@@ -173,7 +173,7 @@ impl RedisServer {
 
     /// Starts the process and waits until it answers.
     fn launch(&mut self) -> io::Result<()> {
-        // A socket left by a killed server would look like this one's until it has made its own.
+        // The socket of a killed server would look like the new server's until that creates its own.
         let _ = fs::remove_file(self.socket_path());
         let process = self.command()?.spawn()?;
         self.folder.watch(Some(process.id()));
@@ -181,10 +181,10 @@ impl RedisServer {
 
         let deadline = Instant::now() + PATIENCE;
         loop {
-            // The socket lies in our own folder, so whoever answers there is the server just started. It opens its TCP
-            // port before that socket, and ends if the port is taken.
+            // Only the new server can answer on the socket in its private folder. It opens its TCP port before the
+            // socket, and ends if the port is taken.
             let answer = self.ask("PING").unwrap_or_else(|error| error.to_string());
-            // A server with a password that we were not told is ready, too.
+            // A server whose password is set in a file is ready too.
             if answer == "+PONG" || answer.starts_with("-NOAUTH") {
                 return Ok(());
             }
@@ -210,7 +210,7 @@ impl RedisServer {
     }
 
     fn command(&self) -> io::Result<Command> {
-        // Mistakes in the options are told on stdout, before the log file is opened.
+        // The server reports wrong options on stdout, before it opens the log file.
         let output = File::options().create(true).append(true).open(self.log_path())?;
         let mut command = Command::new(&self.program.path);
         command.env("LC_ALL", "C").stdin(Stdio::null()).stderr(output.try_clone()?).stdout(output);
@@ -220,7 +220,7 @@ impl RedisServer {
         let port = self.port.to_string();
         let (plain, tls) = if self.options.tls { ("0", &*port) } else { (&*port, "0") };
         if tls != "0" {
-            // Not known to a server that was built without TLS.
+            // A server built without TLS does not know this option.
             command.args(["--tls-port", tls]);
         }
         for option in [
@@ -235,12 +235,12 @@ impl RedisServer {
         if self.program.version >= (7, 0, 0) {
             command.args(["--enable-debug-command", "local"]);
         }
-        // The caller's come last, for Redis takes the last of two.
+        // The caller's options come last: of two equal options, Redis uses the last.
         command.args(&self.options.arguments);
         Ok(command)
     }
 
-    /// Sends an inline command to the Unix socket and returns the last line of what comes back.
+    /// Sends an inline command to the Unix socket and returns the last line of the reply.
     fn ask(&self, command: &str) -> io::Result<String> {
         let mut socket = UnixStream::connect(self.socket_path())?;
         socket.set_read_timeout(Some(PATIENCE))?;
@@ -273,24 +273,24 @@ impl Drop for RedisServer {
 }
 
 impl Builder {
-    /// One option of `redis.conf` or the command line, as `arg("--requirepass", "secret")`.
+    /// Adds an option of `redis.conf` or the command line, as in `arg("--requirepass", "secret")`.
     pub(crate) fn arg(self, name: &str, value: &str) -> Self {
         self.args([name, value])
     }
 
-    /// Arguments as they are, for options with several values.
+    /// Adds arguments unchanged, for options with several values.
     pub(crate) fn args<I: IntoIterator<Item: Into<String>>>(mut self, arguments: I) -> Self {
         self.arguments.extend(arguments.into_iter().map(Into::into));
         self
     }
 
-    /// No TCP port, only the Unix socket.
+    /// Opens no TCP port, only the Unix socket.
     pub(crate) fn unix_only(mut self) -> Self {
         self.unix_only = true;
         self
     }
 
-    /// Its TCP port speaks TLS. The certificates are for the caller to give.
+    /// Uses TLS on the TCP port. The caller sets the certificates with [`args`](Self::args).
     pub(crate) fn tls(mut self) -> Self {
         self.tls = true;
         self
@@ -300,7 +300,7 @@ impl Builder {
     ///
     /// # Panics
     ///
-    /// As [`RedisServer::start`].
+    /// Like [`RedisServer::start`].
     #[track_caller]
     pub(crate) fn start(self) -> RedisServer {
         match self.try_start() {
@@ -309,7 +309,7 @@ impl Builder {
         }
     }
 
-    /// As [`start`](Self::start), for programs that report the error themselves.
+    /// Like [`start`](Self::start), but returns the error.
     pub(crate) fn try_start(self) -> io::Result<RedisServer> {
         let mut server = RedisServer {
             process: None,
@@ -322,7 +322,7 @@ impl Builder {
         loop {
             server.port = if server.options.unix_only { 0 } else { free_port()? };
             match server.launch() {
-                // Somebody took the port between our look and the server's bind.
+                // Another process took the port between the check and the server's bind.
                 Err(_) if tries_left > 0 && server.log_tail().contains("already in use") => {
                     tries_left -= 1;
                     let _ = fs::remove_file(server.log_path());
@@ -377,7 +377,7 @@ fn parse_version(line: &str) -> Option<Version> {
     Some((numbers.next()??, numbers.next()??, numbers.next().flatten().unwrap_or(0)))
 }
 
-/// The builtin of the shell is on every system, a program named `kill` is not.
+/// Uses the shell's builtin, because some systems have no program `kill`.
 #[track_caller]
 fn send_signal(name: &str, pid: u32) {
     let status = Command::new("sh")
@@ -387,15 +387,15 @@ fn send_signal(name: &str, pid: u32) {
     assert!(status.is_ok_and(|status| status.success()), "cannot send SIG{name} to process {pid}");
 }
 
-/// A private folder, with a watchman who at the end removes it and kills the server in it: when it is dropped, or else
-/// when this process is gone.
+/// A private folder, and a watchdog that kills the server in it and removes it, either when it is dropped or when
+/// this process ends.
 ///
-/// `Drop` is not run for a `static`, nor when a test run is killed; without a watchman either would leave a server
-/// behind. He is a shell that reads from a pipe which only we hold open: the end of the pipe is our end.
+/// `Drop` does not run for a `static`, nor when a test run is killed. The watchdog is a shell that reads from a pipe
+/// which only this process holds open: the end of the pipe means the end of this process.
 #[derive(Debug)]
 pub(crate) struct Folder {
     pub(crate) path: PathBuf,
-    watchman: Child,
+    watchdog: Child,
 }
 
 impl Folder {
@@ -416,28 +416,28 @@ impl Folder {
     }
 
     fn guard(path: PathBuf) -> io::Result<Self> {
-        // Each line is the number of the process to kill, or empty. Ctrl-C in a terminal is sent to the watchman as
-        // well, who has his work to do after it.
+        // Each line is the id of the process to kill, or empty. Ctrl-C in a terminal also reaches the watchdog, which
+        // must still clean up after it.
         let script = r#"
             trap '' INT HUP TERM
             while read -r line; do pid=$line; done
             if [ -n "$pid" ]; then kill -KILL "$pid"; fi
             rm -rf "$1"
         "#;
-        let watchman = Command::new("sh")
-            .args(["-c", script, "watchman"])
+        let watchdog = Command::new("sh")
+            .args(["-c", script, "watchdog"])
             .arg(&path)
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()?;
-        Ok(Self { path, watchman })
+        Ok(Self { path, watchdog })
     }
 
-    /// Names the process to kill along with the folder.
+    /// Sets the process to kill before the folder is removed.
     fn watch(&mut self, process: Option<u32>) {
         let line = process.map_or(String::new(), |pid| pid.to_string());
-        if let Some(pipe) = &mut self.watchman.stdin {
+        if let Some(pipe) = &mut self.watchdog.stdin {
             let _ = writeln!(pipe, "{line}");
         }
     }
@@ -446,15 +446,14 @@ impl Folder {
 impl Drop for Folder {
     fn drop(&mut self) {
         // `wait` closes the pipe first.
-        let _ = self.watchman.wait();
+        let _ = self.watchdog.wait();
     }
 }
 
-/// A port of 127.0.0.1 on which nobody listens at the moment.
+/// Returns a port of 127.0.0.1 that is not in use at the moment.
 ///
-/// It is taken from below the range that systems use for outgoing connections. A port of that range may become the
-/// own port of a client that dials it again and again while the server is down: such a client connects to itself, and
-/// the server cannot come back.
+/// The port is below the range that systems use for outgoing connections. A client that dials a port of that range
+/// repeatedly while the server is down can get it as its own port: it connects to itself, and the server cannot start.
 pub(crate) fn free_port() -> io::Result<u16> {
     for _ in 0..1000 {
         let port = 20_000 + (arbitrary() % 10_000) as u16;
@@ -465,11 +464,11 @@ pub(crate) fn free_port() -> io::Result<u16> {
     Err(io::Error::other("no free port on 127.0.0.1 between 20000 and 29999"))
 }
 
-/// A number that differs between calls, processes and runs; enough for names, with the makers' retries.
+/// Returns a number that usually differs between calls, processes and runs. Callers retry on a collision.
 fn arbitrary() -> u32 {
     static CALLS: AtomicU32 = AtomicU32::new(0);
     let clock = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.subsec_nanos());
     let seed = clock ^ std::process::id().rotate_left(16) ^ CALLS.fetch_add(1, Ordering::Relaxed);
-    // Knuth's multiplicative hash: neighbours are spread over the whole range, the high bits best.
+    // Knuth's multiplicative hash spreads neighboring seeds; its high bits are the best.
     seed.wrapping_mul(2_654_435_769) >> 8
 }

@@ -1,4 +1,4 @@
-//! What the tests of the mux have in common.
+//! Shared helpers of the mux tests.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use redigo::{Dialer, Error, Mux, Result, TimeoutKind, Value};
 use super::redis_server::RedisServer;
 use super::wait::wait_until;
 
-/// What hangs would hang for ever; this is how long a test looks on.
+/// How long a test waits before it reports a hang.
 pub(crate) const LONG: Duration = Duration::from_secs(30);
 
 pub(crate) fn dialer(server: &RedisServer) -> Dialer {
@@ -19,13 +19,14 @@ pub(crate) fn shared() -> Mux {
     Mux::new(dialer(RedisServer::shared()))
 }
 
-/// A mux over a stream in memory, dialled as often as need be.
+/// Returns a mux whose every dial connects to the same stream in memory.
 pub(crate) fn over(stream: &MemoryStream) -> Mux {
     let stream = stream.clone();
     Mux::with(move |_| Ok(Dialer::tcp(":6379").wrap(stream.clone())))
 }
 
-/// A reply that comes before its command would be one that nobody asked for.
+/// Waits until the word was written this often. A reply pushed before its command is written would
+/// be a reply without a command.
 pub(crate) fn wait_until_written(stream: &MemoryStream, word: &str, times: usize) {
     wait_until(word, || {
         let written = stream.written();

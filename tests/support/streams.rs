@@ -7,17 +7,17 @@ use std::time::Duration;
 use redigo::testing::MemoryStream;
 use redigo::{Conn, Dialer, Peek, Stream};
 
-/// A connection over this stream.
+/// Connects over this stream.
 pub(crate) fn over(stream: &MemoryStream) -> Conn {
     Dialer::tcp(":6379").wrap(stream.clone())
 }
 
-/// What was written to this stream, as text.
+/// Returns the bytes written to this stream, as text.
 pub(crate) fn written(stream: &MemoryStream) -> String {
     String::from_utf8(stream.written()).unwrap()
 }
 
-/// A stream that gives its bytes in small pieces, or tells when somebody reads.
+/// A stream that returns its bytes in small pieces, or reports each read.
 pub(crate) struct Tapped<S> {
     inner: S,
     piece: usize,
@@ -25,12 +25,12 @@ pub(crate) struct Tapped<S> {
 }
 
 impl<S> Tapped<S> {
-    /// No read takes more than this many bytes.
+    /// No read returns more than `piece` bytes.
     pub(crate) fn in_pieces(inner: S, piece: usize) -> Tapped<S> {
         Tapped { inner, piece, on_read: Box::new(|| {}) }
     }
 
-    /// Calls this whenever a read is about to begin.
+    /// Calls `on_read` before each read.
     pub(crate) fn on_read(inner: S, on_read: impl Fn() + Send + Sync + 'static) -> Tapped<S> {
         Tapped { inner, piece: usize::MAX, on_read: Box::new(on_read) }
     }
@@ -64,7 +64,7 @@ impl<S: Stream> Stream for Tapped<S> {
     }
 }
 
-/// A server in memory that records where it was dialled and what it was told.
+/// A server in memory that records the dialed addresses and the written bytes.
 #[derive(Clone)]
 pub(crate) struct Recorder {
     pub(crate) stream: MemoryStream,
@@ -72,12 +72,12 @@ pub(crate) struct Recorder {
 }
 
 impl Recorder {
-    /// Answers with these bytes, whatever it is asked, and then ends.
+    /// Answers any commands with these bytes, and then ends.
     pub(crate) fn answering(replies: impl AsRef<[u8]>) -> Recorder {
         Recorder { stream: MemoryStream::new(replies), dialed: Arc::default() }
     }
 
-    /// The same dialler, connecting to this server.
+    /// Returns the same dialer, but connected to this server.
     pub(crate) fn behind(&self, dialer: Dialer) -> Dialer {
         let recorder = self.clone();
         dialer.connector(move |_ctx, address| {
@@ -86,18 +86,18 @@ impl Recorder {
         })
     }
 
-    /// The addresses that were dialled.
+    /// Returns the dialed addresses.
     pub(crate) fn dialed(&self) -> Vec<String> {
         self.dialed.lock().unwrap().clone()
     }
 
-    /// What was written, as text.
+    /// Returns the written bytes, as text.
     pub(crate) fn written(&self) -> String {
         written(&self.stream)
     }
 }
 
-/// A command of these words, as it goes over the wire.
+/// Encodes a command of these words.
 pub(crate) fn command(words: &[&str]) -> String {
     let bulks = words.iter().map(|word| format!("${}\r\n{word}\r\n", word.len()));
     format!("*{}\r\n{}", words.len(), bulks.collect::<String>())

@@ -1,4 +1,4 @@
-//! Threads whose progress a test can watch, instead of sleeping for long enough.
+//! Threads whose progress a test can observe, so that it need not sleep.
 
 use std::thread::{self, JoinHandle};
 
@@ -6,20 +6,20 @@ use redigo::Pool;
 
 use super::wait::wait_until;
 
-/// What the thread returns. It has to return soon, and its panic is this thread's.
+/// Returns the thread's result. Fails if the thread does not end soon, and passes on its panic.
 #[track_caller]
 pub(crate) fn join<T>(thread: JoinHandle<T>) -> T {
     wait_until("a thread ends", || thread.is_finished());
     thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
-/// What the threads return, in their order.
+/// Returns the results of the threads, in order.
 #[track_caller]
 pub(crate) fn join_all<T>(threads: impl IntoIterator<Item = JoinHandle<T>>) -> Vec<T> {
     threads.into_iter().map(join).collect()
 }
 
-/// Runs the caller on a thread of its own, with a handle of the pool.
+/// Runs the caller on a new thread, with a handle of the pool.
 pub(crate) fn start<T: Send + 'static>(
     pool: &Pool,
     caller: impl FnOnce(Pool) -> T + Send + 'static,
@@ -28,8 +28,8 @@ pub(crate) fn start<T: Send + 'static>(
     thread::spawn(move || caller(pool))
 }
 
-/// As [`start`] for one who has to wait for a connection; returns when it does. So whoever is
-/// started first is first in the queue.
+/// Like [`start`], for a caller that must wait for a connection. Returns when it waits, so callers
+/// enter the queue in the order of these calls.
 #[track_caller]
 pub(crate) fn start_waiting<T: Send + 'static>(
     pool: &Pool,

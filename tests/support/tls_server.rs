@@ -1,4 +1,4 @@
-//! `redis-server` with a TLS port, and a TLS server that does what the test says.
+//! `redis-server` with a TLS port, and a TLS server that behaves as the test says.
 
 use std::fs;
 use std::net::TcpStream;
@@ -12,10 +12,10 @@ use super::certs::cert;
 use super::fake_server::FakeServer;
 use super::redis_server::{Builder, RedisServer};
 
-/// The versions that everything is tried with.
+/// The TLS versions that the tests use.
 pub(crate) const VERSIONS: [Protocol; 2] = [Protocol::Tlsv12, Protocol::Tlsv13];
 
-/// A server that takes clients with and without a certificate, of this TLS version only.
+/// Returns a server of this TLS version that accepts clients with or without a certificate.
 pub(crate) fn server(version: Protocol) -> &'static RedisServer {
     static SERVERS: [OnceLock<RedisServer>; 2] = [const { OnceLock::new() }; 2];
     let (at, name) = named(version);
@@ -24,7 +24,7 @@ pub(crate) fn server(version: Protocol) -> &'static RedisServer {
     })
 }
 
-/// The same, for clients with a certificate only.
+/// Returns a server of this TLS version that accepts only clients with a certificate.
 pub(crate) fn strict_server(version: Protocol) -> &'static RedisServer {
     static SERVERS: [OnceLock<RedisServer>; 2] = [const { OnceLock::new() }; 2];
     let (at, name) = named(version);
@@ -41,7 +41,7 @@ fn named(version: Protocol) -> (usize, &'static str) {
     }
 }
 
-/// A server with the certificate of this name.
+/// Returns the options of a server with the certificate of this name.
 pub(crate) fn builder(name: &str) -> Builder {
     let file = |extension: &str| cert(&format!("{name}.{extension}")).display().to_string();
     RedisServer::builder()
@@ -51,7 +51,7 @@ pub(crate) fn builder(name: &str) -> Builder {
         .arg("--tls-ca-cert-file", &cert("ca.pem").display().to_string())
 }
 
-/// A dialler that trusts our authority, and does not wait for ever.
+/// Returns a dialer that trusts the test authority and has a read timeout.
 pub(crate) fn dialer(server: &RedisServer) -> Dialer {
     let dialer = Dialer::url(server.url()).unwrap().tls_ca_file(cert("ca.pem"));
     dialer.read_timeout(Duration::from_secs(30))
@@ -61,7 +61,7 @@ pub(crate) fn conn(version: Protocol) -> Conn {
     dialer(server(version)).dial().unwrap()
 }
 
-/// As [`FakeServer::start`], behind a handshake.
+/// Like [`FakeServer::start`], but after a TLS handshake.
 pub(crate) fn fake(
     version: Protocol,
     serve: impl Fn(TlsStream<TcpStream>) + Send + Sync + 'static,
@@ -74,7 +74,7 @@ pub(crate) fn fake(
     })
 }
 
-/// The server's side of a handshake. It has no TLS 1.3.
+/// Returns the server's side of a handshake, which has no TLS 1.3.
 pub(crate) fn acceptor(version: Protocol) -> TlsAcceptor {
     let (pem, key) = (fs::read(cert("redis.pem")).unwrap(), fs::read(cert("redis.key")).unwrap());
     let identity = Identity::from_pkcs8(&pem, &key).unwrap();
@@ -83,7 +83,7 @@ pub(crate) fn acceptor(version: Protocol) -> TlsAcceptor {
     acceptor.build().unwrap()
 }
 
-/// A dialler to it.
+/// Returns a dialer to a fake TLS server.
 pub(crate) fn fake_dialer(server: &FakeServer) -> Dialer {
     server.dialer().use_tls(true).tls_ca_file(cert("ca.pem"))
 }

@@ -1,4 +1,4 @@
-//! Values, in few words.
+//! Short constructors of values.
 
 use redigo::Value;
 

@@ -1,20 +1,20 @@
-//! Waiting for what another thread or process does, and for nothing longer than that.
+//! Waiting for another thread or process.
 
 use std::io::Write;
 use std::sync::{Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// What a test gives to something that takes milliseconds.
+/// The limit for work that takes milliseconds.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
-/// Short, where it must pass; so no test waits for it to be long enough.
+/// A short timeout, for tests where it must pass.
 pub(crate) const SHORT: Duration = Duration::from_millis(50);
-/// Long, where it must not pass.
+/// A long timeout, for tests where it must not pass.
 pub(crate) const LONG: Duration = Duration::from_secs(60);
 pub(crate) const SECOND: Duration = Duration::from_secs(1);
 pub(crate) const MILLI: Duration = Duration::from_millis(1);
 
-/// For tests that want the machine, or what is counted for the whole program, for themselves.
+/// Locks out other tests, for tests that need the machine or program-wide counters.
 pub(crate) fn alone() -> MutexGuard<'static, ()> {
     static ONE: Mutex<()> = Mutex::new(());
     ONE.lock().unwrap_or_else(PoisonError::into_inner)
@@ -25,20 +25,20 @@ pub(crate) fn alone() -> MutexGuard<'static, ()> {
 pub(crate) fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
     let deadline = Instant::now() + PATIENCE;
     while !condition() {
-        assert!(Instant::now() < deadline, "waited in vain: {what}");
+        assert!(Instant::now() < deadline, "timed out waiting until {what}");
         thread::sleep(Duration::from_millis(1));
     }
 }
 
-/// Runs what must end by itself. If it ends late the test fails; if it does not end at all, the
-/// whole program does, as no thread can be stopped from outside.
+/// Runs an action that must end by itself. If it ends late, the test fails. If it does not end, the
+/// whole program aborts, because no thread can be stopped from outside.
 #[track_caller]
 pub(crate) fn promptly<T>(what: &str, action: impl FnOnce() -> T) -> T {
     let (done, is_done) = mpsc::channel::<()>();
     let name = what.to_owned();
     let watchdog = thread::spawn(move || {
         if is_done.recv_timeout(6 * PATIENCE) == Err(mpsc::RecvTimeoutError::Timeout) {
-            // Past the harness, which would keep it for a test that never ends.
+            // Not captured by the harness, which would hold it back.
             let _ = writeln!(std::io::stderr(), "it hangs: {name}");
             std::process::abort();
         }

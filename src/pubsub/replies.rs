@@ -1,4 +1,4 @@
-//! Events as iterators.
+//! Replies as iterators over events.
 
 use std::time::Duration;
 
@@ -8,11 +8,11 @@ use crate::conn::split::ReceiveHalf;
 use crate::error::Result;
 use crate::value::Value;
 
-/// Where events come from: a whole connection, or its receiving half.
+/// The source of the replies: a whole connection, or its receiving half.
 pub(super) trait Replies: Send {
     fn receive(&mut self) -> Result<Value>;
     fn poll(&mut self, timeout: Duration) -> Result<Option<Value>>;
-    fn is_over(&self) -> bool;
+    fn has_ended(&self) -> bool;
 }
 
 impl Replies for Conn {
@@ -24,7 +24,7 @@ impl Replies for Conn {
         Conn::poll(self, timeout)
     }
 
-    fn is_over(&self) -> bool {
+    fn has_ended(&self) -> bool {
         self.err().is_some()
     }
 }
@@ -38,7 +38,7 @@ impl Replies for ReceiveHalf<'_> {
         ReceiveHalf::poll(self, timeout)
     }
 
-    fn is_over(&self) -> bool {
+    fn has_ended(&self) -> bool {
         self.err().is_some()
     }
 }
@@ -46,28 +46,28 @@ impl Replies for ReceiveHalf<'_> {
 pub(super) fn blocking<'a>(
     replies: &'a mut (dyn Replies + 'a),
 ) -> impl Iterator<Item = Result<PubSubEvent>> {
-    until_over(replies, |replies| replies.receive().map(Some))
+    events(replies, |replies| replies.receive().map(Some))
 }
 
 pub(super) fn timeout<'a>(
     replies: &'a mut (dyn Replies + 'a),
     timeout: Duration,
 ) -> impl Iterator<Item = Result<PubSubEvent>> {
-    until_over(replies, move |replies| replies.poll(timeout))
+    events(replies, move |replies| replies.poll(timeout))
 }
 
-/// Gives what ended the connection once, and nothing after.
-fn until_over<'a>(
+/// The error that ends the connection is the last item.
+fn events<'a>(
     replies: &'a mut (dyn Replies + 'a),
     next: impl Fn(&mut (dyn Replies + 'a)) -> Result<Option<Value>>,
 ) -> impl Iterator<Item = Result<PubSubEvent>> {
-    let mut over = false;
+    let mut ended = false;
     std::iter::from_fn(move || {
-        if over {
+        if ended {
             return None;
         }
         let event = next(replies).and_then(|reply| reply.map(Value::convert).transpose());
-        over = event.is_err() && replies.is_over();
+        ended = event.is_err() && replies.has_ended();
         event.transpose()
     })
 }

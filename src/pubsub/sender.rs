@@ -1,0 +1,222 @@
+//! The half of a subscriber that sends.
+
+use super::subscription_kind::SubscriptionKind;
+use super::subscriptions::Subscriptions;
+use crate::args::{ToArg, ToArgs};
+use crate::conn::split::SendHalf;
+use crate::error::{Error, Result};
+
+/// The half of a [`PubSubConn`](crate::PubSubConn) that subscribes, unsubscribes and pings; see
+/// [`PubSubConn::split`](crate::PubSubConn::split).
+#[derive(Debug)]
+pub struct PubSubSender<'a> {
+    half: SendHalf<'a>,
+    subscriptions: &'a mut Subscriptions,
+}
+
+impl<'a> PubSubSender<'a> {
+    pub(super) fn new(
+        half: SendHalf<'a>,
+        subscriptions: &'a mut Subscriptions,
+    ) -> PubSubSender<'a> {
+        PubSubSender { half, subscriptions }
+    }
+
+    /// Subscribes to channels, like [`PubSubConn::subscribe`](crate::PubSubConn::subscribe).
+    ///
+    /// ```
+    /// # use redigo::{PubSubConn, testing::ScriptedServer};
+    /// # let server = ScriptedServer::new();
+    /// # server.expect("SUBSCRIBE", ("a", "b")).no_reply();
+    /// # let mut sub = PubSubConn::new(server.conn());
+    /// let (mut sender, _receiver) = sub.split();
+    /// sender.subscribe(("a", "b"))?;
+    /// # server.verify();
+    /// # Ok::<(), redigo::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// A fatal error of either half.
+    #[doc(alias = "Subscribe")]
+    pub fn subscribe(&mut self, channels: impl ToArgs) -> Result<()> {
+        self.change(SubscriptionKind::Subscribe, &channels)
+    }
+
+    /// Ends subscriptions to channels, like
+    /// [`PubSubConn::unsubscribe`](crate::PubSubConn::unsubscribe).
+    ///
+    /// ```
+    /// # use redigo::{PubSubConn, testing::ScriptedServer};
+    /// # let server = ScriptedServer::new();
+    /// # server.expect("UNSUBSCRIBE", "a").no_reply();
+    /// # let mut sub = PubSubConn::new(server.conn());
+    /// let (mut sender, _receiver) = sub.split();
+    /// sender.unsubscribe("a")?;
+    /// # server.verify();
+    /// # Ok::<(), redigo::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// A fatal error of either half.
+    #[doc(alias = "Unsubscribe")]
+    pub fn unsubscribe(&mut self, channels: impl ToArgs) -> Result<()> {
+        self.change(SubscriptionKind::Unsubscribe, &channels)
+    }
+
+    /// Subscribes to patterns, like [`PubSubConn::psubscribe`](crate::PubSubConn::psubscribe).
+    ///
+    /// ```
+    /// # use redigo::{PubSubConn, testing::ScriptedServer};
+    /// # let server = ScriptedServer::new();
+    /// # server.expect("PSUBSCRIBE", "news.*").no_reply();
+    /// # let mut sub = PubSubConn::new(server.conn());
+    /// let (mut sender, _receiver) = sub.split();
+    /// sender.psubscribe("news.*")?;
+    /// # server.verify();
+    /// # Ok::<(), redigo::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// A fatal error of either half.
+    #[doc(alias = "PSubscribe")]
+    pub fn psubscribe(&mut self, patterns: impl ToArgs) -> Result<()> {
+        self.change(SubscriptionKind::PSubscribe, &patterns)
+    }
+
+    /// Ends subscriptions to patterns, like
+    /// [`PubSubConn::punsubscribe`](crate::PubSubConn::punsubscribe).
+    ///
+    /// ```
+    /// # use redigo::{PubSubConn, testing::ScriptedServer};
+    /// # let server = ScriptedServer::new();
+    /// # server.expect("PUNSUBSCRIBE", "news.*").no_reply();
+    /// # let mut sub = PubSubConn::new(server.conn());
+    /// let (mut sender, _receiver) = sub.split();
+    /// sender.punsubscribe("news.*")?;
+    /// # server.verify();
+    /// # Ok::<(), redigo::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// A fatal error of either half.
+    #[doc(alias = "PUnsubscribe")]
+    pub fn punsubscribe(&mut self, patterns: impl ToArgs) -> Result<()> {
+        self.change(SubscriptionKind::PUnsubscribe, &patterns)
+    }
+
+    /// Subscribes to shard channels, like
+    /// [`PubSubConn::ssubscribe`](crate::PubSubConn::ssubscribe).
+    ///
+    /// ```
+    /// # use redigo::{PubSubConn, testing::ScriptedServer};
+    /// # let server = ScriptedServer::new();
+    /// # server.expect("SSUBSCRIBE", "orders").no_reply();
+    /// # let mut sub = PubSubConn::new(server.conn());
+    /// let (mut sender, _receiver) = sub.split();
+    /// sender.ssubscribe("orders")?;
+    /// # server.verify();
+    /// # Ok::<(), redigo::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// A fatal error of either half.
+    pub fn ssubscribe(&mut self, shard_channels: impl ToArgs) -> Result<()> {
+        self.change(SubscriptionKind::SSubscribe, &shard_channels)
+    }
+
+    /// Ends subscriptions to shard channels, like
+    /// [`PubSubConn::sunsubscribe`](crate::PubSubConn::sunsubscribe).
+    ///
+    /// ```
+    /// # use redigo::{PubSubConn, testing::ScriptedServer};
+    /// # let server = ScriptedServer::new();
+    /// # server.expect("SUNSUBSCRIBE", "orders").no_reply();
+    /// # let mut sub = PubSubConn::new(server.conn());
+    /// let (mut sender, _receiver) = sub.split();
+    /// sender.sunsubscribe("orders")?;
+    /// # server.verify();
+    /// # Ok::<(), redigo::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// A fatal error of either half.
+    pub fn sunsubscribe(&mut self, shard_channels: impl ToArgs) -> Result<()> {
+        self.change(SubscriptionKind::SUnsubscribe, &shard_channels)
+    }
+
+    /// Subscribes to everything in `subscriptions`, like
+    /// [`PubSubConn::resubscribe`](crate::PubSubConn::resubscribe).
+    ///
+    /// ```
+    /// # use redigo::{PubSubConn, Subscriptions, testing::ScriptedServer};
+    /// # let server = ScriptedServer::new();
+    /// # let mut sub = PubSubConn::new(server.conn());
+    /// # let wanted = Subscriptions::default();
+    /// let (mut sender, _receiver) = sub.split();
+    /// sender.resubscribe(&wanted)?;
+    /// # Ok::<(), redigo::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// A fatal error of either half.
+    pub fn resubscribe(&mut self, subscriptions: &Subscriptions) -> Result<()> {
+        for (kind, names) in subscriptions.commands() {
+            self.queue(kind, &names)?;
+        }
+        self.half.flush()
+    }
+
+    /// Returns the subscriptions, like
+    /// [`PubSubConn::subscriptions`](crate::PubSubConn::subscriptions).
+    ///
+    /// ```
+    /// # use redigo::{PubSubConn, testing::ScriptedServer};
+    /// # let server = ScriptedServer::new();
+    /// # server.expect_any("SUBSCRIBE").no_reply();
+    /// # let mut sub = PubSubConn::new(server.conn());
+    /// let (mut sender, _receiver) = sub.split();
+    /// sender.subscribe("news")?;
+    /// assert_eq!(sender.subscriptions().len(), 1);
+    /// # Ok::<(), redigo::Error>(())
+    /// ```
+    pub fn subscriptions(&self) -> &Subscriptions {
+        self.subscriptions
+    }
+
+    /// Sends a `PING`, like [`PubSubConn::ping`](crate::PubSubConn::ping).
+    ///
+    /// ```
+    /// # use redigo::{PubSubConn, testing::ScriptedServer};
+    /// # let server = ScriptedServer::new();
+    /// # server.expect("PING", "hi").no_reply();
+    /// # let mut sub = PubSubConn::new(server.conn());
+    /// let (mut sender, _receiver) = sub.split();
+    /// sender.ping("hi")?; // the receiver gets a Pong
+    /// # server.verify();
+    /// # Ok::<(), redigo::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// A fatal error of either half.
+    #[doc(alias = "Ping")]
+    pub fn ping(&mut self, data: impl ToArg) -> Result<()> {
+        self.half.send("PING", data)?;
+        self.half.flush()
+    }
+
+    /// Returns the error that ended the connection, in either half, or `None` while it is usable.
+    pub fn err(&self) -> Option<&Error> {
+        self.half.err()
+    }
+
+    fn change(&mut self, kind: SubscriptionKind, names: &dyn ToArgs) -> Result<()> {
+        self.queue(kind, names)?;
+        self.half.flush()
+    }
+
+    fn queue(&mut self, kind: SubscriptionKind, names: &dyn ToArgs) -> Result<()> {
+        // Recorded even if sending fails: a new connection must subscribe to it too.
+        self.subscriptions.record(kind, names);
+        self.half.send(kind.command(), names)
+    }
+}

@@ -1,0 +1,163 @@
+//! The waits of a subscriber: for one event, or as an iterator.
+
+use std::time::Duration;
+
+use super::PubSubConn;
+use super::event::PubSubEvent;
+use super::replies;
+use crate::conn::Conn;
+use crate::context::Context;
+use crate::error::Result;
+
+/// Receiving events.
+impl<C: AsRef<Conn> + AsMut<Conn>> PubSubConn<C> {
+    /// Waits for the next event, at most for the connection's read timeout.
+    ///
+    /// ```
+    /// # use redigo::{PubSubConn, PubSubEvent, testing::{ScriptedServer, message}};
+    /// # let server = ScriptedServer::new();
+    /// # let mut sub = PubSubConn::new(server.conn());
+    /// # server.push(message("news", "hello"));
+    /// if let PubSubEvent::Message { data, .. } = sub.receive()? {
+    ///     assert_eq!(data, b"hello");
+    /// }
+    /// # Ok::<(), redigo::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// - [`Error::Server`](crate::Error::Server) if the server refuses a command. Not fatal.
+    /// - [`Error::Convert`](crate::Error::Convert) for a reply that is not a pub/sub event, or an
+    ///   event of an unknown kind, which the error names. Not fatal.
+    /// - Any fatal error: the connection has ended.
+    #[doc(alias = "Receive")]
+    pub fn receive(&mut self) -> Result<PubSubEvent> {
+        self.conn.as_mut().receive()?.convert()
+    }
+
+    /// Like [`receive`](PubSubConn::receive), but waits at most `timeout` from now instead of the
+    /// connection's read timeout. `None` waits forever.
+    ///
+    /// ```
+    /// # use redigo::{PubSubConn, testing::{ScriptedServer, message}};
+    /// # use std::time::Duration;
+    /// # let server = ScriptedServer::new();
+    /// # let mut sub = PubSubConn::new(server.conn());
+    /// # server.push(message("news", "hello"));
+    /// let event = sub.receive_timeout(Duration::from_secs(5))?;
+    /// println!("{event:?}");
+    /// # Ok::<(), redigo::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// The same as for [`receive`](PubSubConn::receive). A timeout ends the connection, as in
+    /// redigo. [`poll`](PubSubConn::poll) is the wait whose timeout does not.
+    #[doc(alias = "ReceiveWithTimeout")]
+    pub fn receive_timeout(&mut self, timeout: impl Into<Option<Duration>>) -> Result<PubSubEvent> {
+        self.conn.as_mut().receive_timeout(timeout)?.convert()
+    }
+
+    /// Like [`receive`](PubSubConn::receive), but the wait also ends when the context ends.
+    ///
+    /// ```
+    /// # use redigo::{Context, PubSubConn, testing::ScriptedServer};
+    /// # let server = ScriptedServer::new();
+    /// # server.stay_open();
+    /// # let mut sub = PubSubConn::new(server.conn());
+    /// let (ctx, cancel) = Context::background().with_cancel();
+    /// cancel.cancel(); // from another thread, while `receive_context` waits
+    /// assert!(sub.receive_context(&ctx).unwrap_err().is_canceled());
+    /// ```
+    ///
+    /// # Errors
+    /// The same as for [`receive`](PubSubConn::receive). The end of the context ends the
+    /// connection.
+    #[doc(alias = "ReceiveContext")]
+    pub fn receive_context(&mut self, ctx: &Context) -> Result<PubSubEvent> {
+        self.conn.as_mut().receive_context(ctx)?.convert()
+    }
+
+    /// Waits at most `timeout` for the next event to begin. Zero only looks.
+    ///
+    /// If no event begins in time, the result is `None` and the connection stays usable, so one
+    /// thread can listen and do other work in between. For example, it can check whether the
+    /// server is still reachable:
+    ///
+    /// ```
+    /// # use redigo::{PubSubConn, testing::{ScriptedServer, pong}};
+    /// # use std::time::Duration;
+    /// # let server = ScriptedServer::new();
+    /// # server.expect_any("PING").no_reply();
+    /// # let mut sub = PubSubConn::new(server.conn());
+    /// let minute = Duration::from_secs(60);
+    /// let mut pinged = false;
+    /// let lost = loop {
+    ///     match sub.poll(minute) {
+    ///         Ok(Some(event)) => {
+    ///             println!("{event:?}");
+    ///             pinged = false;
+    ///         }
+    ///         Ok(None) if pinged => break None, // silent for a minute after a ping
+    ///         Ok(None) => {
+    ///             sub.ping("still there?")?;
+    ///             pinged = true;
+    ///         }
+    ///         Err(error) => break Some(error),
+    ///     }
+    /// };
+    /// # assert!(lost.is_none());
+    /// # Ok::<(), redigo::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// The same as for [`receive`](PubSubConn::receive). An event that has begun must be complete
+    /// within the read timeout.
+    pub fn poll(&mut self, timeout: Duration) -> Result<Option<PubSubEvent>> {
+        let reply = self.conn.as_mut().poll(timeout)?;
+        reply.map(|reply| reply.convert()).transpose()
+    }
+
+    /// Returns an iterator over the events, which waits for each like
+    /// [`receive`](PubSubConn::receive).
+    ///
+    /// The error that ends the connection is the last item. Other errors are items between the
+    /// events.
+    ///
+    /// ```
+    /// # use redigo::{PubSubConn, testing::{ScriptedServer, message}};
+    /// # let server = ScriptedServer::new();
+    /// # let mut sub = PubSubConn::new(server.conn());
+    /// # server.push(message("news", "hello"));
+    /// for event in sub.iter() {
+    ///     match event {
+    ///         Ok(event) => println!("{event:?}"),
+    ///         Err(error) => eprintln!("{error}"), // the last one says why the connection ended
+    ///     }
+    /// }
+    /// assert!(sub.err().is_some());
+    /// ```
+    pub fn iter(&mut self) -> impl Iterator<Item = Result<PubSubEvent>> {
+        replies::blocking(self.conn.as_mut())
+    }
+
+    /// Returns an iterator over the events, which waits for each like [`poll`](PubSubConn::poll)
+    /// and ends when `timeout` passes without an event.
+    ///
+    /// Nothing is lost at the end, so a new iterator continues with the next event. A timeout of
+    /// zero gives the events that have already arrived.
+    ///
+    /// ```
+    /// # use redigo::{PubSubConn, testing::{ScriptedServer, message}};
+    /// # use std::time::Duration;
+    /// # let server = ScriptedServer::new();
+    /// # let mut sub = PubSubConn::new(server.conn());
+    /// # server.push(message("news", "hello"));
+    /// for event in sub.timeout_iter(Duration::from_millis(50)) {
+    ///     println!("{:?}", event?);
+    /// }
+    /// assert!(sub.err().is_none());
+    /// # Ok::<(), redigo::Error>(())
+    /// ```
+    pub fn timeout_iter(&mut self, timeout: Duration) -> impl Iterator<Item = Result<PubSubEvent>> {
+        replies::timeout(self.conn.as_mut(), timeout)
+    }
+}

@@ -1,0 +1,85 @@
+//! Waiting: timeouts that end the connection, and polls that do not.
+
+use std::thread;
+use std::time::Duration;
+
+use redigo::testing::MemoryStream;
+use redigo::{Dialer, PubSubConn, Result, TimeoutKind};
+
+use crate::harness::{in_time, message, over, pong, publisher, pushed, subscriber};
+use crate::support::wait::LONG;
+
+type Wait = fn(&mut PubSubConn) -> Result<()>;
+
+#[test]
+fn silence_ends_a_receive_but_not_a_poll() {
+    let short = Duration::from_millis(10);
+    let rows: &[(&str, Wait)] = &[
+        ("read timeout", |sub| sub.receive().map(drop)),
+        ("read timeout of iter", |sub| sub.iter().next().unwrap().map(drop)),
+        ("per call", |sub| sub.receive_timeout(Duration::from_millis(5)).map(drop)),
+        ("nothing left", |sub| sub.receive_timeout(Duration::ZERO).map(drop)),
+    ];
+    for (name, wait) in rows {
+        let stream = MemoryStream::silent();
+        let conn = Dialer::tcp(":6379").read_timeout(short).wrap(stream.clone());
+        let mut sub = PubSubConn::new(conn);
+        for pause in [short, Duration::ZERO] {
+            assert_eq!(sub.poll(pause).unwrap(), None, "{name}");
+            assert_eq!(sub.timeout_iter(pause).count(), 0, "{name}");
+        }
+        stream.push(pushed(&["pong", "1"]));
+        assert_eq!(sub.receive().unwrap(), pong("1"), "{name}: polling is harmless");
+
+        let error = wait(&mut sub).unwrap_err();
+        assert_eq!(error.timeout_kind(), Some(TimeoutKind::Read), "{name}");
+        // A late event is never received.
+        stream.push(pushed(&["pong", "2"]));
+        assert!(sub.receive().unwrap_err().is_timeout(), "{name}");
+        assert!(sub.poll(short).unwrap_err().is_timeout(), "{name}");
+        assert!(stream.is_closed(), "{name}");
+    }
+}
+
+#[test]
+fn receive_without_timeout_outlasts_the_read_timeout() {
+    let stream = MemoryStream::silent();
+    let conn = Dialer::tcp(":6379").read_timeout(Duration::from_millis(1)).wrap(stream.clone());
+    let mut sub = PubSubConn::new(conn);
+    let event = in_time(move || {
+        thread::scope(|scope| {
+            let waiting = scope.spawn(move || sub.receive_timeout(None));
+            thread::sleep(Duration::from_millis(30));
+            stream.push(pushed(&["pong", "1"]));
+            waiting.join().unwrap()
+        })
+    });
+    assert_eq!(event.unwrap(), pong("1"));
+}
+
+#[test]
+fn timeout_iter_continues_after_a_pause() {
+    let stream = MemoryStream::silent();
+    let mut sub = over(&stream);
+    for round in ["a", "b"] {
+        stream.push(pushed(&["pong", round]).repeat(3));
+        stream.push("-ERR between\r\n");
+        let mut errors = 0;
+        let events: Vec<_> = sub
+            .timeout_iter(Duration::ZERO)
+            .filter_map(|event| event.inspect_err(|_| errors += 1).ok())
+            .collect();
+        assert_eq!((events, errors), (vec![pong(round); 3], 1));
+    }
+    assert!(sub.err().is_none());
+}
+
+#[test]
+fn poll_receives_messages_of_a_real_server() {
+    let mut sub = subscriber();
+    sub.subscribe("poll").unwrap();
+    assert!(sub.poll(LONG).unwrap().is_some());
+    assert_eq!(sub.poll(Duration::ZERO).unwrap(), None);
+    publisher().call("PUBLISH", ("poll", "hi")).unwrap();
+    assert_eq!(sub.poll(LONG).unwrap(), Some(message("poll", "hi")));
+}
