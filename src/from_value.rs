@@ -42,7 +42,7 @@ impl Value {
 ///
 /// | Type | From |
 /// |---|---|
-/// | `()` | any reply but an error |
+/// | `()` | any reply without an error, also in a list |
 /// | [`Value`] | any reply; errors inside a list stay as they are |
 /// | integers | an integer in range; a bulk string in base 10, without a sign for unsigned types |
 /// | `f32`, `f64` | an integer (rounded to what the type can hold); a bulk string such as `1.5`, `1e+06`, `inf`, `nan` |
@@ -125,8 +125,12 @@ impl FromValue for Value {
 }
 
 impl FromValue for () {
-    fn from_items(_: &mut Items<'_>) -> Result<()> {
-        Ok(())
+    fn from_items(items: &mut Items<'_>) -> Result<()> {
+        let mut outcome = Ok(());
+        while items.left() > 0 {
+            outcome = outcome.and(items.take::<()>());
+        }
+        outcome
     }
 
     fn from_bulk(_: &[u8]) -> Result<()> {
@@ -136,6 +140,7 @@ impl FromValue for () {
     fn from_value(value: Value) -> Result<()> {
         match value {
             Value::Error(error) => Err(error.into()),
+            Value::Array(items) => items.into_iter().try_for_each(<()>::from_value),
             _ => Ok(()),
         }
     }

@@ -144,7 +144,9 @@ fn reply_without_command_is_a_receive() {
         1,
     ));
     let mut conn = logging(server.conn(), "p");
-    conn.call("SUBSCRIBE", ["a", "b"]).unwrap();
+    conn.send("SUBSCRIBE", ["a", "b"]).unwrap();
+    conn.flush().unwrap();
+    conn.receive().unwrap();
     conn.receive().unwrap();
     conn.send("UNSUBSCRIBE", ()).unwrap();
     conn.flush().unwrap();

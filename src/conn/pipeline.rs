@@ -7,6 +7,7 @@ use crate::args::ToArgs;
 use crate::conn::Conn;
 use crate::conn::command_buffer::CommandBuffer;
 use crate::conn::deadline::Timeouts;
+use crate::conn::exchange::whole;
 use crate::conn::window::Window;
 use crate::context::Context;
 use crate::error::{Result, ServerError};
@@ -59,7 +60,7 @@ impl Conn {
     /// The first error reply among them: no other call would return it.
     pub(super) fn receive_pending(&mut self, timeouts: &Timeouts) -> Result<()> {
         let pending = self.drain_within(timeouts)?;
-        pending.into_iter().try_for_each(|reply| reply.convert())
+        pending.into_iter().try_for_each(|reply| whole(reply).map(drop))
     }
 }
 
@@ -218,10 +219,13 @@ impl Pipeline<'_> {
         let timeouts = self.conn.timeouts();
         let window = Window::start(self.conn, &self.commands, &timeouts)?;
         let mut replies = Replies { window, first_error: None };
+        replies.window.set_converting(true);
         let mut items = Items::known(self.commands.len(), &mut replies);
         let converted = T::from_items(&mut items);
         // Whatever the conversion returned, all commands run and their replies are received.
-        items.finish()?;
+        let received = items.finish();
+        replies.window.set_converting(false);
+        received?;
         match replies.first_error {
             Some((index, error)) => {
                 Err(error.of_command(index, self.commands.get(index).name()).into())

@@ -74,7 +74,7 @@ use std::time::Instant;
 
 use crate::args::ToArgs;
 use crate::conn::command_buffer::EncodedCommands;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, ServerError};
 use crate::net::stream::{Peek, ShutdownHandle};
 use crate::value::Value;
 
@@ -139,6 +139,14 @@ pub trait RawReceive: Send {
     /// Any other reply is left for [`RawReceive::receive`]. The default takes nothing.
     #[doc(hidden)]
     fn take_bulk(&mut self) -> Option<&[u8]> {
+        None
+    }
+
+    /// Returns the last error reply that has been received and not taken, without waiting for
+    /// more. Called when a write has failed because the server has closed the connection. The
+    /// default returns `None`.
+    #[doc(hidden)]
+    fn last_error(&mut self) -> Option<ServerError> {
         None
     }
 

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use crate::args::ToArgs;
 use crate::conn::observer::Observer;
 use crate::conn::raw::{RawConn, RawReceive, RawSend};
+use crate::conn::session::ReplyTo;
 use crate::conn::{Conn, Parts};
 use crate::error::{Error, Result, TimeoutKind};
 use crate::mux::core::{Command, Line};
@@ -30,6 +31,7 @@ pub(crate) struct SendSide {
     /// How long the server may leave a batch unread.
     limit: Option<Duration>,
     stuck_after: Option<Instant>,
+    sent: usize,
     watcher: Watcher,
 }
 
@@ -39,6 +41,7 @@ pub(crate) struct ReceiveSide {
     /// Replies that were read and not yet handed out, and room for whose they are.
     pub(crate) replies: Vec<Value>,
     pub(crate) owners: Vec<Option<Arc<Slot>>>,
+    received: usize,
     watcher: Watcher,
 }
 
@@ -64,12 +67,14 @@ pub(crate) fn part(mut conn: Conn) -> Result<Line<Box<SendSide>, Box<ReceiveSide
             unflushed: false,
             limit: write_timeout.or(read_timeout),
             stuck_after: None,
+            sent: 0,
             watcher: Arc::clone(&watcher),
         }),
         receiver: Box::new(ReceiveSide {
             raw: receiver,
             replies: Vec::new(),
             owners: Vec::new(),
+            received: 0,
             watcher,
         }),
         shutdown,
@@ -114,7 +119,8 @@ impl SendSide {
     fn write_until(&mut self, until: Option<Instant>) -> Result<()> {
         while let Some(Command { name, args, .. }) = self.backlog.pop_front() {
             self.unflushed = true;
-            self.watcher.sending(&name, &args);
+            self.watcher.sending(self.sent, &name, &args);
+            self.sent = self.sent.wrapping_add(1);
             self.raw.send(&name, &args, until)?;
         }
         self.raw.flush(until)?;
@@ -135,7 +141,9 @@ impl ReceiveSide {
         while self.replies.len() < HANDFUL {
             match self.raw.receive(until) {
                 Ok(reply) => {
-                    self.watcher.received(&reply);
+                    // A mux refuses commands whose replies would not be one for each command.
+                    self.watcher.received(ReplyTo::Command(self.received), &reply);
+                    self.received = self.received.wrapping_add(1);
                     self.replies.push(reply);
                 }
                 Err(Error::Timeout(TimeoutKind::Read)) if has_passed(until) => break,

@@ -1,7 +1,7 @@
 //! Commands that do not belong on a connection that many share.
 
 use crate::args::Args;
-use crate::conn::session::Session;
+use crate::conn::session::Effect;
 use crate::error::Error;
 
 const TRANSACTION: &str = "a transaction needs a connection of its own";
@@ -64,11 +64,7 @@ pub(crate) fn refuse(command: &str, args: &Args) -> Option<Error> {
         return blocks(args.iter().skip(names)).then(|| refusal(&format!("{name} BLOCK"), BLOCKS));
     }
     // What is judged by its subcommand: CLIENT and SCRIPT.
-    let mut session = Session::default();
-    session.note(command, args);
-    if session.dirty().is_empty() {
-        return None;
-    }
+    Effect::of(command, args)?;
     // A subcommand is a short word.
     let first = args.iter().next().unwrap_or_default();
     let first = first.get(..32).unwrap_or(first).escape_ascii();

@@ -300,7 +300,9 @@ fn a_server_that_hangs_holds_nobody_who_gives_back() {
     let (clean, mut multi) = (pool.acquire().unwrap(), pool.acquire().unwrap());
     let mut subscribed = pool.acquire().unwrap();
     multi.call("MULTI", ()).unwrap();
-    subscribed.call("SUBSCRIBE", "channel").unwrap();
+    subscribed.send("SUBSCRIBE", "channel").unwrap();
+    subscribed.flush().unwrap();
+    subscribed.receive().unwrap();
     server.freeze();
     let outcome = promptly("giving back", || {
         (clean.close(), multi.close().unwrap_err(), subscribed.close().unwrap_err())

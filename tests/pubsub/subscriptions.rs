@@ -942,6 +942,8 @@ fn an_event_is_a_reply_like_any_other() {
     let reply = Value::from(vec![Value::from("message"), Value::from("c"), Value::from("hi")]);
     assert_eq!(reply.convert::<PubSubEvent>().unwrap(), message("c", "hi"));
     let mut conn = publisher();
-    let event: PubSubEvent = conn.query("SUBSCRIBE", "typed").unwrap();
+    conn.send("SUBSCRIBE", "typed").unwrap();
+    conn.flush().unwrap();
+    let event: PubSubEvent = conn.receive().unwrap().convert().unwrap();
     assert_eq!(event, confirmed(SubscriptionKind::Subscribe, "typed", 1));
 }

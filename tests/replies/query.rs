@@ -207,7 +207,7 @@ fn a_conversion_that_panics_ends_the_connection() {
     assert!(catch_unwind(query).is_err());
     // Its third element would have been taken for the next reply.
     let error = conn.call("PING", ()).unwrap_err();
-    assert_eq!(error.to_string(), "the conversion of a reply panicked");
+    assert_eq!(error.to_string(), "the caller's code panicked while it used the connection");
 }
 
 #[test]
@@ -223,7 +223,10 @@ fn a_conversion_that_panics_ends_the_connection_of_a_pipeline() {
         // The reply to the third command would have been taken for the next one's.
         let next = conn.call("PING", ()).map_err(|error| error.to_string());
         match ends {
-            true => assert_eq!(next.unwrap_err(), "the conversion of a reply panicked"),
+            true => assert_eq!(
+                next.unwrap_err(),
+                "the caller's code panicked while it used the connection"
+            ),
             false => assert_eq!(next.unwrap().as_str(), Some("OK"), "nothing was left"),
         }
     }
