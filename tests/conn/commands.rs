@@ -214,6 +214,46 @@ fn conversion_error_leaves_connection_usable() {
     assert_eq!(conn.query::<String>("GET", "text").unwrap(), "x");
 }
 
+#[test]
+fn calls_refuse_commands_with_several_replies() {
+    let stream = MemoryStream::new("+PONG\r\n");
+    let mut conn = streams::over(&stream);
+    for command in ["SUBSCRIBE", "psubscribe", "SSubscribe", "UNSUBSCRIBE", "sunsubscribe"] {
+        let pipeline = conn.pipeline().cmd("PING", ()).cmd(command, ("a", "b"));
+        let refused = [
+            pipeline.run().map(drop),
+            conn.pipeline().cmd(command, "a").query::<()>(),
+            conn.call(command, ("a", "b")).map(drop),
+            conn.query::<()>(command, "a"),
+            conn.call_timeout(wait::PATIENCE, command, "a").map(drop),
+            conn.transaction((), |tx| tx.cmd(command, "a").exec::<()>()),
+        ];
+        for outcome in refused {
+            let error = outcome.unwrap_err();
+            assert!(matches!(error, Error::Unsupported(_)), "{error}");
+            let name = command.to_uppercase();
+            assert!(error.to_string().contains(&name) && error.to_string().contains("PubSubConn"));
+        }
+    }
+    assert_eq!(conn.call("PING", ()).unwrap().as_str(), Some("PONG"));
+    assert_eq!(stream.written(), b"*1\r\n$4\r\nPING\r\n");
+}
+
+#[test]
+fn query_of_nothing_returns_errors_inside_a_list() {
+    let mut conn = live::conn();
+    conn.call("MULTI", ()).unwrap();
+    conn.call("SET", ("k", "text")).unwrap();
+    conn.call("INCR", "k").unwrap();
+    let error = conn.query::<()>("EXEC", ()).unwrap_err();
+    assert!(error.to_string().contains("not an integer"), "{error}");
+    let list = "*2\r\n:1\r\n*1\r\n-ERR no\r\n";
+    let mut conn = streams::over(&MemoryStream::new(list.repeat(2)));
+    assert_eq!(conn.query::<()>("FCALL", "f").unwrap_err().to_string(), "ERR no");
+    let nested = conn.pipeline().cmd("FCALL", "f").query::<((),)>();
+    assert_eq!(nested.unwrap_err().to_string(), "ERR no");
+}
+
 // Volume
 
 #[test]
