@@ -41,7 +41,8 @@ use crate::value::Value;
 /// The first I/O error, timeout, cancellation or protocol error is final: the socket is closed
 /// immediately, and every later call returns the same error, which [`err`](Conn::err) shows. So a
 /// reply that arrives too late is never taken for the reply to another command. An error reply
-/// of the server does not end the connection.
+/// of the server does not end the connection. If the caller's code panics in the middle of an
+/// exchange (arguments, conversions, a stream, a logger), the connection has ended, too.
 ///
 /// A [`Pool`](crate::Pool) or a [`Dialer`](crate::Dialer) returns connections. Dropping a `Conn`
 /// closes it.
@@ -112,6 +113,8 @@ impl Conn {
     ///
     /// # Errors
     /// [`Error::Server`] for an error reply. A fatal error ends the connection.
+    /// [`Error::Unsupported`] for `SUBSCRIBE` and its variants, which have several replies: use
+    /// [`PubSubConn`](crate::PubSubConn), or [`send`](Conn::send) and [`receive`](Conn::receive).
     ///
     /// ```
     /// # use redigo::{Dialer, testing::MemoryStream, Error};

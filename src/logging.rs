@@ -39,7 +39,7 @@ const MASK: &str = "***";
 /// subscription. Strings are cut after 32 bytes and lists after 32 elements, with `...`.
 /// Passwords are shown as `***`: the arguments of `AUTH`, `HELLO`, `ACL SETUSER` and `MIGRATE`,
 /// the arguments of `CONFIG` and `SENTINEL` that follow the name of a secret, and replies that
-/// contain a secret.
+/// contain a secret. An error reply to a command with a password is shown as its code alone.
 ///
 /// Timeouts, state and error of the connection stay the same.
 ///

@@ -195,12 +195,12 @@ impl Conn {
     }
 
     pub(super) fn receive_until(&mut self, deadline: Deadline) -> Result<Value> {
+        self.check()?;
         whole(self.receive_raw(deadline)?)
     }
 
-    /// Receives a reply. An error reply is a value here.
+    /// Receives a reply, on a connection that has not ended. An error reply is a value here.
     pub(super) fn receive_raw(&mut self, deadline: Deadline) -> Result<Value> {
-        self.check()?;
         let received = self.status.receive(&mut *self.raw, deadline);
         self.record_outcome(received, deadline)
     }
@@ -250,8 +250,12 @@ impl Conn {
 
     /// Fails with the error that ended the connection, if it has ended.
     fn check(&mut self) -> Result<()> {
-        self.close_if_ended();
-        self.status.check()
+        self.status.check().inspect_err(|_| {
+            // It has ended outside of a call of this connection.
+            if !std::mem::replace(&mut self.closed, true) {
+                self.raw.close();
+            }
+        })
     }
 
     /// Like [`Conn::record_outcome`], for a write. If the server has closed the connection, its

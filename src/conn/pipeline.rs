@@ -24,8 +24,8 @@ use crate::value::Value;
 /// however long the replies. A single longer command is written when all commands before it are
 /// answered.
 ///
-/// Every command must have exactly one reply. Do not use a pipeline for `SUBSCRIBE` and its
-/// variants, `MONITOR` or `CLIENT REPLY`.
+/// Every command must have exactly one reply. A pipeline with `SUBSCRIBE` or one of its variants is
+/// refused; use [`PubSubConn`](crate::PubSubConn). Do not use `MONITOR` or `CLIENT REPLY`.
 #[must_use = "a pipeline sends nothing until it is run"]
 pub struct Pipeline<'a> {
     conn: &'a mut Conn,
@@ -132,7 +132,8 @@ impl Pipeline<'_> {
     ///
     /// # Errors
     /// A fatal error of this call or of an earlier one. Also the first error reply to an earlier
-    /// [`send`](Conn::send): in that case no command of the pipeline was sent.
+    /// [`send`](Conn::send), and [`Error::Unsupported`](crate::Error::Unsupported) for `SUBSCRIBE`
+    /// and its variants: in both cases no command of the pipeline was sent.
     ///
     /// ```
     /// # use redigo::{Dialer, testing::MemoryStream, Error};

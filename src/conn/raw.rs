@@ -80,13 +80,14 @@ use crate::value::Value;
 
 /// The sending side of a connection.
 ///
-/// When a deadline passes, the bytes that are not written stay in the write buffer, so that a
-/// later call can continue. A [`Mux`](crate::Mux) continues; a [`Conn`](crate::Conn) has ended.
+/// When a deadline passes, a [`Conn`](crate::Conn) has ended. A [`Mux`](crate::Mux) continues: a
+/// sending side that was taken with [`RawConn::halves`] must keep the bytes that are not written.
 pub trait RawSend: Send {
     /// Adds a command to the write buffer. May write when the buffer is large.
     ///
     /// # Errors
-    /// An error for which [`Error::is_fatal`] is true ends the connection.
+    /// An error for which [`Error::is_fatal`] is true ends the connection. Any other means that
+    /// the command was not added.
     fn send(&mut self, command: &str, args: &dyn ToArgs, deadline: Option<Instant>) -> Result<()>;
 
     /// Writes the buffered commands.

@@ -134,16 +134,20 @@ impl Status {
 
     /// Records a command before its bytes leave. Returns its number.
     pub(super) fn record_command(&self, command: &str, args: &dyn ToArgs) -> usize {
-        let effect = Effect::of(command, args);
         let number = self.sent.load(Ordering::Relaxed);
-        if let Some(effect) = effect {
-            let mut session = self.session.lock();
-            session.record(number, effect);
-            self.session_needs_replies.store(session.needs_replies(), Ordering::Release);
+        if let Some(effect) = Effect::of(command, args) {
+            self.record_effect(number, effect);
         }
         self.sent.store(number.wrapping_add(1), Ordering::Release);
         self.observer.sending(number, command, args);
         number
+    }
+
+    #[cold]
+    fn record_effect(&self, number: usize, effect: Effect) {
+        let mut session = self.session.lock();
+        session.record(number, effect);
+        self.session_needs_replies.store(session.needs_replies(), Ordering::Release);
     }
 
     /// Takes back the record of a command that was not sent after all.
@@ -157,10 +161,7 @@ impl Status {
         let answered = self.answered.load(Ordering::Relaxed);
         let number = (answered != self.sent.load(Ordering::Acquire)).then_some(answered);
         let answer = if self.session_needs_replies.load(Ordering::Acquire) {
-            let mut session = self.session.lock();
-            let answer = session.answer(number, reply);
-            self.session_needs_replies.store(session.needs_replies(), Ordering::Release);
-            answer
+            self.apply_reply(number, reply)
         } else {
             let to = number.map_or(ReplyTo::Nothing, ReplyTo::Command);
             Answer { to, completes: number.is_some() }
@@ -172,6 +173,14 @@ impl Status {
             self.note_errors(reply);
             self.observer.received(answer.to, reply);
         }
+    }
+
+    #[cold]
+    fn apply_reply(&self, number: Option<usize>, reply: Option<&Value>) -> Answer {
+        let mut session = self.session.lock();
+        let answer = session.answer(number, reply);
+        self.session_needs_replies.store(session.needs_replies(), Ordering::Release);
+        answer
     }
 
     /// Records a reply that was taken apart. The session does not need it.

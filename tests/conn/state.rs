@@ -280,6 +280,7 @@ fn select_refused_while_the_server_is_busy_is_undone() {
     assert!(conn.call("SELECT", 3).is_err());
     drop(conn);
     watcher.call("SCRIPT", "KILL").unwrap();
+    wait_until("the script has ended", || !is_busy(&mut watcher));
     let info = client_info(&mut pool.acquire().unwrap());
     assert_eq!(info["db"], "3");
 }

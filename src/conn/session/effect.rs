@@ -42,11 +42,13 @@ const SUBSCRIPTIONS: &[&str] =
 impl Effect {
     /// Returns the effect of a command, whose name is in any mix of upper and lower case.
     #[doc(alias = "lookupCommandInfo")]
+    #[inline]
     pub(crate) fn of(command: &str, args: &dyn ToArgs) -> Option<Effect> {
         // The shortest of these names has four letters. GET, SET and DEL are shorter.
-        if command.len() < 4 {
-            return None;
-        }
+        if command.len() < 4 { None } else { Effect::find(command, args) }
+    }
+
+    fn find(command: &str, args: &dyn ToArgs) -> Option<Effect> {
         let (_, class) = COMMANDS.iter().find(|(name, _)| name.eq_ignore_ascii_case(command))?;
         match class {
             Class::Always(effect) => Some(effect.clone()),
