@@ -1,4 +1,4 @@
-//! The connection that users hold.
+//! The connection: [`Conn`].
 
 pub(crate) mod command_buffer;
 pub(crate) mod deadline;
@@ -13,7 +13,6 @@ pub(crate) mod status;
 pub(crate) mod transaction;
 pub(crate) mod window;
 pub(crate) mod wire;
-pub(crate) mod within;
 
 use std::fmt;
 use std::sync::Arc;
@@ -22,7 +21,7 @@ use std::time::Duration;
 use crate::args::ToArgs;
 use crate::conn::deadline::Deadline;
 use crate::conn::observer::Observer;
-use crate::conn::raw::{NoConn, RawConn};
+use crate::conn::raw::{FailedConn, RawConn};
 use crate::conn::session::Session;
 use crate::conn::split::{ReceiveHalf, SendHalf};
 use crate::conn::status::Status;
@@ -32,18 +31,20 @@ use crate::from_value::FromValue;
 use crate::net::stream::{Peek, ShutdownHandle};
 use crate::value::Value;
 
-/// One connection to a server, for one thread at a time.
+/// A connection to a server, for one thread at a time.
 ///
-/// Commands go out with [`call`](Conn::call), which waits for the reply, or with
-/// [`query`](Conn::query), which gives the reply a type. Several commands share one round trip
-/// with [`send`](Conn::send), [`flush`](Conn::flush) and [`receive`](Conn::receive).
+/// [`call`](Conn::call) sends a command and waits for the reply; [`query`](Conn::query) also
+/// converts the reply. [`send`](Conn::send), [`flush`](Conn::flush) and
+/// [`receive`](Conn::receive) send several commands in one round trip, and so does a
+/// [`pipeline`](Conn::pipeline).
 ///
-/// The first I/O error, timeout, cancellation or protocol error is final: the socket is closed at
-/// once, and every later call returns that error again ([`err`](Conn::err) shows it). A reply that
-/// comes too late can therefore never be taken for the next command's. Error replies of the server
-/// leave the connection as it is.
+/// The first I/O error, timeout, cancellation or protocol error is final: the socket is closed
+/// immediately, and every later call returns the same error, which [`err`](Conn::err) shows. So a
+/// reply that arrives too late is never taken for the reply to another command. An error reply
+/// of the server does not end the connection.
 ///
-/// Get one from a [`Pool`](crate::Pool) or a [`Dialer`](crate::Dialer). Dropping it closes it.
+/// A [`Pool`](crate::Pool) or a [`Dialer`](crate::Dialer) returns connections. Dropping a `Conn`
+/// closes it.
 ///
 /// ```
 /// use redigo::{Dialer, testing::MemoryStream};
@@ -62,12 +63,11 @@ pub struct Conn {
     pub(super) session: Session,
     pub(super) read_timeout: Option<Duration>,
     pub(super) write_timeout: Option<Duration>,
-    /// A limit over everything done, while somebody else answers for the time.
+    /// A deadline over all calls, such as that of a context.
     pub(super) outer_deadline: Deadline,
-    pub(super) observer: Option<Box<dyn Observer>>,
 }
 
-/// A connection without its bookkeeping.
+/// The parts of a connection, for a mux.
 pub(crate) struct Parts {
     pub(crate) raw: Box<dyn RawConn>,
     pub(crate) shutdown: ShutdownHandle,
@@ -77,7 +77,8 @@ pub(crate) struct Parts {
 }
 
 impl Conn {
-    /// A connection over an implementation of the caller's own, without timeouts.
+    /// Returns a connection over another implementation of [`RawConn`], without timeouts. The
+    /// module [`raw`](crate::raw) has an example.
     pub fn new(raw: impl RawConn + 'static) -> Conn {
         Conn {
             status: Status::new(raw.shutdown_handle()),
@@ -87,14 +88,13 @@ impl Conn {
             read_timeout: None,
             write_timeout: None,
             outer_deadline: Deadline::default(),
-            observer: None,
         }
     }
 
-    /// A connection that has failed before it began: every call returns the error.
+    /// Returns a connection whose calls all fail with the error.
     #[doc(alias = "errorConn")]
     pub(crate) fn failed(error: Error) -> Conn {
-        let conn = Conn::new(NoConn);
+        let conn = Conn::new(FailedConn::default());
         conn.status.end(error);
         conn
     }
@@ -106,19 +106,21 @@ impl Conn {
 
     /// Sends a command and waits for its reply.
     ///
-    /// With replies pending from [`send`](Conn::send), it waits for all of them: the reply is the
-    /// last one, and the first error among them is the error. An empty command name sends
-    /// nothing and does what [`drain`](Conn::drain) does, with the replies as a list (or nil).
+    /// If replies to earlier [`send`](Conn::send)s are pending, receives those first. The first
+    /// error among all replies is returned as the error.
+    ///
+    /// With an empty command name, sends nothing and does what [`drain`](Conn::drain) does: the
+    /// value is the list of replies, or nil if none was pending.
     ///
     /// # Errors
-    /// [`Error::Server`] for an error reply; any fatal error ends the connection.
+    /// [`Error::Server`] for an error reply. A fatal error ends the connection.
     ///
     /// ```
     /// # use redigo::{Dialer, testing::MemoryStream, Error};
     /// # let mut conn = Dialer::tcp(":6379").wrap(MemoryStream::new("-ERR wrong type\r\n+OK\r\n"));
     /// let refused = conn.call("INCR", "name").unwrap_err();
     /// assert_eq!(refused.as_server().unwrap().code(), "ERR");
-    /// conn.call("SET", ("name", "x", "EX", 60))?; // still usable
+    /// conn.call("SET", ("name", "x", "EX", 60))?; // the connection is still usable
     /// # Ok::<(), Error>(())
     /// ```
     #[doc(alias = "Do")]
@@ -127,12 +129,14 @@ impl Conn {
         self.exchange(command, &args, &timeouts)
     }
 
-    /// As [`call`](Conn::call), with the reply as a type of the caller's choice. The elements of a
-    /// list are converted while they come in, so a long one takes the memory of its result and
-    /// little else.
+    /// Sends a command, waits for its reply and converts it.
+    ///
+    /// Like [`call`](Conn::call), but returns a type that the caller chooses; the table is at
+    /// [`FromValue`]. The elements of a list are converted as they arrive, so a long list needs
+    /// little more memory than its result.
     ///
     /// # Errors
-    /// As [`call`](Conn::call), and those of [`Value::convert`], which are not fatal.
+    /// Those of [`call`](Conn::call), and those of [`Value::convert`], which are not fatal.
     ///
     /// ```
     /// # use redigo::{Dialer, testing::MemoryStream, Error};
@@ -146,29 +150,31 @@ impl Conn {
     /// ```
     #[doc(alias = "Do")]
     pub fn query<T: FromValue>(&mut self, command: &str, args: impl ToArgs) -> Result<T> {
-        if command.is_empty() || self.observer.is_some() {
-            // Who watches sees whole replies.
+        if command.is_empty() || self.status.observer.is_some() {
+            // The observer needs whole replies.
             return self.call(command, args)?.convert();
         }
         let timeouts = self.timeouts();
-        let (first_error, limit) = self.ask(command, &args, &timeouts)?;
+        let (first_error, deadline) = self.send_command(command, &args, &timeouts)?;
         match first_error {
-            Some(error) => self.receive_raw(limit).and(Err(Error::Server(error))),
-            None => self.receive_as(limit),
+            Some(error) => self.receive_raw(deadline).and(Err(Error::Server(error))),
+            None => self.receive_as(deadline),
         }
     }
 
-    /// As [`call`](Conn::call), within this time from now instead of the connection's own read
-    /// timeout; it covers the writing too. `None` waits as long as it takes; zero is over at once.
+    /// Sends a command and waits at most `timeout` for its reply.
+    ///
+    /// Like [`call`](Conn::call), but the timeout replaces the connection's read timeout. It
+    /// includes writing. `None` waits forever; zero fails immediately.
     ///
     /// # Errors
-    /// As [`call`](Conn::call). A timeout is fatal, as any.
+    /// Those of [`call`](Conn::call). A timeout is fatal.
     ///
     /// ```
     /// # use redigo::{Dialer, testing::MemoryStream, Error};
     /// # use std::time::Duration;
     /// # let mut conn = Dialer::tcp(":6379").wrap(MemoryStream::new("*-1\r\n"));
-    /// // The server answers after 5 s at the latest; give the network another second.
+    /// // The server answers after at most 5 s; the network has one more.
     /// let item = conn.call_timeout(Duration::from_secs(6), "BLPOP", ("queue", 5))?;
     /// # assert!(item.is_nil());
     /// # Ok::<(), Error>(())
@@ -180,17 +186,33 @@ impl Conn {
         command: &str,
         args: impl ToArgs,
     ) -> Result<Value> {
-        let timeouts = self.limits_within(timeout.into());
+        let timeouts = self.timeouts_within(timeout.into());
         self.exchange(command, &args, &timeouts)
     }
 
-    /// As [`call`](Conn::call), but no longer than the context lasts.
+    /// Sends a command and waits for its reply until the context ends.
+    ///
+    /// Like [`call`](Conn::call), but the deadline of the context is one more limit, and
+    /// canceling the context interrupts the call.
     ///
     /// # Errors
-    /// As [`call`](Conn::call); [`Error::Canceled`], or a timeout of kind
-    /// [`TimeoutKind::Context`](crate::TimeoutKind::Context), when the context ends first. Both
-    /// are fatal, and a context that has ended already sends nothing but ends the connection
-    /// all the same.
+    /// Those of [`call`](Conn::call). [`Error::Canceled`] if the context is canceled, and a
+    /// timeout of kind [`TimeoutKind::Context`](crate::TimeoutKind::Context) if its deadline
+    /// passes. Both are fatal. If the context has ended before the call, nothing is sent and the
+    /// connection ends, too.
+    ///
+    /// ```
+    /// # use redigo::{Context, Dialer, testing::MemoryStream, Error};
+    /// # use std::time::Duration;
+    /// # let mut conn = Dialer::tcp(":6379").wrap(MemoryStream::new("$1\r\n1\r\n"));
+    /// let ctx = Context::background().with_timeout(Duration::from_secs(2));
+    /// assert_eq!(conn.call_context(&ctx, "GET", "a")?.as_str(), Some("1"));
+    ///
+    /// let (ctx, cancel) = Context::background().with_cancel();
+    /// cancel.cancel();
+    /// assert!(conn.call_context(&ctx, "GET", "a").unwrap_err().is_canceled());
+    /// # Ok::<(), Error>(())
+    /// ```
     #[doc(alias = "DoContext")]
     pub fn call_context(
         &mut self,
@@ -198,17 +220,18 @@ impl Conn {
         command: &str,
         args: impl ToArgs,
     ) -> Result<Value> {
-        self.run_with_context(ctx, |conn| {
+        self.run_within(ctx, |conn| {
             let timeouts = conn.timeouts();
             conn.exchange(command, &args, &timeouts)
         })
     }
 
-    /// Queues a command whose reply is [received](Conn::receive) later. Much of it may be
-    /// written before [`flush`](Conn::flush).
+    /// Queues a command. [`receive`](Conn::receive) returns its reply.
+    ///
+    /// The command is written by [`flush`](Conn::flush), or earlier when 64 KiB are queued.
     ///
     /// # Errors
-    /// A fatal error, now or of before.
+    /// A fatal error of this call or of an earlier one.
     ///
     /// ```
     /// # use redigo::{Dialer, testing::MemoryStream, Error};
@@ -222,57 +245,99 @@ impl Conn {
     /// ```
     #[doc(alias = "Send")]
     pub fn send(&mut self, command: &str, args: impl ToArgs) -> Result<()> {
-        let limit = self.timeouts().for_write();
-        self.send_within(command, &args, limit)
+        let deadline = self.timeouts().for_write();
+        let sent = self.status.send(&mut *self.raw, &mut self.session, command, &args, deadline);
+        self.close_if_ended();
+        sent
     }
 
-    /// Writes the commands that are queued.
+    /// Writes the queued commands.
     ///
     /// # Errors
-    /// A fatal error, now or of before.
+    /// A fatal error of this call or of an earlier one.
+    ///
+    /// ```
+    /// # use redigo::{Dialer, testing::MemoryStream, Error};
+    /// # let server = MemoryStream::silent();
+    /// # let mut conn = Dialer::tcp(":6379").wrap(server.clone());
+    /// conn.send("PING", ())?;
+    /// assert!(server.written().is_empty());
+    /// conn.flush()?;
+    /// assert_eq!(server.written(), b"*1\r\n$4\r\nPING\r\n");
+    /// # Ok::<(), Error>(())
+    /// ```
     #[doc(alias = "Flush")]
     pub fn flush(&mut self) -> Result<()> {
-        let limit = self.timeouts().for_write();
-        self.flush_within(limit)
+        let deadline = self.timeouts().for_write();
+        self.flush_until(deadline)
     }
 
     /// Waits for the next reply.
     ///
     /// # Errors
-    /// [`Error::Server`] for an error reply; any fatal error ends the connection.
+    /// [`Error::Server`] for an error reply. A fatal error ends the connection.
+    ///
+    /// ```
+    /// # use redigo::{Dialer, testing::MemoryStream, Error};
+    /// # let mut conn = Dialer::tcp(":6379").wrap(MemoryStream::new("+PONG\r\n"));
+    /// conn.send("PING", ())?;
+    /// conn.flush()?;
+    /// assert_eq!(conn.receive()?.as_str(), Some("PONG"));
+    /// # Ok::<(), Error>(())
+    /// ```
     #[doc(alias = "Receive")]
     pub fn receive(&mut self) -> Result<Value> {
-        let limit = self.timeouts().for_read();
-        self.receive_within(limit)
+        let deadline = self.timeouts().for_read();
+        self.receive_until(deadline)
     }
 
-    /// As [`receive`](Conn::receive), within this time from now instead of the connection's own
-    /// read timeout. `None` waits as long as it takes; zero is over at once.
+    /// Waits at most `timeout` for the next reply.
+    ///
+    /// Like [`receive`](Conn::receive), but the timeout replaces the connection's read timeout.
+    /// `None` waits forever; zero fails immediately.
     ///
     /// # Errors
-    /// As [`receive`](Conn::receive). A timeout is fatal; see [`poll`](Conn::poll) for a wait
-    /// that is not.
+    /// Those of [`receive`](Conn::receive). A timeout is fatal; with [`poll`](Conn::poll) it is
+    /// not.
+    ///
+    /// ```
+    /// # use redigo::{Dialer, testing::MemoryStream, Error};
+    /// # use std::time::Duration;
+    /// # let mut conn = Dialer::tcp(":6379").wrap(MemoryStream::silent());
+    /// let error = conn.receive_timeout(Duration::from_millis(1)).unwrap_err();
+    /// assert!(error.is_timeout());
+    /// assert!(conn.err().is_some());
+    /// ```
     #[doc(alias = "ReceiveWithTimeout")]
     pub fn receive_timeout(&mut self, timeout: impl Into<Option<Duration>>) -> Result<Value> {
-        let limit = self.limits_within(timeout.into()).for_read();
-        self.receive_within(limit)
+        let deadline = self.timeouts_within(timeout.into()).for_read();
+        self.receive_until(deadline)
     }
 
-    /// As [`receive`](Conn::receive), but no longer than the context lasts.
+    /// Waits for the next reply until the context ends.
     ///
     /// # Errors
-    /// As [`call_context`](Conn::call_context).
+    /// Those of [`call_context`](Conn::call_context).
+    ///
+    /// ```
+    /// # use redigo::{Context, Dialer, testing::MemoryStream};
+    /// # use std::time::Duration;
+    /// # let mut conn = Dialer::tcp(":6379").wrap(MemoryStream::silent());
+    /// let ctx = Context::background().with_timeout(Duration::from_millis(1));
+    /// assert!(conn.receive_context(&ctx).unwrap_err().is_timeout());
+    /// ```
     #[doc(alias = "ReceiveContext")]
     pub fn receive_context(&mut self, ctx: &Context) -> Result<Value> {
-        self.run_with_context(ctx, Conn::receive)
+        self.run_within(ctx, Conn::receive)
     }
 
-    /// Waits at most this long for the next reply to begin. When none does, the answer is
-    /// `None` and the connection is as it was; one that has begun is received to its end within
-    /// the read timeout.
+    /// Waits at most `timeout` for the next reply to begin.
+    ///
+    /// Returns `None` if no reply begins; the connection is unchanged. A reply that has begun is
+    /// received to its end within the read timeout.
     ///
     /// # Errors
-    /// As [`receive`](Conn::receive).
+    /// Those of [`receive`](Conn::receive).
     ///
     /// ```
     /// # use redigo::{Dialer, testing::MemoryStream, Error};
@@ -283,23 +348,20 @@ impl Conn {
     /// # Ok::<(), Error>(())
     /// ```
     pub fn poll(&mut self, timeout: Duration) -> Result<Option<Value>> {
-        self.status.check()?;
-        let wait = Deadline::after(Some(timeout));
-        let limit = wait.or_sooner(self.outer_deadline);
-        let begun = self.raw.poll(limit.at);
-        match self.record_fatal(begun, limit)? {
-            true => self.receive().map(Some),
-            false => Ok(None),
-        }
+        let wait = Deadline::after(Some(timeout)).or_sooner(self.outer_deadline);
+        let timeouts = self.timeouts();
+        let polled = self.status.poll(&mut *self.raw, wait, &timeouts);
+        self.close_if_ended();
+        polled
     }
 
-    /// Writes what is queued and receives every pending reply. Error replies are elements of
-    /// the list and not the error.
+    /// Writes the queued commands and receives all pending replies.
     ///
-    /// With nothing pending it does nothing at all, not even on a connection that has failed.
+    /// An error reply is an element of the list. With nothing pending, does nothing and succeeds,
+    /// also on a connection that has failed.
     ///
     /// # Errors
-    /// A fatal error, now or of before.
+    /// A fatal error of this call or of an earlier one.
     ///
     /// ```
     /// # use redigo::{Dialer, testing::MemoryStream, Error, Value};
@@ -338,41 +400,80 @@ impl Conn {
         let timeouts = self.timeouts();
         let (sender, receiver) = self.raw.split();
         (
-            SendHalf::new(sender, &mut self.session, &self.status, &self.observer, timeouts),
-            ReceiveHalf::new(receiver, &self.status, &self.observer, timeouts),
+            SendHalf::new(sender, &mut self.session, &self.status, timeouts),
+            ReceiveHalf::new(receiver, &self.status, timeouts),
         )
     }
 
-    /// The error that ended the connection; `None` while it is usable.
+    /// Returns the error that ended the connection, or `None` while it is usable.
+    ///
+    /// ```
+    /// # use redigo::{Dialer, testing::MemoryStream};
+    /// # let server = MemoryStream::silent();
+    /// # server.end();
+    /// # let mut conn = Dialer::tcp(":6379").wrap(server);
+    /// assert!(conn.err().is_none());
+    /// conn.call("PING", ()).unwrap_err(); // the server has closed the connection
+    /// assert!(conn.err().is_some());
+    /// ```
     #[doc(alias = "Err")]
     pub fn err(&self) -> Option<&Error> {
         self.status.err()
     }
 
-    /// True when nothing speaks against the connection: no error so far, and on the socket
-    /// neither an end nor bytes that nobody asked for. Sends nothing and does not wait.
+    /// Returns false when the connection is known to be unusable: it has ended with an error,
+    /// the server has closed it, or the socket has bytes that belong to no pending reply. Sends
+    /// nothing and does not wait.
+    ///
+    /// ```
+    /// # use redigo::{Dialer, testing::MemoryStream};
+    /// # let server = MemoryStream::silent();
+    /// # let mut conn = Dialer::tcp(":6379").wrap(server.clone());
+    /// assert!(conn.is_alive());
+    /// # server.end();
+    /// // … the server closes the connection …
+    /// assert!(!conn.is_alive());
+    /// ```
     pub fn is_alive(&self) -> bool {
         if self.err().is_some() {
             return false;
         }
-        let owed = self.status.pending() > 0;
+        let expects_replies = self.status.pending() > 0;
         match self.raw.peek() {
-            Ok(Peek::Quiet | Peek::Unknown) => owed || !self.raw.has_unread(),
-            Ok(Peek::Readable) => owed,
+            Ok(Peek::Quiet | Peek::Unknown) => expects_replies || !self.raw.has_unread(),
+            Ok(Peek::Readable) => expects_replies,
             Ok(Peek::Closed) | Err(_) => false,
         }
     }
 
-    /// A handle with which another thread can end this connection, and with it a call that
-    /// waits on it.
+    /// Returns a handle with which another thread can end the connection. A call that waits on
+    /// it returns [`Error::Canceled`].
+    ///
+    /// ```
+    /// # use redigo::{Dialer, testing::MemoryStream};
+    /// # let mut conn = Dialer::tcp(":6379").wrap(MemoryStream::silent());
+    /// let handle = conn.shutdown_handle();
+    /// let waiting = std::thread::spawn(move || conn.call("BLPOP", ("queue", 0)));
+    /// handle.shutdown();
+    /// assert!(waiting.join().unwrap().unwrap_err().is_canceled());
+    /// ```
     pub fn shutdown_handle(&self) -> ShutdownHandle {
         self.status.shutdown_handle()
     }
 
-    /// Closes the connection without waiting for anything; what is queued is not written.
+    /// Closes the connection without waiting. Queued commands are not written.
     ///
     /// # Errors
-    /// The error that had ended it before, if one had.
+    /// The error that ended the connection before.
+    ///
+    /// ```
+    /// # use redigo::{Dialer, testing::MemoryStream, Error};
+    /// # let server = MemoryStream::silent();
+    /// # let conn = Dialer::tcp(":6379").wrap(server.clone());
+    /// conn.close()?;
+    /// assert!(server.is_closed());
+    /// # Ok::<(), Error>(())
+    /// ```
     #[doc(alias = "Close")]
     pub fn close(mut self) -> Result<()> {
         self.status.check()?;
@@ -384,12 +485,12 @@ impl Conn {
         &mut self.status
     }
 
-    /// The codes of error replies after which a pool does not want it back.
+    /// Sets the codes of error replies after which a pool closes the connection.
     pub(crate) fn retire_on(&mut self, codes: Arc<[String]>) {
         self.status.retire_on(codes);
     }
 
-    /// True after one of these.
+    /// Returns true after an error reply with such a code.
     pub(crate) fn is_retired(&self) -> bool {
         self.status.is_retired()
     }
@@ -402,20 +503,19 @@ impl Conn {
         self.raw.has_unread()
     }
 
-    /// What it consists of, for somebody who keeps the books in another way.
+    /// Takes the connection apart for a mux, which does its own bookkeeping.
     pub(crate) fn into_parts(self) -> Parts {
         Parts {
             shutdown: self.status.shutdown_handle(),
             raw: self.raw,
-            observer: self.observer,
+            observer: self.status.observer,
             read_timeout: self.read_timeout,
             write_timeout: self.write_timeout,
         }
     }
 
-    /// Who watches what goes through it.
     pub(crate) fn observer(&mut self) -> &mut Option<Box<dyn Observer>> {
-        &mut self.observer
+        &mut self.status.observer
     }
 }
 

@@ -1,4 +1,4 @@
-//! A connection that writes what it does to the log.
+//! A connection that writes its commands and replies to the log.
 
 use std::collections::VecDeque;
 use std::fmt::{self, Write as _};
@@ -10,18 +10,18 @@ use crate::error::Error;
 use crate::sync::Mutex;
 use crate::value::Value;
 
-/// Where the lines go.
+/// The target of the lines.
 const TARGET: &str = "redigo::commands";
-/// The most that is shown of a string, in bytes, and of a list, in elements.
-const CHOP: usize = 32;
-/// Stands for what must not be shown.
+/// The longest text shown of a string, in bytes, and of a list, in elements.
+const MAX_SHOWN: usize = 32;
+/// Replaces secrets.
 const MASK: &str = "***";
 
-/// Writes a line to the log for every command of a connection, with its reply.
+/// Returns the connection with logging: a line for every command with its reply.
 ///
-/// The lines go to the target `redigo::commands` of the [`log`](https://docs.rs/log) crate, at
-/// level debug. While that is off, nothing is formatted. They begin with the prefix and a point,
-/// unless the prefix is empty:
+/// The lines have the target `redigo::commands` of the [`log`](https://docs.rs/log) crate and the
+/// level debug. While that level is off, nothing is formatted. Lines begin with the prefix and a
+/// dot, unless the prefix is empty:
 ///
 /// ```text
 /// web.SET("user:1", "Ada") -> "OK"
@@ -33,13 +33,14 @@ const MASK: &str = "***";
 /// web.Close()
 /// ```
 ///
-/// A line is written when the reply comes; a command whose reply was never received is told of
-/// when the connection is closed. `Receive` is a reply that answers no command, such as a message
-/// of a subscription. Strings are cut after 32 bytes and lists after 32 elements, with `...`.
+/// A line is written when the reply arrives. Commands without a reply are logged when the
+/// connection is closed. `Receive` is a reply that answers no command, such as a message of a
+/// subscription. Strings are cut after 32 bytes and lists after 32 elements, with `...`.
 /// Passwords are shown as `***`: the arguments of `AUTH`, `HELLO`, `ACL SETUSER` and `MIGRATE`,
-/// those of `CONFIG` and `SENTINEL` that follow the name of a secret, and replies that hold one.
+/// the arguments of `CONFIG` and `SENTINEL` that follow the name of a secret, and replies that
+/// contain a secret.
 ///
-/// The connection is the same in all else: its timeouts, its state, its error.
+/// Timeouts, state and error of the connection stay the same.
 ///
 /// ```
 /// use redigo::testing::ScriptedServer;
@@ -51,7 +52,7 @@ const MASK: &str = "***";
 /// # Ok::<(), redigo::Error>(())
 /// ```
 ///
-/// In a pool, wrap what the dial function returns:
+/// In a pool, wrap the connection in the dial function:
 ///
 /// ```
 /// use redigo::{Dialer, Pool};
@@ -67,8 +68,8 @@ pub fn logging(conn: Conn, prefix: &str) -> Conn {
     logging_filtered(conn, prefix, |_| false)
 }
 
-/// As [`logging`], without the commands for which `skip` says true. It is asked with the name as
-/// the program wrote it, and with an empty name for a `Receive`.
+/// Returns the connection with logging, like [`logging`], except for the commands for which `skip`
+/// returns true. It gets the name as the program wrote it, and an empty name for a `Receive`.
 ///
 /// ```
 /// # let conn = redigo::testing::ScriptedServer::new().conn();
@@ -92,16 +93,16 @@ pub fn logging_filtered(
 struct Logger {
     prefix: String,
     skip: Box<dyn Fn(&str) -> bool + Send + Sync>,
-    /// The commands whose replies have not come, oldest first; nothing for those not to be told.
+    /// The unanswered commands, oldest first; `None` for a command that is not logged.
     unanswered: Mutex<VecDeque<Option<Sent>>>,
-    /// Who watched before.
+    /// The observer before this one.
     next: Option<Box<dyn Observer>>,
 }
 
-/// A command as it will stand in the log.
+/// A command as it appears in the log.
 struct Sent {
     text: String,
-    /// Whether its reply may hold a secret.
+    /// True if its reply may contain a secret.
     reply_is_secret: bool,
 }
 
@@ -110,7 +111,7 @@ impl Logger {
         log::debug!(target: TARGET, "{}{text}", self.prefix);
     }
 
-    /// The line of the command that is next to be answered, or of a receive.
+    /// Writes the line of the oldest unanswered command, or of a receive.
     fn answer(&self, sent: Option<Option<Sent>>, outcome: impl fmt::Display) {
         match sent {
             Some(Some(Sent { reply_is_secret: true, text })) => {
@@ -133,9 +134,9 @@ fn is_on() -> bool {
 impl Observer for Logger {
     fn sending(&self, command: &str, args: &dyn ToArgs) {
         self.next.sending(command, args);
-        let told = is_on() && !(self.skip)(command);
-        // What is not told has its place in the queue too, or the replies would go astray.
-        let sent = told.then(|| {
+        let logged = is_on() && !(self.skip)(command);
+        // Commands that are not logged have an entry, too: replies are matched by their order.
+        let sent = logged.then(|| {
             let args = Args::new().args(args);
             let reply_is_secret = reply_is_secret(command, &args);
             Sent { text: Shown { command, args: &args }.to_string(), reply_is_secret }
@@ -165,13 +166,13 @@ impl Drop for Logger {
     }
 }
 
-/// True for what a subscriber is sent, which answers no command.
+/// Returns true for a message of a subscription, which answers no command.
 fn is_message(reply: &Value) -> bool {
     let kind = reply.as_array().and_then(<[Value]>::first).and_then(Value::as_bytes);
     matches!(kind, Some(b"message" | b"pmessage" | b"smessage"))
 }
 
-/// A command with its arguments, cut short and without secrets.
+/// A command with its arguments, shortened and without secrets.
 pub(crate) struct Shown<'a> {
     pub(crate) command: &'a str,
     pub(crate) args: &'a Args,
@@ -189,13 +190,13 @@ impl fmt::Display for Shown<'_> {
                 f.write_str(MASK)?;
                 break;
             }
-            if index >= CHOP {
+            if index >= MAX_SHOWN {
                 f.write_str("...")?;
                 break;
             }
             match secrets.values && index > 0 && is_name_of_secret(nth(self.args, index - 1)) {
                 true => f.write_str(MASK)?,
-                false => write_chopped(f, arg)?,
+                false => write_shortened(f, arg)?,
             }
         }
         f.write_char(')')
@@ -209,33 +210,33 @@ impl fmt::Display for ShownReply<'_> {
         match self.0 {
             Value::Nil => f.write_str("nil"),
             Value::Int(number) => number.fmt(f),
-            Value::Simple(bytes) => write_chopped(f, bytes),
-            Value::Bulk(bytes) => write_chopped(f, bytes),
+            Value::Simple(bytes) => write_shortened(f, bytes),
+            Value::Bulk(bytes) => write_shortened(f, bytes),
             Value::Error(error) => write!(f, "error: {error}"),
             Value::Array(items) => {
                 f.write_char('[')?;
-                for (index, item) in items.iter().take(CHOP).enumerate() {
+                for (index, item) in items.iter().take(MAX_SHOWN).enumerate() {
                     let separator = if index > 0 { ", " } else { "" };
                     write!(f, "{separator}{}", ShownReply(item))?;
                 }
-                f.write_str(if items.len() > CHOP { ", ...]" } else { "]" })
+                f.write_str(if items.len() > MAX_SHOWN { ", ...]" } else { "]" })
             }
         }
     }
 }
 
-fn write_chopped(f: &mut fmt::Formatter<'_>, bytes: &[u8]) -> fmt::Result {
-    let shown = &bytes[..bytes.len().min(CHOP)];
-    let more = if bytes.len() > CHOP { "..." } else { "" };
+fn write_shortened(f: &mut fmt::Formatter<'_>, bytes: &[u8]) -> fmt::Result {
+    let shown = &bytes[..bytes.len().min(MAX_SHOWN)];
+    let more = if bytes.len() > MAX_SHOWN { "..." } else { "" };
     write!(f, "\"{}\"{more}", shown.escape_ascii())
 }
 
-/// Which arguments of a command must not be shown.
+/// The arguments of a command that must not be shown.
 #[derive(Debug, Default, PartialEq)]
 struct Secrets {
-    /// All from this one on.
+    /// All from this index on.
     from: Option<usize>,
-    /// Those that follow the name of a secret.
+    /// The arguments that follow the name of a secret.
     values: bool,
 }
 
@@ -246,7 +247,7 @@ impl Secrets {
         if is("AUTH") {
             return all_from(0);
         }
-        // The version of the protocol comes first, and names nobody.
+        // The first argument is the protocol version.
         if is("HELLO") {
             return all_from(1);
         }
@@ -254,7 +255,7 @@ impl Secrets {
             return all_from(2);
         }
         if is("MIGRATE") {
-            // Before the options stand host, port, key, database and timeout, whatever they are.
+            // The options follow host, port, key, database and timeout.
             let login = (5..args.len()).find(|&index| {
                 let arg = nth(args, index);
                 same(arg, "AUTH") || same(arg, "AUTH2")
@@ -265,13 +266,13 @@ impl Secrets {
     }
 }
 
-/// True for `requirepass`, `masterauth`, `tls-key-file-pass`, `auth-pass` and those to come.
+/// Returns true for `requirepass`, `masterauth`, `tls-key-file-pass`, `auth-pass` and the like.
 fn is_name_of_secret(name: &[u8]) -> bool {
     let name = name.to_ascii_lowercase();
     [&b"pass"[..], b"auth"].iter().any(|part| name.windows(part.len()).any(|at| at == *part))
 }
 
-/// True for `CONFIG GET` of a secret, or of what a pattern may find, and for the users' passwords.
+/// Returns true for `CONFIG GET` of a secret or of a pattern, and for `ACL` with passwords.
 fn reply_is_secret(command: &str, args: &Args) -> bool {
     let subcommand = nth(args, 0);
     if command.eq_ignore_ascii_case("CONFIG") && same(subcommand, "GET") {
@@ -299,7 +300,7 @@ mod tests {
     }
 
     #[test]
-    fn strings_and_lists_are_cut() {
+    fn long_strings_and_lists_are_cut() {
         let just = "x".repeat(32);
         assert_eq!(shown("SET", &just), format!("SET(\"{just}\")"));
         assert_eq!(shown("SET", format!("{just}y")), format!("SET(\"{just}\"...)"));
@@ -355,13 +356,13 @@ mod tests {
         for (command, args, expected) in table {
             assert_eq!(shown(command, *args), *expected);
         }
-        // A secret beyond the cut is one still.
+        // A secret behind the cut is not shown either.
         let padding = vec!["x"; 40];
         assert!(!shown("AUTH", (&padding, "secret")).contains("secret"));
     }
 
     #[test]
-    fn replies_with_secrets_are_known() {
+    fn commands_whose_replies_hold_secrets_are_known() {
         let secret = |command, args: &dyn ToArgs| reply_is_secret(command, &Args::new().args(args));
         assert!(secret("config", &("get", "requirepass")));
         assert!(secret("CONFIG", &("GET", "maxmemory", "*")));

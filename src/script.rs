@@ -1,4 +1,4 @@
-//! Lua scripts that are sent once and then called by their hash.
+//! Lua scripts that are sent once and then called by their hash: [`Script`].
 
 use std::fmt;
 use std::sync::Arc;
@@ -14,16 +14,16 @@ use crate::value::Value;
 
 /// A Lua script.
 ///
-/// [`call`](Script::call) sends the hash alone (`EVALSHA`), and the whole script (`EVAL`) only
-/// when the server answers that it does not know it, which happens once a server.
+/// [`call`](Script::call) sends only the hash (`EVALSHA`). If the server does not know the script,
+/// which normally happens once per server, it sends the source (`EVAL`).
 ///
-/// A script is made once and used by all threads; clones share the source.
+/// Create a script once and use it from all threads. Clones share the source.
 ///
 /// ```
 /// use std::sync::LazyLock;
 /// use redigo::Script;
 ///
-/// /// Takes the member with the lowest score out of a sorted set.
+/// /// Removes and returns the member with the lowest score of a sorted set.
 /// static ZPOP: LazyLock<Script> = LazyLock::new(|| {
 ///     Script::new(
 ///         1,
@@ -47,13 +47,13 @@ use crate::value::Value;
 pub struct Script {
     source: Arc<str>,
     hash: Arc<str>,
-    /// How many of the arguments are keys; the caller says so where it is not known.
+    /// The number of arguments that are keys; `None` if each call gives it.
     keys: Option<usize>,
     read_only: bool,
 }
 
 impl Script {
-    /// A script of which the first arguments, this many, are keys.
+    /// Returns a script whose first `keys` arguments are keys.
     ///
     /// ```
     /// # use redigo::{Dialer, testing::MemoryStream, Error, Script};
@@ -68,8 +68,8 @@ impl Script {
         Script::with(Some(keys), source.into())
     }
 
-    /// A script with another number of keys in each call: the caller gives the number as the
-    /// first argument, before the keys.
+    /// Returns a script whose number of keys varies. Each call gives the number as its first
+    /// argument, before the keys.
     ///
     /// ```
     /// # use redigo::{Dialer, testing::MemoryStream, Error, Script};
@@ -88,8 +88,8 @@ impl Script {
         Script { source, hash, keys, read_only: false }
     }
 
-    /// The same script, called with `EVALSHA_RO` and `EVAL_RO`: it may only read, and replicas
-    /// run it too. For Redis 7.0 and later.
+    /// Returns the script as a read-only one, called with `EVALSHA_RO` and `EVAL_RO`. Replicas
+    /// run it, too. Needs Redis 7.0.
     ///
     /// ```
     /// # use redigo::{Dialer, testing::MemoryStream, Error, Script};
@@ -106,7 +106,7 @@ impl Script {
         self
     }
 
-    /// The SHA-1 of the source in hexadecimal, by which the server knows the script.
+    /// Returns the SHA-1 of the source in hexadecimal. The server knows the script by it.
     ///
     /// ```
     /// let script = redigo::Script::new(0, "return 1");
@@ -117,16 +117,16 @@ impl Script {
         &self.hash
     }
 
-    /// Runs the script: by its hash, or with its source when the server does not know it.
+    /// Runs the script by its hash, or with its source if the server does not know it.
     ///
-    /// As with [`Conn::call`], replies that are pending are received first, and the first error
-    /// among them is the error. Only the script's own reply decides whether the source is sent.
+    /// Like [`Conn::call`], receives pending replies first and returns the first error among
+    /// them. Only the script's own reply decides whether the source is sent.
     ///
-    /// In an open `MULTI` the server answers `QUEUED` and knows only later that it has no such
-    /// script: queue [`eval_args`](Script::eval_args) there.
+    /// In an open `MULTI` the server answers `QUEUED` and notices only in `EXEC` that it does not
+    /// know the script. Use [`eval_args`](Script::eval_args) there.
     ///
     /// # Errors
-    /// [`Error::Server`] for an error that the script raises or returns; any fatal error ends the
+    /// [`Error::Server`] for an error that the script raises or returns. A fatal error ends the
     /// connection.
     ///
     /// ```
@@ -144,20 +144,40 @@ impl Script {
         self.exchange(conn, &args, &timeouts)
     }
 
-    /// As [`call`](Script::call), with the reply as a type of the caller's choice.
+    /// Runs the script like [`call`](Script::call) and converts its reply.
     ///
     /// # Errors
-    /// As [`call`](Script::call), and those of [`Value::convert`], which are not fatal.
+    /// Those of [`call`](Script::call), and those of [`Value::convert`], which are not fatal.
+    ///
+    /// ```
+    /// # use redigo::{Dialer, testing::MemoryStream, Error, Script};
+    /// # let mut conn = Dialer::tcp(":6379").wrap(MemoryStream::new(":3\r\n"));
+    /// let sum: i64 = Script::new(0, "return ARGV[1] + ARGV[2]").query(&mut conn, (1, 2))?;
+    /// assert_eq!(sum, 3);
+    /// # Ok::<(), Error>(())
+    /// ```
     #[doc(alias = "Do")]
     pub fn query<T: FromValue>(&self, conn: &mut Conn, args: impl ToArgs) -> Result<T> {
         self.call(conn, args)?.convert()
     }
 
-    /// As [`call`](Script::call), all within this time from now instead of the connection's own
-    /// read timeout. `None` waits as long as it takes; zero is over at once.
+    /// Runs the script and waits at most `timeout` for its reply.
+    ///
+    /// Like [`call`](Script::call), but the timeout replaces the connection's read timeout. It
+    /// includes writing, and sending the source if needed. `None` waits forever; zero fails
+    /// immediately.
     ///
     /// # Errors
-    /// As [`call`](Script::call). A timeout is fatal, as any.
+    /// Those of [`call`](Script::call). A timeout is fatal.
+    ///
+    /// ```
+    /// # use redigo::{Dialer, testing::MemoryStream, Script};
+    /// # use std::time::Duration;
+    /// # let mut conn = Dialer::tcp(":6379").wrap(MemoryStream::silent());
+    /// let endless = Script::new(0, "while true do end");
+    /// let error = endless.call_timeout(&mut conn, Duration::from_millis(1), ()).unwrap_err();
+    /// assert!(error.is_timeout());
+    /// ```
     #[doc(alias = "DoWithTimeout")]
     pub fn call_timeout(
         &self,
@@ -165,30 +185,40 @@ impl Script {
         timeout: impl Into<Option<Duration>>,
         args: impl ToArgs,
     ) -> Result<Value> {
-        let timeouts = conn.limits_within(timeout.into());
+        let timeouts = conn.timeouts_within(timeout.into());
         self.exchange(conn, &args, &timeouts)
     }
 
-    /// As [`call`](Script::call), but no longer than the context lasts.
+    /// Runs the script like [`call`](Script::call), until the context ends.
     ///
     /// # Errors
-    /// As [`call`](Script::call), and the end of the context as for [`Conn::call_context`].
+    /// Those of [`call`](Script::call), and the end of the context like [`Conn::call_context`].
+    ///
+    /// ```
+    /// # use redigo::{Context, Dialer, testing::MemoryStream, Error, Script};
+    /// # use std::time::Duration;
+    /// # let mut conn = Dialer::tcp(":6379").wrap(MemoryStream::new(":1\r\n"));
+    /// let ctx = Context::background().with_timeout(Duration::from_secs(2));
+    /// let reply = Script::new(0, "return 1").call_context(&ctx, &mut conn, ())?;
+    /// assert_eq!(reply.as_int(), Some(1));
+    /// # Ok::<(), Error>(())
+    /// ```
     #[doc(alias = "DoContext")]
     pub fn call_context(&self, ctx: &Context, conn: &mut Conn, args: impl ToArgs) -> Result<Value> {
-        conn.run_with_context(ctx, |conn| self.call(conn, args))
+        conn.run_within(ctx, |conn| self.call(conn, args))
     }
 
-    /// Queues the script with its source, as [`Conn::send`] queues a command.
+    /// Queues the script with its source, like [`Conn::send`].
     ///
     /// # Errors
-    /// As [`Conn::send`].
+    /// Those of [`Conn::send`].
     ///
     /// ```
     /// # use redigo::{Dialer, testing::MemoryStream, Error, Script};
     /// # let mut conn = Dialer::tcp(":6379").wrap(MemoryStream::new("$1\r\nx\r\n$1\r\nx\r\n"));
     /// let echo = Script::new(0, "return ARGV[1]");
     /// echo.send(&mut conn, "x")?;
-    /// echo.send_hash(&mut conn, "x")?; // the server knows it by then
+    /// echo.send_hash(&mut conn, "x")?; // the server knows it now
     /// conn.flush()?;
     /// assert_eq!(conn.receive()?.as_str(), Some("x"));
     /// assert_eq!(conn.receive()?.as_str(), Some("x"));
@@ -199,20 +229,31 @@ impl Script {
         conn.send(self.eval(), self.eval_args(args))
     }
 
-    /// Queues the script by its hash. If the server does not know it, the reply is the error
-    /// `NOSCRIPT`; [`load`](Script::load) it before.
+    /// Queues the script by its hash. [`load`](Script::load) it before: if the server does not
+    /// know it, the reply is the error `NOSCRIPT`.
     ///
     /// # Errors
-    /// As [`Conn::send`].
+    /// Those of [`Conn::send`].
+    ///
+    /// ```
+    /// # use redigo::{Dialer, testing::MemoryStream, Error, Script};
+    /// # let mut conn = Dialer::tcp(":6379").wrap(MemoryStream::new("$1\r\n-\r\n:1\r\n"));
+    /// let script = Script::new(0, "return 1");
+    /// script.load(&mut conn)?;
+    /// script.send_hash(&mut conn, ())?;
+    /// conn.flush()?;
+    /// assert_eq!(conn.receive()?.as_int(), Some(1));
+    /// # Ok::<(), Error>(())
+    /// ```
     #[doc(alias = "SendHash")]
     pub fn send_hash(&self, conn: &mut Conn, args: impl ToArgs) -> Result<()> {
         conn.send(self.evalsha(), self.evalsha_args(args))
     }
 
-    /// Has the server learn the script without running it.
+    /// Loads the script into the server without running it.
     ///
     /// # Errors
-    /// As [`Conn::call`]: an error reply when the script does not compile.
+    /// Those of [`Conn::call`]. A script that does not compile is an error reply.
     ///
     /// ```
     /// # use redigo::{Dialer, testing::MemoryStream, Error, Script};
@@ -226,7 +267,7 @@ impl Script {
         conn.query("SCRIPT", ("LOAD", &self.source))
     }
 
-    /// The arguments of an `EVAL` that runs the script with these arguments: for a
+    /// Returns the arguments of an `EVAL` that runs the script, for a
     /// [`Pipeline`](crate::Pipeline) or a [`Transaction`](crate::Transaction).
     ///
     /// ```
@@ -245,7 +286,22 @@ impl Script {
         Invocation { script: &self.source, keys: self.keys, args }
     }
 
-    /// As [`eval_args`](Script::eval_args), for an `EVALSHA`.
+    /// Returns the arguments of an `EVALSHA` that runs the script, like
+    /// [`eval_args`](Script::eval_args).
+    ///
+    /// ```
+    /// # use redigo::{Dialer, testing::MemoryStream, Error, Script};
+    /// # let mut conn = Dialer::tcp(":6379").wrap(MemoryStream::new("$1\r\n-\r\n:1\r\n:2\r\n"));
+    /// let count = Script::new(1, "return redis.call('INCR', KEYS[1])");
+    /// count.load(&mut conn)?;
+    /// let counts: (i64, i64) = conn
+    ///     .pipeline()
+    ///     .cmd("EVALSHA", count.evalsha_args("a"))
+    ///     .cmd("EVALSHA", count.evalsha_args("a"))
+    ///     .query()?;
+    /// assert_eq!(counts, (1, 2));
+    /// # Ok::<(), Error>(())
+    /// ```
     pub fn evalsha_args<A: ToArgs>(&self, args: A) -> impl ToArgs {
         Invocation { script: &self.hash, keys: self.keys, args }
     }
@@ -273,7 +329,7 @@ impl Script {
 
 impl fmt::Debug for Script {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // The hash stands for the source, which may be long.
+        // The source may be long; the hash identifies it.
         f.debug_struct("Script")
             .field("hash", &self.hash)
             .field("keys", &self.keys)
@@ -286,7 +342,7 @@ fn is_unknown(reply: &Value) -> bool {
     matches!(reply, Value::Error(error) if error.message().starts_with("NOSCRIPT "))
 }
 
-/// The source or the hash, the number of keys if it is fixed, and the caller's arguments.
+/// The source or the hash, the number of keys if it is fixed, and the arguments of the call.
 struct Invocation<'a, A> {
     script: &'a str,
     keys: Option<usize>,

@@ -1,5 +1,5 @@
-//! Allocations, counted: after warm-up a call allocates nothing but its reply's own payload, and
-//! a checkout nothing at all. And memory, measured: a long list is in it once.
+//! Counts allocations: after warm-up, a call allocates only the payload of its reply, and a
+//! checkout allocates nothing. Measures memory: a long list is in memory once.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
@@ -10,12 +10,12 @@ use std::time::Duration;
 use redigo::testing::MemoryStream;
 use redigo::{Conn, Dialer, Pool, Stream};
 
-/// The system's allocator, counting what this thread takes.
+/// The system's allocator, with a count of this thread's allocations.
 struct Counting;
 
 thread_local! {
     static TAKEN: Cell<usize> = const { Cell::new(0) };
-    /// Bytes that are taken, and the most that were. What other threads free does not count here.
+    /// Bytes allocated now, and their peak. Bytes that other threads free do not count.
     static HELD: Cell<isize> = const { Cell::new(0) };
     static PEAK: Cell<isize> = const { Cell::new(0) };
 }
@@ -55,7 +55,7 @@ fn allocations<T>(work: impl FnOnce() -> T) -> usize {
     taken
 }
 
-/// The most bytes that the work held at a time, and what came of it.
+/// The peak of bytes that the work allocated, and its outcome.
 fn peak<T>(work: impl FnOnce() -> T) -> (usize, T) {
     let before = HELD.get();
     PEAK.set(before);
@@ -93,7 +93,7 @@ fn conn(replies: &str) -> Conn {
     Dialer::tcp(":6379").wrap(DiscardWrites(MemoryStream::new(replies.repeat(200))))
 }
 
-/// What one call takes after a few to warm up; the same for each.
+/// The allocations of one call after some calls to warm up; the same for each.
 fn per_call(replies: &str, mut call: impl FnMut(&mut Conn)) -> usize {
     let mut conn = conn(replies);
     (0..10).for_each(|_| call(&mut conn));
@@ -103,7 +103,7 @@ fn per_call(replies: &str, mut call: impl FnMut(&mut Conn)) -> usize {
 }
 
 #[test]
-fn a_call_allocates_only_what_its_reply_holds() {
+fn call_allocates_only_the_payload_of_its_reply() {
     let set = per_call("+OK\r\n", |conn| drop(conn.call("SET", ("key", 12345, "EX", 60)).unwrap()));
     assert_eq!(set, 0, "SET");
     let incr = per_call(":2\r\n", |conn| {
@@ -124,7 +124,7 @@ fn a_call_allocates_only_what_its_reply_holds() {
 }
 
 #[test]
-fn numbers_in_strings_take_no_string() {
+fn numbers_in_strings_allocate_no_string() {
     let count = per_call("$3\r\n123\r\n", |conn| {
         conn.query::<u64>("GET", "key").unwrap();
     });
@@ -137,7 +137,7 @@ fn numbers_in_strings_take_no_string() {
 }
 
 #[test]
-fn a_pipeline_allocates_its_queue_and_what_its_replies_hold() {
+fn pipeline_allocates_its_buffer_and_its_replies() {
     const COMMANDS: usize = 20;
     let replies = "$5\r\nvalue\r\n".repeat(COMMANDS);
     let texts = per_call(&replies, |conn| {
@@ -145,11 +145,11 @@ fn a_pipeline_allocates_its_queue_and_what_its_replies_hold() {
         (0..COMMANDS).for_each(|_| pipeline.push("GET", "key"));
         assert_eq!(pipeline.query::<Vec<String>>().unwrap().len(), COMMANDS);
     });
-    assert_eq!(texts, 2 + 1 + COMMANDS, "the queue, the list and its values");
+    assert_eq!(texts, 2 + 1 + COMMANDS, "the buffer, the list and its values");
 }
 
 #[test]
-fn a_typed_list_allocates_only_itself() {
+fn typed_list_allocates_only_itself() {
     let mget = format!("*10\r\n{}", "$1\r\nx\r\n".repeat(10));
     let keys = ["k"; 10];
     let texts = per_call(&mget, |conn| drop(conn.query::<Vec<String>>("MGET", keys).unwrap()));
@@ -164,7 +164,7 @@ fn a_typed_list_allocates_only_itself() {
 }
 
 #[test]
-fn a_long_list_is_in_memory_once() {
+fn long_list_is_in_memory_once() {
     const ELEMENTS: usize = 100_000;
     let list = format!("*{ELEMENTS}\r\n{}", "$16\r\nsixteen bytes...\r\n".repeat(ELEMENTS));
     let mut conn = Dialer::tcp(":6379").wrap(MemoryStream::new(list));
@@ -175,7 +175,7 @@ fn a_long_list_is_in_memory_once() {
 }
 
 #[test]
-fn a_long_hash_is_in_memory_once() {
+fn long_hash_is_in_memory_once() {
     const FIELDS: usize = 10_000;
     let pairs: String =
         (0..FIELDS).map(|at| format!("$8\r\nf:{at:06}\r\n$5\r\nvalue\r\n")).collect();
@@ -183,13 +183,13 @@ fn a_long_hash_is_in_memory_once() {
     let mut conn = Dialer::tcp(":6379").wrap(MemoryStream::new(hash));
     let (peak, map) = peak(|| conn.query::<HashMap<String, String>>("HGETALL", "h").unwrap());
     assert_eq!(map.len(), FIELDS);
-    // While a hash table grows it is there twice, in 3/2 of the size.
+    // While a hash table grows, both copies are in memory, in 3/2 of the size.
     let own = map.capacity() * (2 * size_of::<String>() + 1) + FIELDS * 13;
     assert!(peak <= own * 2, "{peak} bytes for a map of {own}");
 }
 
 #[test]
-fn a_long_string_is_in_memory_once() {
+fn long_string_is_in_memory_once() {
     const LENGTH: usize = 10 << 20;
     let value = format!("${LENGTH}\r\n{}\r\n", "x".repeat(LENGTH));
     let mut conn = Dialer::tcp(":6379").wrap(MemoryStream::new(value));
@@ -199,7 +199,7 @@ fn a_long_string_is_in_memory_once() {
 }
 
 #[test]
-fn a_large_argument_is_not_copied() {
+fn large_argument_is_not_copied() {
     const LENGTH: usize = 10 << 20;
     let mut conn = Dialer::tcp(":6379").wrap(DiscardWrites(MemoryStream::new("+OK\r\n")));
     let value = vec![b'x'; LENGTH];
@@ -208,7 +208,7 @@ fn a_large_argument_is_not_copied() {
 }
 
 #[test]
-fn announced_lengths_take_next_to_nothing() {
+fn announced_lengths_allocate_almost_nothing() {
     for (what, head) in [
         ("a string", "$536870912\r\nx"),
         ("a list", "*4294967295\r\n:1\r\n"),
@@ -222,7 +222,7 @@ fn announced_lengths_take_next_to_nothing() {
 }
 
 #[test]
-fn a_checkout_allocates_nothing() {
+fn checkout_allocates_nothing() {
     let pool = Pool::builder_with(|_| Ok(conn(""))).max_active(2).wait(true).build().unwrap();
     drop(pool.get());
     let taken = allocations(|| (0..100).for_each(|_| pool.get().close().unwrap()));

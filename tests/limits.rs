@@ -1,7 +1,7 @@
-//! A process that has run out of file descriptors, or of threads: clear errors, no place lost, and
-//! all is well when there are some again.
+//! A process without file descriptors or threads: errors are clear, no slot is lost, and the pool
+//! recovers.
 //!
-//! The limits are a whole process's, so each test runs itself again in a process of its own.
+//! The limits apply to a process, so each test runs itself again in a child process.
 
 #![cfg(unix)]
 
@@ -17,10 +17,10 @@ mod support;
 use support::redis_server::RedisServer;
 use support::wait::{LONG, promptly, wait_until};
 
-/// How the process under a limit knows that it is one: by the address of the server.
+/// Set in the child process: the address of the server.
 const ADDRESS: &str = "REDIGO_LIMITS_ADDRESS";
 
-/// Runs the named test again under these limits of the shell, and this stack for each thread.
+/// Runs the named test again under limits of the shell, with a stack size for threads.
 #[track_caller]
 fn run_limited(test: &str, limits: &str, stack: Option<u64>) {
     let server = RedisServer::shared();
@@ -37,7 +37,7 @@ fn run_limited(test: &str, limits: &str, stack: Option<u64>) {
     assert!(output.status.success() && said.contains("1 passed"), "{said}");
 }
 
-/// A dialler to the server, in the process that is under a limit.
+/// Returns a dialer to the server in the child process.
 fn limited() -> Option<Dialer> {
     let address = env::var(ADDRESS).ok()?;
     Some(Dialer::tcp(address).connect_timeout(LONG).read_timeout(LONG))
@@ -48,19 +48,19 @@ fn works(conn: &mut Conn) -> bool {
 }
 
 #[track_caller]
-fn all_places_are_free(pool: &Pool) {
+fn assert_all_slots_are_free(pool: &Pool) {
     wait_until("dials end", || pool.stats().dialing == 0);
     let stats = pool.stats();
     assert_eq!((stats.in_use, stats.waiting, stats.open), (0, 0, stats.idle), "{stats:?}");
 }
 
 #[test]
-fn out_of_file_descriptors() {
+fn process_without_file_descriptors_recovers() {
     let Some(dialer) = limited() else {
-        return run_limited("out_of_file_descriptors", "ulimit -n 40", None);
+        return run_limited("process_without_file_descriptors_recovers", "ulimit -n 40", None);
     };
-    let is_told = |error: &Error| {
-        // EMFILE has no kind of its own in the standard library.
+    let is_clear = |error: &Error| {
+        // The standard library has no error kind for EMFILE.
         let text = error.to_string();
         assert!(text.contains("Too many open files"), "{text}");
         assert!(text.contains("127.0.0.1"), "{text}");
@@ -74,68 +74,68 @@ fn out_of_file_descriptors() {
                 Ok(conn) => borrowed.push(conn),
                 Err(error) => break error,
             }
-            assert!(borrowed.len() < 40, "the limit is none");
+            assert!(borrowed.len() < 40, "the limit has no effect");
         };
-        assert!(is_told(&error));
-        // By way of a dial thread; and without a pool.
-        assert!(is_told(&promptly("get", || pool.get_timeout(LONG)).unwrap_err()));
-        assert!(is_told(&dialer.dial().unwrap_err()));
-        assert!(is_told(&Mux::new(dialer.clone()).call("PING", ()).unwrap_err()));
+        assert!(is_clear(&error));
+        // On a dial thread, and without a pool.
+        assert!(is_clear(&promptly("get", || pool.get_timeout(LONG)).unwrap_err()));
+        assert!(is_clear(&dialer.dial().unwrap_err()));
+        assert!(is_clear(&Mux::new(dialer.clone()).call("PING", ()).unwrap_err()));
         let stats = pool.stats();
         assert_eq!((stats.in_use, stats.dialing, stats.open), (borrowed.len(), 0, borrowed.len()));
-        // Those that there are go on working, and are enough.
+        // The open connections work and are enough.
         assert!(borrowed.iter_mut().all(|conn| works(conn)));
         drop(borrowed.split_off(3));
         assert!(works(&mut pool.acquire().unwrap()));
         drop(borrowed);
-        all_places_are_free(&pool);
+        assert_all_slots_are_free(&pool);
         pool.prune();
     }
-    // As many again as there were at first.
+    // As many connections as at first can be opened.
     pool.close();
     let again = Pool::builder(dialer).max_active(20).build().unwrap();
     let all: Vec<_> = (0..20).map(|_| again.acquire().unwrap()).collect();
     assert_eq!(all.len(), 20);
 }
 
-/// No limit on the number of threads binds root. But where the stack of a thread is longer than all
-/// the memory that a process may map, no thread starts but those that are content with less.
+/// A limit on the number of threads does not bind root. But if the stack of a thread is larger
+/// than all memory that the process may map, only threads with smaller stacks start.
 #[test]
 #[cfg(target_os = "linux")]
-fn out_of_threads() {
+fn process_without_threads_recovers() {
     const STACK: u64 = 64 << 30;
     let Some(dialer) = limited() else {
         let limit = format!("ulimit -v {}", STACK / 2 / 1024);
-        return run_limited("out_of_threads", &limit, Some(STACK));
+        return run_limited("process_without_threads_recovers", &limit, Some(STACK));
     };
-    assert!(thread::Builder::new().spawn(|| {}).is_err(), "the limit is none");
+    assert!(thread::Builder::new().spawn(|| {}).is_err(), "the limit has no effect");
     let small = || thread::Builder::new().stack_size(256 << 10);
-    let is_told = |error: &Error| {
+    let is_clear = |error: &Error| {
         assert!(error.to_string().contains("starting a thread"), "{error}");
         assert!(matches!(error, Error::Io(error) if error.kind() == ErrorKind::WouldBlock));
         true
     };
 
     let pool = Pool::builder(dialer.clone()).max_active(1).wait(true).build().unwrap();
-    // Nobody waits out a deadline for a thread that does not come.
+    // No caller waits until its deadline for a thread that cannot start.
     let start = std::time::Instant::now();
-    assert!(is_told(&pool.get_timeout(LONG).unwrap_err()));
+    assert!(is_clear(&pool.get_timeout(LONG).unwrap_err()));
     assert!(start.elapsed() < LONG / 2);
-    all_places_are_free(&pool);
-    // One without a deadline dials itself.
+    assert_all_slots_are_free(&pool);
+    // A caller without a deadline dials on its own thread.
     let mut conn = pool.acquire().unwrap();
     assert!(works(&mut conn));
 
-    // One who waits already is told when the place is free, and no thread is to be had for it.
+    // A waiter gets the error when a slot becomes free and no thread can start.
     let waiting = pool.clone();
     let waiter = small().spawn(move || waiting.get_timeout(LONG).map(drop)).unwrap();
     wait_until("it waits", || pool.stats().waiting == 1);
     conn.discard();
-    wait_until("it is told", || waiter.is_finished());
-    assert!(is_told(&waiter.join().unwrap().unwrap_err()));
-    all_places_are_free(&pool);
+    wait_until("the waiter has an error", || waiter.is_finished());
+    assert!(is_clear(&waiter.join().unwrap().unwrap_err()));
+    assert_all_slots_are_free(&pool);
 
-    // And one who can be handed what comes back needs no thread at all.
+    // A waiter that gets a returned connection needs no thread.
     let conn = pool.acquire().unwrap();
     let waiting = pool.clone();
     let waiter = small().spawn(move || waiting.get_timeout(LONG).map(drop)).unwrap();
@@ -143,11 +143,11 @@ fn out_of_threads() {
     drop(conn);
     wait_until("it is served", || waiter.is_finished());
     waiter.join().unwrap().unwrap();
-    all_places_are_free(&pool);
+    assert_all_slots_are_free(&pool);
 
-    // A name is looked up on a thread where the dial has a limit.
+    // A dial with a limit resolves names on a thread.
     let named = Dialer::tcp("localhost:1").connect_timeout(LONG);
-    assert!(is_told(&named.dial().unwrap_err()));
-    // A mux has no threads of its own.
+    assert!(is_clear(&named.dial().unwrap_err()));
+    // A mux has no threads.
     assert!(Mux::new(dialer).call("PING", ()).is_ok());
 }

@@ -15,7 +15,7 @@ mod support;
 
 use support::redis_server::RedisServer;
 
-/// Keeps the lines of each thread apart, and listens only where the test says so.
+/// Collects the lines of each thread, for threads that have called `listen`.
 struct Capture;
 
 thread_local! {
@@ -46,13 +46,13 @@ fn listen() {
     LISTENS.set(true);
 }
 
-/// What has been logged since the last time.
+/// The lines since the last call.
 fn lines() -> Vec<String> {
     LINES.take()
 }
 
 #[test]
-fn a_line_for_every_command_with_its_reply() {
+fn each_command_is_a_line_with_its_reply() {
     listen();
     let server = ScriptedServer::new();
     server.expect("SET", ("k", 1)).ok();
@@ -80,7 +80,7 @@ fn a_line_for_every_command_with_its_reply() {
 }
 
 #[test]
-fn a_typed_query_is_logged_as_a_call() {
+fn typed_query_is_logged_like_a_call() {
     listen();
     let server = MemoryStream::new("*2\r\n:1\r\n:2\r\n:3\r\n");
     let mut conn = logging(Dialer::tcp(":6379").wrap(server), "q");
@@ -90,7 +90,7 @@ fn a_typed_query_is_logged_as_a_call() {
 }
 
 #[test]
-fn an_empty_prefix_prints_nothing() {
+fn empty_prefix_prints_no_dot() {
     listen();
     let server = ScriptedServer::new();
     server.expect("PING", ()).reply(Value::simple("PONG"));
@@ -99,7 +99,7 @@ fn an_empty_prefix_prints_nothing() {
 }
 
 #[test]
-fn replies_of_a_pipeline_find_their_commands() {
+fn replies_of_a_pipeline_match_their_commands() {
     listen();
     let server = ScriptedServer::new();
     server.expect("SET", ("a", 1)).ok();
@@ -110,7 +110,7 @@ fn replies_of_a_pipeline_find_their_commands() {
     conn.send("SET", ("a", 1)).unwrap();
     conn.send("BAD", ()).unwrap();
     conn.flush().unwrap();
-    assert!(lines().is_empty(), "a line is written when the reply comes");
+    assert!(lines().is_empty(), "a line is written when the reply arrives");
     conn.receive().unwrap();
     conn.send("GET", "a").unwrap();
     conn.call("PING", ()).unwrap_err();
@@ -123,21 +123,21 @@ fn replies_of_a_pipeline_find_their_commands() {
             r#"p.PING() -> "PONG""#,
         ]
     );
-    // Never flushed, so never answered.
+    // Never flushed, so it has no reply.
     conn.send("GET", "b").unwrap();
     drop(conn);
     assert_eq!(lines(), [r#"p.GET("b") -> (not received)"#, "p.Close()"]);
 }
 
 #[test]
-fn what_answers_no_command_is_a_receive() {
+fn reply_without_command_is_a_receive() {
     listen();
     let server = ScriptedServer::new();
     server
         .expect("SUBSCRIBE", ["a", "b"])
         .reply(subscription("subscribe", "a", 1))
         .then_push(subscription("subscribe", "b", 2));
-    // A message that overtakes the answer to the UNSUBSCRIBE does not become that answer.
+    // A message ahead of the reply to UNSUBSCRIBE is not taken for that reply.
     server.expect("UNSUBSCRIBE", ()).reply(message("a", "late")).then_push(subscription(
         "unsubscribe",
         "a",
@@ -162,7 +162,7 @@ fn what_answers_no_command_is_a_receive() {
 }
 
 #[test]
-fn failures_are_told_once() {
+fn failures_are_logged_once() {
     listen();
     let server = ScriptedServer::new();
     server.expect("GET", "a").timeout();
@@ -183,7 +183,7 @@ fn failures_are_told_once() {
 }
 
 #[test]
-fn the_filter_is_asked_by_name() {
+fn filter_gets_the_command_name() {
     listen();
     let server = ScriptedServer::unordered();
     server.expect_any("GET").reply("x").any_times();
@@ -195,7 +195,7 @@ fn the_filter_is_asked_by_name() {
     conn.send("GET", "k").unwrap();
     conn.call("ping", ()).unwrap();
     conn.receive().unwrap();
-    // Close is told whatever the filter says.
+    // Close is logged whatever the filter returns.
     drop(conn);
     assert_eq!(lines(), [r#"p.GET("k") -> "x""#, r#"p.ping() -> "PONG""#, "p.Close()"]);
 }
@@ -248,8 +248,8 @@ fn no_secret_is_logged() {
 }
 
 #[test]
-fn nothing_is_formatted_while_the_level_is_off() {
-    /// An argument that counts how often it is written out.
+fn level_off_formats_nothing() {
+    /// An argument that counts how often it is written.
     struct Counting<'a>(&'a Cell<usize>);
 
     impl ToArgs for Counting<'_> {
@@ -267,7 +267,7 @@ fn nothing_is_formatted_while_the_level_is_off() {
     LISTENS.set(false);
     conn.call("GET", Counting(&written)).unwrap();
     assert_eq!(written.get(), 1, "only for the server");
-    // Switched on between a command and its reply: the line of the next is right all the same.
+    // Switched on between a command and its reply: the line of the next command is right.
     conn.send("GET", Counting(&written)).unwrap();
     LISTENS.set(true);
     conn.call("GET", Counting(&written)).unwrap();
@@ -309,7 +309,7 @@ fn both_halves_are_logged() {
 }
 
 #[test]
-fn timeouts_contexts_state_and_error_are_those_of_the_connection() {
+fn logging_keeps_timeouts_state_and_error() {
     listen();
     let server = RedisServer::shared();
     let dialer =
@@ -319,7 +319,7 @@ fn timeouts_contexts_state_and_error_are_those_of_the_connection() {
     assert_eq!(late.timeout_kind(), Some(TimeoutKind::Read));
     assert!(conn.err().unwrap().is_timeout());
     assert_eq!(conn.call("PING", ()).unwrap_err().timeout_kind(), Some(TimeoutKind::Read));
-    // An error of before is there as well.
+    // An earlier error is visible, too.
     let mut again = logging(conn, "again");
     assert!(again.call("PING", ()).unwrap_err().is_timeout());
 
@@ -329,7 +329,7 @@ fn timeouts_contexts_state_and_error_are_those_of_the_connection() {
     assert_eq!(late.timeout_kind(), Some(TimeoutKind::Context));
     lines();
 
-    // A pool still undoes what was done to it, and the log shows how.
+    // A pool still undoes state, and the log shows the commands.
     let pool =
         Pool::builder_with(move |ctx| Ok(logging(dialer.dial_context(ctx)?, "p"))).build().unwrap();
     let mut conn = pool.acquire().unwrap();

@@ -133,7 +133,7 @@ fn every_count_is_published() {
     expect("redigo.pool.checkouts", Some("found=none"), 3 + 3 + 1);
     expect("redigo.pool.waits", Some("outcome=served"), 0);
     expect("redigo.pool.waits", Some("outcome=timed_out"), 3);
-    expect("redigo.pool.waits", Some("outcome=cancelled"), 4);
+    expect("redigo.pool.waits", Some("outcome=canceled"), 4);
     expect("redigo.pool.refused", Some("reason=exhausted"), 5);
     expect("redigo.pool.refused", Some("reason=breaker_open"), 0);
     expect("redigo.pool.refused", Some("reason=deadlock"), 0);
@@ -320,7 +320,7 @@ fn the_documentation_names_what_is_published() {
         pool.acquire().unwrap().close().unwrap();
         pool.publish_metrics();
     });
-    let source = include_str!("../src/pool/config/watching.rs");
+    let source = include_str!("../src/pool/builder/monitoring.rs");
     for series in notes.series() {
         let name = series.split('{').next().unwrap();
         // The last part, as rows with several names leave out the first.

@@ -1,5 +1,5 @@
-//! System calls, counted: two for a command, however many arguments it has and however many
-//! elements its reply, as long as both are short.
+//! Counts system calls: two for a command, whatever the number of its arguments and of the elements
+//! of its reply, while both are short.
 
 use std::io;
 use std::net::TcpStream;
@@ -13,18 +13,18 @@ mod support;
 
 use support::redis_server::RedisServer;
 
-/// How often each was called.
+/// The number of calls of each kind.
 #[derive(Debug, Default)]
 struct Counts {
     reads: AtomicUsize,
     writes: AtomicUsize,
     others: AtomicUsize,
-    /// Reads of no more than a buffer's length, and the bytes of longer ones.
+    /// Reads of at most a buffer's length, and the bytes of longer reads.
     bytes_in_place: AtomicUsize,
 }
 
 impl Counts {
-    /// Reads, writes and others since the last time.
+    /// Reads, writes and other calls since the last `take`.
     fn take(&self) -> [usize; 3] {
         [&self.reads, &self.writes, &self.others].map(|count| count.swap(0, Relaxed))
     }
@@ -76,14 +76,14 @@ fn dial() -> (Conn, Arc<Counts>) {
         Ok(Box::new(Counted(stream, Arc::clone(&shared))) as Box<dyn Stream>)
     });
     let mut conn = dialer.dial().unwrap();
-    // The first learns how the socket stands.
+    // The first call sets the timeouts of the socket.
     conn.call("PING", ()).unwrap();
     counts.take();
     (conn, counts)
 }
 
 #[test]
-fn a_command_is_one_write_and_one_read() {
+fn command_is_one_write_and_one_read() {
     let (mut conn, counts) = dial();
     let keys: Vec<String> = (0..10).map(|at| format!("calls:{at}")).collect();
     for _ in 0..100 {
@@ -100,9 +100,9 @@ fn a_command_is_one_write_and_one_read() {
     }
 }
 
-/// A peer may send in pieces of any size, but no piece goes through another buffer.
+/// A peer can send pieces of any size; no piece passes through another buffer.
 #[test]
-fn a_long_string_is_read_into_its_place() {
+fn long_string_is_read_without_a_copy() {
     const LENGTH: usize = 10 << 20;
     let (mut conn, counts) = dial();
     let value = vec![b'x'; LENGTH];
@@ -110,6 +110,6 @@ fn a_long_string_is_read_into_its_place() {
     counts.take();
     assert!(conn.query::<Vec<u8>>("GET", "calls:large").unwrap() == value);
     let in_place = counts.bytes_in_place.load(Relaxed);
-    // The first read brings the beginning with the header, and the last the end with its line end.
+    // The first read brings the header, and the last the line end.
     assert!(in_place >= LENGTH - 2 * 16 * 1024, "{in_place} bytes of {LENGTH}");
 }

@@ -1,4 +1,4 @@
-//! Commands that wait to be sent together.
+//! Commands that are encoded ahead and sent together.
 
 use std::fmt;
 use std::ops::Range;
@@ -9,34 +9,38 @@ use crate::resp::encode;
 use crate::resp::number::parse_number;
 use crate::value::Value;
 
-/// A list of commands as they go over the wire, in a few allocations however long it is.
-pub(super) struct Queue {
+/// A list of encoded commands, in a few allocations however long it is.
+pub(super) struct CommandBuffer {
     bytes: Vec<u8>,
-    /// Where each command ends in `bytes`.
+    /// The end of each command in `bytes`.
     ends: Vec<usize>,
 }
 
-/// Commands that follow each other in a queue.
+/// Consecutive commands of a pipeline, encoded.
+///
+/// Part of [`RawSend`](crate::raw::RawSend), and opaque.
 #[derive(Clone)]
-pub struct Encoded<'a> {
-    queue: &'a Queue,
+pub struct EncodedCommands<'a> {
+    buffer: &'a CommandBuffer,
     range: Range<usize>,
 }
 
-/// One command of a queue; as arguments, its arguments.
+/// One encoded command. Used as arguments, it writes its arguments.
 #[derive(Clone, Copy)]
-pub(super) struct Queued<'a>(&'a [u8]);
+pub(super) struct EncodedCommand<'a>(&'a [u8]);
 
-impl Queue {
-    /// Has room for a few dozen commands: growing step by step from one would cost as much as
-    /// encoding them.
-    pub(super) fn new() -> Queue {
+impl CommandBuffer {
+    /// Has room for a few dozen commands: growing from nothing would cost as much as encoding.
+    pub(super) fn new() -> CommandBuffer {
         const COMMANDS: usize = 64;
-        Queue { bytes: Vec::with_capacity(64 * COMMANDS), ends: Vec::with_capacity(COMMANDS) }
+        CommandBuffer {
+            bytes: Vec::with_capacity(64 * COMMANDS),
+            ends: Vec::with_capacity(COMMANDS),
+        }
     }
 
     pub(super) fn push(&mut self, command: &str, args: &dyn ToArgs) {
-        // Arguments that panicked may have left the beginning of a command.
+        // Arguments that panicked may have left an incomplete command.
         self.bytes.truncate(self.start(self.len()));
         encode::whole_command(&mut self.bytes, command, |out| args.write_args(out));
         self.ends.push(self.bytes.len());
@@ -46,26 +50,26 @@ impl Queue {
         self.ends.len()
     }
 
-    pub(super) fn range(&self, range: Range<usize>) -> Encoded<'_> {
-        Encoded { queue: self, range }
+    pub(super) fn range(&self, range: Range<usize>) -> EncodedCommands<'_> {
+        EncodedCommands { buffer: self, range }
     }
 
-    pub(super) fn get(&self, index: usize) -> Queued<'_> {
-        Queued(&self.bytes[self.start(index)..self.start(index + 1)])
+    pub(super) fn get(&self, index: usize) -> EncodedCommand<'_> {
+        EncodedCommand(&self.bytes[self.start(index)..self.start(index + 1)])
     }
 
-    /// How many bytes a command takes.
+    /// The length of a command in bytes.
     pub(super) fn size(&self, index: usize) -> usize {
         self.start(index + 1) - self.start(index)
     }
 
-    /// Where a command begins; that behind the last is where the next one will.
+    /// The start of a command. The index behind the last gives the start of the next one.
     fn start(&self, index: usize) -> usize {
         index.checked_sub(1).map_or(0, |before| self.ends[before])
     }
 
-    /// Replies as results, whose errors tell the command: the replies to those commands that
-    /// follow the first `skip`, which do not count.
+    /// Turns replies into results whose errors name the command. The replies belong to the
+    /// commands after the first `skip`; indexes are counted from there.
     pub(super) fn results(
         &self,
         skip: usize,
@@ -80,18 +84,18 @@ impl Queue {
     }
 }
 
-impl<'a> Encoded<'a> {
-    pub(super) fn iter(&self) -> impl Iterator<Item = Queued<'a>> {
-        let queue = self.queue;
-        self.range.clone().map(|index| queue.get(index))
+impl<'a> EncodedCommands<'a> {
+    pub(super) fn iter(&self) -> impl Iterator<Item = EncodedCommand<'a>> {
+        let buffer = self.buffer;
+        self.range.clone().map(|index| buffer.get(index))
     }
 
     pub(super) fn bytes(&self) -> &'a [u8] {
-        &self.queue.bytes[self.queue.start(self.range.start)..self.queue.start(self.range.end)]
+        &self.buffer.bytes[self.buffer.start(self.range.start)..self.buffer.start(self.range.end)]
     }
 }
 
-impl<'a> Queued<'a> {
+impl<'a> EncodedCommand<'a> {
     pub(super) fn name(self) -> &'a str {
         self.parts().next().and_then(|name| std::str::from_utf8(name).ok()).unwrap_or("")
     }
@@ -109,7 +113,7 @@ impl<'a> Queued<'a> {
     }
 }
 
-/// Takes a sign and the number behind it.
+/// Takes a type byte and the number behind it.
 fn take_number(bytes: &mut &[u8]) -> Option<usize> {
     let (_, line) = bytes.split_first()?;
     let (number, length) = parse_number(line).ok()??;
@@ -117,14 +121,14 @@ fn take_number(bytes: &mut &[u8]) -> Option<usize> {
     usize::try_from(number).ok()
 }
 
-impl fmt::Debug for Encoded<'_> {
+impl fmt::Debug for EncodedCommands<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // No name and no arguments: either may be a secret.
-        write!(f, "Encoded({} commands)", self.range.len())
+        // Neither names nor arguments: both may be secrets.
+        write!(f, "EncodedCommands({} commands)", self.range.len())
     }
 }
 
-impl ToArgs for Queued<'_> {
+impl ToArgs for EncodedCommand<'_> {
     fn write_args(&self, out: &mut ArgWriter<'_>) {
         self.parts().skip(1).for_each(|arg| out.bytes(arg));
     }
@@ -135,19 +139,19 @@ mod tests {
     use super::*;
     use crate::args::Args;
 
-    fn listed(queue: &Queue) -> Vec<(&str, Args)> {
-        let commands = queue.range(0..queue.len());
+    fn listed(buffer: &CommandBuffer) -> Vec<(&str, Args)> {
+        let commands = buffer.range(0..buffer.len());
         commands.iter().map(|command| (command.name(), Args::new().args(command))).collect()
     }
 
     #[test]
-    fn a_queue_gives_back_what_it_was_given() {
-        let mut queue = Queue::new();
-        queue.push("PING", &());
-        queue.push("MSET", &("a", 1, "bb", ""));
-        queue.push("", &"lone");
-        queue.push("GET", &"a\r\n$1\r\n");
-        queue.push("DEL", &vec!["x".repeat(100_000); 12]);
+    fn encoded_commands_decode_to_what_was_pushed() {
+        let mut buffer = CommandBuffer::new();
+        buffer.push("PING", &());
+        buffer.push("MSET", &("a", 1, "bb", ""));
+        buffer.push("", &"lone");
+        buffer.push("GET", &"a\r\n$1\r\n");
+        buffer.push("DEL", &vec!["x".repeat(100_000); 12]);
         let expected = [
             ("PING", Args::new()),
             ("MSET", crate::args!["a", 1, "bb", ""]),
@@ -155,19 +159,19 @@ mod tests {
             ("GET", crate::args!["a\r\n$1\r\n"]),
             ("DEL", Args::new().args(vec!["x".repeat(100_000); 12])),
         ];
-        assert!(listed(&queue) == expected);
+        assert!(listed(&buffer) == expected);
         let mut wire = Vec::new();
         for (index, (name, args)) in expected.iter().enumerate() {
             let before = wire.len();
             encode::whole_command(&mut wire, name, |out| args.write_args(out));
-            assert_eq!(queue.size(index), wire.len() - before, "{name}");
-            assert!(queue.range(0..index + 1).bytes() == wire, "{name}");
-            assert!(queue.range(index..index + 1).bytes() == &wire[before..], "{name}");
+            assert_eq!(buffer.size(index), wire.len() - before, "{name}");
+            assert!(buffer.range(0..index + 1).bytes() == wire, "{name}");
+            assert!(buffer.range(index..index + 1).bytes() == &wire[before..], "{name}");
         }
     }
 
     #[test]
-    fn arguments_that_panic_leave_nothing_behind() {
+    fn arguments_that_panic_leave_no_incomplete_command() {
         struct Bomb;
         impl ToArgs for Bomb {
             fn write_args(&self, out: &mut ArgWriter<'_>) {
@@ -175,11 +179,11 @@ mod tests {
                 panic!("in the middle");
             }
         }
-        let mut queue = Queue::new();
-        queue.push("GET", &"a");
-        let push = std::panic::AssertUnwindSafe(|| queue.push("SET", &Bomb));
+        let mut buffer = CommandBuffer::new();
+        buffer.push("GET", &"a");
+        let push = std::panic::AssertUnwindSafe(|| buffer.push("SET", &Bomb));
         assert!(std::panic::catch_unwind(push).is_err());
-        queue.push("GET", &"b");
-        assert_eq!(listed(&queue), [("GET", crate::args!["a"]), ("GET", crate::args!["b"])]);
+        buffer.push("GET", &"b");
+        assert_eq!(listed(&buffer), [("GET", crate::args!["a"]), ("GET", crate::args!["b"])]);
     }
 }

@@ -1,17 +1,85 @@
-//! Commands out and replies in, with what the connection remembers of either.
+//! Sending commands and receiving replies. A connection and its halves share the primitives of
+//! [`Status`]; a connection adds the exchanges that need both directions.
 
 use crate::args::ToArgs;
 use crate::conn::Conn;
-use crate::conn::command_buffer::Encoded;
+use crate::conn::command_buffer::EncodedCommands;
 use crate::conn::deadline::{Deadline, Timeouts};
 use crate::conn::observer::Observer;
-use crate::conn::raw::RawConn;
-use crate::conn::status::HalfDone;
+use crate::conn::raw::{RawConn, RawReceive, RawSend};
+use crate::conn::session::Session;
+use crate::conn::status::{PoisonOnPanic, Status};
 use crate::error::{Error, Result, ServerError};
 use crate::from_value::{FromValue, Items, Source};
 use crate::value::Value;
 
+impl Status {
+    /// Adds a command to the write buffer; its reply is due.
+    pub(super) fn send<S: RawSend + ?Sized>(
+        &self,
+        raw: &mut S,
+        session: &mut Session,
+        command: &str,
+        args: &dyn ToArgs,
+        deadline: Deadline,
+    ) -> Result<()> {
+        self.check()?;
+        self.add_pending(1);
+        session.note(command, args);
+        self.observer.sending(command, args);
+        let guard = PoisonOnPanic::sending(self);
+        let sent = raw.send(command, args, deadline.at);
+        guard.disarm();
+        self.record_fatal(sent, deadline)
+    }
+
+    pub(super) fn flush<S: RawSend + ?Sized>(&self, raw: &mut S, deadline: Deadline) -> Result<()> {
+        self.check()?;
+        let flushed = raw.flush(deadline.at);
+        self.record_fatal(flushed, deadline)
+    }
+
+    /// Receives a reply and counts it.
+    pub(super) fn receive<R: RawReceive + ?Sized>(
+        &self,
+        raw: &mut R,
+        deadline: Deadline,
+    ) -> Result<Value> {
+        self.check()?;
+        let reply = self.receive_uncounted(raw, deadline)?;
+        self.received(reply)
+    }
+
+    /// Waits until `wait` for a reply to begin, then receives it.
+    pub(super) fn poll<R: RawReceive + ?Sized>(
+        &self,
+        raw: &mut R,
+        wait: Deadline,
+        timeouts: &Timeouts,
+    ) -> Result<Option<Value>> {
+        self.check()?;
+        let begun = raw.poll(wait.at);
+        match self.record_fatal(begun, wait)? {
+            true => self.receive(raw, timeouts.for_read()).map(Some),
+            false => Ok(None),
+        }
+    }
+
+    /// Receives a reply whose caller does the counting. An error reply is a value here.
+    fn receive_uncounted<R: RawReceive + ?Sized>(
+        &self,
+        raw: &mut R,
+        deadline: Deadline,
+    ) -> Result<Value> {
+        let received = raw.receive(deadline.at);
+        let reply = self.record_fatal(received, deadline)?;
+        self.note_reply(&reply);
+        Ok(reply)
+    }
+}
+
 impl Conn {
+    /// Sends a command and receives its reply; without a command, the replies that are due.
     pub(super) fn exchange(
         &mut self,
         command: &str,
@@ -28,21 +96,21 @@ impl Conn {
         }
     }
 
-    /// Sends a command and receives the replies owed before and its own: the first error among
-    /// the former, and the latter.
+    /// Sends a command. Returns the first error among the replies due before it, and its own
+    /// reply.
     pub(crate) fn exchange_raw(
         &mut self,
         command: &str,
         args: &dyn ToArgs,
         timeouts: &Timeouts,
     ) -> Result<(Option<ServerError>, Value)> {
-        let (first_error, limit) = self.ask(command, args, timeouts)?;
-        Ok((first_error, self.receive_raw(limit)?))
+        let (first_error, deadline) = self.send_command(command, args, timeouts)?;
+        Ok((first_error, self.receive_raw(deadline)?))
     }
 
-    /// Sends a command and receives the replies owed before: the first error among them, and the
-    /// limit of the command's own reply.
-    pub(super) fn ask(
+    /// Sends a command and receives the replies due before it. Returns the first error among
+    /// them, and the deadline of the command's own reply.
+    pub(super) fn send_command(
         &mut self,
         command: &str,
         args: &dyn ToArgs,
@@ -51,92 +119,81 @@ impl Conn {
         self.status.check()?;
         let pending = self.status.take_pending();
         self.session.note(command, args);
-        self.observer.sending(command, args);
-        let limit = timeouts.for_write();
-        let half_done = HalfDone::sending(&self.status);
-        let sent = self.raw.send(command, args, limit.at).and_then(|()| self.raw.flush(limit.at));
-        half_done.end();
-        self.record_fatal(sent, limit)?;
+        self.status.observer.sending(command, args);
+        let deadline = timeouts.for_write();
+        let guard = PoisonOnPanic::sending(&self.status);
+        let sent =
+            self.raw.send(command, args, deadline.at).and_then(|()| self.raw.flush(deadline.at));
+        guard.disarm();
+        self.record_fatal(sent, deadline)?;
         // One deadline for all replies.
-        let limit = timeouts.for_read();
+        let deadline = timeouts.for_read();
         let mut first_error = None;
         for _ in 0..pending {
-            if let Value::Error(error) = self.receive_raw(limit)? {
+            if let Value::Error(error) = self.receive_raw(deadline)? {
                 first_error.get_or_insert(error);
             }
         }
-        Ok((first_error, limit))
+        Ok((first_error, deadline))
     }
 
-    /// Receives one reply as a type. The elements of a list are converted as they come, so that
-    /// it is never in memory twice.
-    pub(super) fn receive_as<T: FromValue>(&mut self, limit: Deadline) -> Result<T> {
-        let opened = self.raw.open_list(limit.at);
-        let length = self.record_fatal(opened, limit)?;
+    /// Receives one reply as a type. The elements of a list are converted as they arrive, so the
+    /// list is never in memory twice.
+    pub(super) fn receive_as<T: FromValue>(&mut self, deadline: Deadline) -> Result<T> {
+        let opened = self.raw.open_list(deadline.at);
+        let length = self.record_fatal(opened, deadline)?;
         if length == 0 {
             if let Some(bytes) = self.raw.take_bulk() {
                 return T::from_bulk(bytes);
             }
-            return match self.receive_raw(limit)? {
+            return match self.receive_raw(deadline)? {
                 Value::Error(error) => Err(Error::Server(error)),
                 reply => reply.convert(),
             };
         }
-        let half_done = HalfDone::receiving(&self.status);
-        let mut arriving = Arriving { raw: &mut *self.raw, limit };
+        let guard = PoisonOnPanic::receiving(&self.status);
+        let mut arriving = Arriving { raw: &mut *self.raw, deadline };
         let mut items = Items::announced(length, &mut arriving);
         let converted = T::from_items(&mut items);
-        // Whatever came of it, the next reply begins behind this one.
+        // Whatever the conversion returned, the next reply begins behind this one.
         let received = items.finish();
-        half_done.end();
-        self.record_fatal(received, limit)?;
+        guard.disarm();
+        self.record_fatal(received, deadline)?;
         converted
     }
 
-    pub(super) fn send_within(
+    /// Writes commands whose replies the caller counts.
+    pub(super) fn write_encoded(
         &mut self,
-        command: &str,
-        args: &dyn ToArgs,
-        limit: Deadline,
+        commands: EncodedCommands<'_>,
+        deadline: Deadline,
     ) -> Result<()> {
-        self.status.check()?;
-        self.status.owe(1);
-        self.session.note(command, args);
-        self.observer.sending(command, args);
-        let half_done = HalfDone::sending(&self.status);
-        let sent = self.raw.send(command, args, limit.at);
-        half_done.end();
-        self.record_fatal(sent, limit)
-    }
-
-    /// Writes commands whose replies do not count as owed as long as the caller receives them.
-    pub(super) fn write_encoded(&mut self, commands: Encoded<'_>, limit: Deadline) -> Result<()> {
         self.status.check()?;
         for command in commands.iter() {
             let name = command.name();
             self.session.note(name, &command);
-            self.observer.sending(name, &command);
+            self.status.observer.sending(name, &command);
         }
-        let written = self.raw.write_encoded(commands, limit.at);
-        self.record_fatal(written, limit)
+        let written = self.raw.write_encoded(commands, deadline.at);
+        self.record_fatal(written, deadline)
     }
 
-    pub(super) fn flush_within(&mut self, limit: Deadline) -> Result<()> {
-        self.status.check()?;
-        let flushed = self.raw.flush(limit.at);
-        self.record_fatal(flushed, limit)
+    pub(super) fn flush_until(&mut self, deadline: Deadline) -> Result<()> {
+        let flushed = self.status.flush(&mut *self.raw, deadline);
+        self.close_if_ended();
+        flushed
     }
 
-    pub(super) fn receive_within(&mut self, limit: Deadline) -> Result<Value> {
-        self.status.check()?;
-        let reply = self.receive_raw(limit)?;
-        self.status.received(reply)
+    pub(super) fn receive_until(&mut self, deadline: Deadline) -> Result<Value> {
+        let received = self.status.receive(&mut *self.raw, deadline);
+        self.close_if_ended();
+        received
     }
 
-    /// Takes a reply to [`Conn::write_encoded`], if it is a bulk string that is here already.
+    /// Takes a reply to [`Conn::write_encoded`] if it is a bulk string that has arrived.
     pub(super) fn take_bulk(&mut self) -> Option<&[u8]> {
-        // Who watches sees whole replies.
-        if self.observer.is_some() { None } else { self.raw.take_bulk() }
+        // The observer needs whole replies.
+        if self.status.observer.is_some() { None } else { self.raw.take_bulk() }
     }
 
     pub(super) fn drain_within(&mut self, timeouts: &Timeouts) -> Result<Vec<Value>> {
@@ -144,32 +201,26 @@ impl Conn {
         if pending == 0 {
             return Ok(Vec::new());
         }
-        self.status.check()?;
-        let limit = timeouts.for_write();
-        let flushed = self.raw.flush(limit.at);
-        self.record_fatal(flushed, limit)?;
-        let limit = timeouts.for_read();
-        (0..pending).map(|_| self.receive_raw(limit)).collect()
+        self.flush_until(timeouts.for_write())?;
+        let deadline = timeouts.for_read();
+        (0..pending).map(|_| self.receive_raw(deadline)).collect()
     }
 
-    pub(super) fn receive_raw(&mut self, limit: Deadline) -> Result<Value> {
-        let received = self.raw.receive(limit.at);
-        let reply = self.record_fatal(received, limit)?;
-        self.observer.received(&reply);
-        self.status.heed(&reply);
-        Ok(reply)
+    /// Receives a reply that the caller counts. An error reply is a value here.
+    pub(super) fn receive_raw(&mut self, deadline: Deadline) -> Result<Value> {
+        let received = self.status.receive_uncounted(&mut *self.raw, deadline);
+        self.close_if_ended();
+        received
     }
 
-    /// Makes a fatal error final, and closes the socket at once.
-    pub(super) fn record_fatal<T>(&mut self, outcome: Result<T>, limit: Deadline) -> Result<T> {
-        let outcome = self.status.record_fatal(outcome, limit);
-        if let Err(error) = &outcome {
-            self.observer.failed(error);
-        }
+    /// Ends and closes the connection if the outcome is a fatal error.
+    pub(super) fn record_fatal<T>(&mut self, outcome: Result<T>, deadline: Deadline) -> Result<T> {
+        let outcome = self.status.record_fatal(outcome, deadline);
         self.close_if_ended();
         outcome
     }
 
+    /// Closes the socket of a connection that has ended.
     pub(super) fn close_if_ended(&mut self) {
         if self.status.err().is_some() && !self.closed {
             self.closed = true;
@@ -181,12 +232,12 @@ impl Conn {
 /// The elements of a list that is being received.
 struct Arriving<'a> {
     raw: &'a mut dyn RawConn,
-    limit: Deadline,
+    deadline: Deadline,
 }
 
 impl Source for Arriving<'_> {
     fn next(&mut self) -> Result<Value> {
-        self.raw.receive(self.limit.at)
+        self.raw.receive(self.deadline.at)
     }
 
     fn next_bulk(&mut self) -> Option<&[u8]> {

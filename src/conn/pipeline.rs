@@ -1,38 +1,38 @@
-//! Many commands in one round trip.
+//! Many commands in one round trip: [`Pipeline`].
 
 use std::fmt;
 use std::time::Duration;
 
 use crate::args::ToArgs;
 use crate::conn::Conn;
-use crate::conn::command_buffer::Queue;
+use crate::conn::command_buffer::CommandBuffer;
 use crate::conn::deadline::Timeouts;
-use crate::conn::window::Batch;
+use crate::conn::window::Window;
 use crate::context::Context;
 use crate::error::{Result, ServerError};
 use crate::from_value::{FromValue, Items, Source};
 use crate::value::Value;
 
-/// Commands that are sent together; see [`Conn::pipeline`].
+/// Commands that are sent together, returned by [`Conn::pipeline`].
 ///
-/// It is a list until it is [run](Pipeline::run): nothing is sent before, and nothing at all when
-/// it is dropped.
+/// Nothing is sent before [`run`](Pipeline::run) or [`query`](Pipeline::query). Dropping a
+/// pipeline sends nothing.
 ///
-/// A long list is not written in one go: while 64 KiB of commands are without their answers,
-/// replies are received before more is written. So client and server never wait for each other,
-/// however many commands there are and however long the replies. A single command that is longer
-/// is written when all those before it are answered.
+/// At most 64 KiB of commands are in flight: then replies are received before more commands are
+/// written. So client and server never block each other, however many commands there are and
+/// however long the replies. A single longer command is written when all commands before it are
+/// answered.
 ///
-/// Every command must have exactly one reply. `SUBSCRIBE` and its kind, `MONITOR` and `CLIENT
-/// REPLY` do not belong into a pipeline.
+/// Every command must have exactly one reply. Do not use a pipeline for `SUBSCRIBE` and its
+/// variants, `MONITOR` or `CLIENT REPLY`.
 #[must_use = "a pipeline sends nothing until it is run"]
 pub struct Pipeline<'a> {
     conn: &'a mut Conn,
-    queue: Queue,
+    commands: CommandBuffer,
 }
 
 impl Conn {
-    /// Collects commands to send them together.
+    /// Returns an empty pipeline, which sends many commands in one round trip.
     ///
     /// ```
     /// # use redigo::{Dialer, testing::MemoryStream, Error};
@@ -50,16 +50,16 @@ impl Conn {
     #[doc(alias = "Send")]
     #[doc(alias = "Flush")]
     pub fn pipeline(&mut self) -> Pipeline<'_> {
-        Pipeline { conn: self, queue: Queue::new() }
+        Pipeline { conn: self, commands: CommandBuffer::new() }
     }
 
-    /// Receives the replies to what was sent before, so that none is taken for a later command's.
+    /// Receives the replies to earlier commands, so that none is taken for a later command's.
     ///
     /// # Errors
-    /// The first error reply among them, as nobody else would tell of it.
-    pub(super) fn receive_owed(&mut self, timeouts: &Timeouts) -> Result<()> {
-        let owed = self.drain_within(timeouts)?;
-        owed.into_iter().try_for_each(|reply| reply.convert())
+    /// The first error reply among them: no other call would return it.
+    pub(super) fn receive_pending(&mut self, timeouts: &Timeouts) -> Result<()> {
+        let pending = self.drain_within(timeouts)?;
+        pending.into_iter().try_for_each(|reply| reply.convert())
     }
 }
 
@@ -79,7 +79,7 @@ impl Pipeline<'_> {
         self
     }
 
-    /// Adds a command in place, for loops.
+    /// Adds a command in place, for use in a loop.
     ///
     /// ```
     /// # use redigo::{Dialer, testing::MemoryStream, Error};
@@ -94,29 +94,44 @@ impl Pipeline<'_> {
     /// ```
     #[doc(alias = "Send")]
     pub fn push(&mut self, command: &str, args: impl ToArgs) {
-        self.queue.push(command, &args);
+        self.commands.push(command, &args);
     }
 
-    /// How many commands there are.
+    /// Returns the number of commands.
+    ///
+    /// ```
+    /// # use redigo::{Dialer, testing::MemoryStream};
+    /// # let mut conn = Dialer::tcp(":6379").wrap(MemoryStream::silent());
+    /// let pipeline = conn.pipeline().cmd("INCR", "a").cmd("INCR", "b");
+    /// assert_eq!(pipeline.len(), 2);
+    /// ```
     pub fn len(&self) -> usize {
-        self.queue.len()
+        self.commands.len()
     }
 
-    /// True when there is none.
+    /// Returns true if there are no commands.
+    ///
+    /// ```
+    /// # use redigo::{Dialer, testing::MemoryStream};
+    /// # let mut conn = Dialer::tcp(":6379").wrap(MemoryStream::silent());
+    /// assert!(conn.pipeline().is_empty());
+    /// ```
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Sends all commands and receives a reply for each, in order. An error reply of the server
-    /// is the result of its command and does not hinder the others; it tells the
-    /// [command](crate::ServerError::command) that it belongs to.
+    /// Sends all commands and returns one result for each, in order.
     ///
-    /// The connection's read timeout is one for all replies together. Replies that are owed to
-    /// earlier [`send`](Conn::send)s are received first and dropped.
+    /// An error reply is the result of its command, which
+    /// [`ServerError::command`](crate::ServerError::command) names. The other commands run all
+    /// the same.
+    ///
+    /// The connection's read timeout is one limit for all replies together. Replies to earlier
+    /// [`send`](Conn::send)s are received first and dropped.
     ///
     /// # Errors
-    /// A fatal error, now or of before. Also the first error reply to an earlier
-    /// [`send`](Conn::send): then no command of the pipeline has been sent.
+    /// A fatal error of this call or of an earlier one. Also the first error reply to an earlier
+    /// [`send`](Conn::send): in that case no command of the pipeline was sent.
     ///
     /// ```
     /// # use redigo::{Dialer, testing::MemoryStream, Error};
@@ -136,35 +151,60 @@ impl Pipeline<'_> {
         self.run_within(&timeouts)
     }
 
-    /// As [`run`](Pipeline::run), all within this time from now instead of the connection's own
-    /// read timeout. `None` waits as long as it takes; zero is over at once.
+    /// Sends all commands and waits at most `timeout` for all replies.
+    ///
+    /// Like [`run`](Pipeline::run), but the timeout replaces the connection's read timeout. It
+    /// includes writing. `None` waits forever; zero fails immediately.
     ///
     /// # Errors
-    /// As [`run`](Pipeline::run). A timeout is fatal, as any.
+    /// Those of [`run`](Pipeline::run). A timeout is fatal.
+    ///
+    /// ```
+    /// # use redigo::{Dialer, testing::MemoryStream};
+    /// # use std::time::Duration;
+    /// # let mut conn = Dialer::tcp(":6379").wrap(MemoryStream::silent());
+    /// let pipeline = conn.pipeline().cmd("INCR", "a").cmd("INCR", "b");
+    /// // The server does not answer.
+    /// assert!(pipeline.run_timeout(Duration::from_millis(1)).unwrap_err().is_timeout());
+    /// ```
     #[doc(alias = "DoWithTimeout")]
     pub fn run_timeout(self, timeout: impl Into<Option<Duration>>) -> Result<Vec<Result<Value>>> {
-        let timeouts = self.conn.limits_within(timeout.into());
+        let timeouts = self.conn.timeouts_within(timeout.into());
         self.run_within(&timeouts)
     }
 
-    /// As [`run`](Pipeline::run), but no longer than the context lasts.
+    /// Sends all commands and waits for all replies until the context ends.
     ///
     /// # Errors
-    /// As [`run`](Pipeline::run), and the end of the context as for
+    /// Those of [`run`](Pipeline::run), and the end of the context like
     /// [`call_context`](Conn::call_context).
+    ///
+    /// ```
+    /// # use redigo::{Context, Dialer, testing::MemoryStream, Error};
+    /// # use std::time::Duration;
+    /// # let mut conn = Dialer::tcp(":6379").wrap(MemoryStream::new(":1\r\n:2\r\n"));
+    /// let ctx = Context::background().with_timeout(Duration::from_secs(2));
+    /// let replies = conn.pipeline().cmd("INCR", "a").cmd("INCR", "a").run_context(&ctx)?;
+    /// assert_eq!(replies.len(), 2);
+    /// # Ok::<(), Error>(())
+    /// ```
     #[doc(alias = "DoContext")]
     pub fn run_context(self, ctx: &Context) -> Result<Vec<Result<Value>>> {
-        let Pipeline { conn, queue } = self;
-        conn.run_with_context(ctx, |conn| Pipeline { conn, queue }.run())
+        let Pipeline { conn, commands } = self;
+        conn.run_within(ctx, |conn| Pipeline { conn, commands }.run())
     }
 
-    /// As [`run`](Pipeline::run), with all replies as one type: a tuple with a member for each
-    /// command, or a list. Members of type `()` skip a reply. Each reply is converted as it comes.
+    /// Sends all commands and converts the replies to one type.
+    ///
+    /// The type is a tuple with a member for each command, or a list. A member of type `()` skips
+    /// a reply. Each reply is converted as it arrives.
     ///
     /// # Errors
-    /// As [`run`](Pipeline::run). Then the first error reply to any of the commands, which tells
-    /// the [command](crate::ServerError::command); the others have been carried out. Then those
-    /// of [`Value::convert`], with the number of the command as the element's.
+    /// In this order:
+    /// - Those of [`run`](Pipeline::run).
+    /// - The first error reply, with its [command](crate::ServerError::command). The other
+    ///   commands have run.
+    /// - Those of [`Value::convert`], with the index of the command as the index of the element.
     ///
     /// ```
     /// # use redigo::{Dialer, testing::MemoryStream, Error};
@@ -176,37 +216,37 @@ impl Pipeline<'_> {
     /// ```
     pub fn query<T: FromValue>(self) -> Result<T> {
         let timeouts = self.conn.timeouts();
-        let batch = Batch::start(self.conn, &self.queue, &timeouts)?;
-        let mut replies = Replies { batch, first_error: None };
-        let mut items = Items::known(self.queue.len(), &mut replies);
+        let window = Window::start(self.conn, &self.commands, &timeouts)?;
+        let mut replies = Replies { window, first_error: None };
+        let mut items = Items::known(self.commands.len(), &mut replies);
         let converted = T::from_items(&mut items);
-        // Whatever came of it, all commands are carried out, and their replies received.
+        // Whatever the conversion returned, all commands run and their replies are received.
         items.finish()?;
         match replies.first_error {
             Some((index, error)) => {
-                Err(error.of_command(index, self.queue.get(index).name()).into())
+                Err(error.of_command(index, self.commands.get(index).name()).into())
             }
             None => converted,
         }
     }
 
     fn run_within(self, timeouts: &Timeouts) -> Result<Vec<Result<Value>>> {
-        let replies = Batch::start(self.conn, &self.queue, timeouts)?.replies()?;
-        Ok(self.queue.results(0, replies).collect())
+        let replies = Window::start(self.conn, &self.commands, timeouts)?.replies()?;
+        Ok(self.commands.results(0, replies).collect())
     }
 }
 
-/// The replies on their way into a type. In the place of an error it finds a nil: what it makes of
-/// that does not matter.
+/// The replies that are being converted. The conversion finds nil in place of an error; its
+/// result is not used then.
 struct Replies<'a> {
-    batch: Batch<'a>,
+    window: Window<'a>,
     first_error: Option<(usize, ServerError)>,
 }
 
 impl Source for Replies<'_> {
     fn next(&mut self) -> Result<Value> {
-        let index = self.batch.answered();
-        match self.batch.next()? {
+        let index = self.window.answered();
+        match self.window.next()? {
             Value::Error(error) => {
                 self.first_error.get_or_insert((index, error));
                 Ok(Value::Nil)
@@ -216,13 +256,13 @@ impl Source for Replies<'_> {
     }
 
     fn next_bulk(&mut self) -> Option<&[u8]> {
-        self.batch.next_bulk()
+        self.window.next_bulk()
     }
 }
 
 impl fmt::Debug for Pipeline<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // No names and no arguments: either may be a secret.
+        // Neither names nor arguments: both may be secrets.
         f.debug_struct("Pipeline").field("commands", &self.len()).finish_non_exhaustive()
     }
 }

@@ -5,152 +5,204 @@ use std::time::Duration;
 
 use crate::args::ToArgs;
 use crate::conn::deadline::{Deadline, Timeouts};
-use crate::conn::observer::Observer;
 use crate::conn::raw::{RawReceive, RawSend};
 use crate::conn::session::Session;
-use crate::conn::status::{HalfDone, Status};
+use crate::conn::status::Status;
 use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::value::Value;
 
-/// The half of a [`Conn`](crate::Conn) that sends; see [`Conn::split`](crate::Conn::split).
+/// The sending half of a [`Conn`](crate::Conn), returned by [`Conn::split`](crate::Conn::split).
 pub struct SendHalf<'a> {
-    sender: &'a mut dyn RawSend,
+    raw: &'a mut dyn RawSend,
     session: &'a mut Session,
     status: &'a Status,
-    observer: &'a dyn Observer,
     timeouts: Timeouts,
 }
 
-/// The half of a [`Conn`](crate::Conn) that receives; see [`Conn::split`](crate::Conn::split).
+/// The receiving half of a [`Conn`](crate::Conn), returned by [`Conn::split`](crate::Conn::split).
 pub struct ReceiveHalf<'a> {
-    receiver: &'a mut dyn RawReceive,
+    raw: &'a mut dyn RawReceive,
     status: &'a Status,
-    observer: &'a dyn Observer,
     timeouts: Timeouts,
 }
 
 impl<'a> SendHalf<'a> {
-    pub(crate) fn new(
-        sender: &'a mut dyn RawSend,
+    pub(super) fn new(
+        raw: &'a mut dyn RawSend,
         session: &'a mut Session,
         status: &'a Status,
-        observer: &'a dyn Observer,
         timeouts: Timeouts,
     ) -> SendHalf<'a> {
-        SendHalf { sender, session, status, observer, timeouts }
+        SendHalf { raw, session, status, timeouts }
     }
 
-    /// As [`Conn::send`](crate::Conn::send).
+    /// Queues a command, like [`Conn::send`](crate::Conn::send).
     ///
     /// # Errors
     /// A fatal error of either half.
+    ///
+    /// ```
+    /// # use redigo::{Dialer, testing::MemoryStream, Error};
+    /// # let mut conn = Dialer::tcp(":6379").wrap(MemoryStream::new("+OK\r\n:2\r\n"));
+    /// let (mut sender, mut receiver) = conn.split();
+    /// sender.send("SET", ("counter", 1))?;
+    /// sender.send("INCR", "counter")?;
+    /// sender.flush()?;
+    /// receiver.receive()?;
+    /// assert_eq!(receiver.receive()?.as_int(), Some(2));
+    /// # Ok::<(), Error>(())
+    /// ```
     pub fn send(&mut self, command: &str, args: impl ToArgs) -> Result<()> {
-        self.status.check()?;
-        self.status.owe(1);
-        self.session.note(command, &args);
-        self.observer.sending(command, &args);
-        let limit = self.timeouts.for_write();
-        let half_done = HalfDone::sending(self.status);
-        let sent = self.sender.send(command, &args, limit.at);
-        half_done.end();
-        self.record_fatal(sent, limit)
+        let deadline = self.timeouts.for_write();
+        self.status.send(self.raw, self.session, command, &args, deadline)
     }
 
-    /// As [`Conn::flush`](crate::Conn::flush).
+    /// Writes the queued commands, like [`Conn::flush`](crate::Conn::flush).
     ///
     /// # Errors
     /// A fatal error of either half.
+    ///
+    /// ```
+    /// # use redigo::{Dialer, testing::MemoryStream, Error};
+    /// # let server = MemoryStream::silent();
+    /// # let mut conn = Dialer::tcp(":6379").wrap(server.clone());
+    /// let (mut sender, _receiver) = conn.split();
+    /// sender.send("PING", ())?;
+    /// sender.flush()?;
+    /// # assert_eq!(server.written(), b"*1\r\n$4\r\nPING\r\n");
+    /// # Ok::<(), Error>(())
+    /// ```
     pub fn flush(&mut self) -> Result<()> {
-        self.status.check()?;
-        let limit = self.timeouts.for_write();
-        let flushed = self.sender.flush(limit.at);
-        self.record_fatal(flushed, limit)
+        self.status.flush(self.raw, self.timeouts.for_write())
     }
 
-    /// As [`Conn::err`](crate::Conn::err).
+    /// Returns the error that ended the connection, like [`Conn::err`](crate::Conn::err).
+    ///
+    /// ```
+    /// # use redigo::{Dialer, testing::MemoryStream};
+    /// # let server = MemoryStream::silent();
+    /// # server.end();
+    /// # let mut conn = Dialer::tcp(":6379").wrap(server);
+    /// let (sender, mut receiver) = conn.split();
+    /// assert!(sender.err().is_none());
+    /// assert!(receiver.receive().is_err()); // the server has closed the connection
+    /// assert!(sender.err().is_some());
+    /// ```
     pub fn err(&self) -> Option<&Error> {
         self.status.err()
-    }
-
-    fn record_fatal<T>(&self, outcome: Result<T>, limit: Deadline) -> Result<T> {
-        self.status.record_fatal(outcome, limit).inspect_err(|error| self.observer.failed(error))
     }
 }
 
 impl<'a> ReceiveHalf<'a> {
-    pub(crate) fn new(
-        receiver: &'a mut dyn RawReceive,
+    pub(super) fn new(
+        raw: &'a mut dyn RawReceive,
         status: &'a Status,
-        observer: &'a dyn Observer,
         timeouts: Timeouts,
     ) -> ReceiveHalf<'a> {
-        ReceiveHalf { receiver, status, observer, timeouts }
+        ReceiveHalf { raw, status, timeouts }
     }
 
-    /// As [`Conn::receive`](crate::Conn::receive). It may begin before the matching command is
-    /// sent.
+    /// Waits for the next reply, like [`Conn::receive`](crate::Conn::receive). May be called
+    /// before the matching command is sent.
     ///
     /// # Errors
     /// [`Error::Server`] for an error reply, or a fatal error of either half.
+    ///
+    /// ```
+    /// # use redigo::{Dialer, testing::MemoryStream, Error};
+    /// # let mut conn = Dialer::tcp(":6379").wrap(MemoryStream::new("+PONG\r\n"));
+    /// let (mut sender, mut receiver) = conn.split();
+    /// sender.send("PING", ())?;
+    /// sender.flush()?;
+    /// assert_eq!(receiver.receive()?.as_str(), Some("PONG"));
+    /// # Ok::<(), Error>(())
+    /// ```
     pub fn receive(&mut self) -> Result<Value> {
-        let limit = self.timeouts.for_read();
-        self.receive_within(limit)
+        self.status.receive(self.raw, self.timeouts.for_read())
     }
 
-    /// As [`Conn::receive_timeout`](crate::Conn::receive_timeout).
+    /// Waits at most `timeout` for the next reply, like
+    /// [`Conn::receive_timeout`](crate::Conn::receive_timeout).
     ///
     /// # Errors
-    /// As [`receive`](ReceiveHalf::receive).
+    /// Those of [`receive`](ReceiveHalf::receive). A timeout is fatal.
+    ///
+    /// ```
+    /// # use redigo::{Dialer, testing::MemoryStream, Error};
+    /// # use std::time::Duration;
+    /// # let mut conn = Dialer::tcp(":6379").wrap(MemoryStream::silent());
+    /// let (_sender, mut receiver) = conn.split();
+    /// let error = receiver.receive_timeout(Duration::from_millis(1)).unwrap_err();
+    /// assert!(error.is_timeout());
+    /// assert!(receiver.err().is_some());
+    /// ```
     pub fn receive_timeout(&mut self, timeout: impl Into<Option<Duration>>) -> Result<Value> {
-        self.receive_within(Deadline::after(timeout.into()).or_sooner(self.timeouts.overall))
+        let deadline = Deadline::after(timeout.into()).or_sooner(self.timeouts.overall);
+        self.status.receive(self.raw, deadline)
     }
 
-    /// As [`Conn::receive_context`](crate::Conn::receive_context).
+    /// Waits for the next reply until the context ends, like
+    /// [`Conn::receive_context`](crate::Conn::receive_context).
     ///
     /// # Errors
-    /// As [`receive`](ReceiveHalf::receive), and the end of the context.
+    /// Those of [`receive`](ReceiveHalf::receive), and the end of the context, which is fatal.
+    ///
+    /// ```
+    /// # use redigo::{Context, Dialer, testing::MemoryStream, Error};
+    /// # let mut conn = Dialer::tcp(":6379").wrap(MemoryStream::silent());
+    /// let (_sender, mut receiver) = conn.split();
+    /// let (ctx, cancel) = Context::background().with_cancel();
+    /// std::thread::scope(|scope| {
+    ///     let reply = scope.spawn(move || receiver.receive_context(&ctx));
+    ///     cancel.cancel();
+    ///     assert!(reply.join().unwrap().unwrap_err().is_canceled());
+    /// });
+    /// ```
     pub fn receive_context(&mut self, ctx: &Context) -> Result<Value> {
         self.status.check()?;
         if let Some(error) = ctx.err() {
             return Err(self.status.end(error));
         }
         let watch = self.status.watch(ctx)?;
-        let limit = self.timeouts.for_read().or_sooner(Deadline::of(ctx));
-        let received = self.receive_within(limit);
+        let deadline = self.timeouts.for_read().or_sooner(Deadline::of(ctx));
+        let received = self.status.receive(self.raw, deadline);
         self.status.unwatch(watch, ctx, received)
     }
 
-    /// As [`Conn::poll`](crate::Conn::poll).
+    /// Waits at most `timeout` for the next reply to begin, like
+    /// [`Conn::poll`](crate::Conn::poll). Returns `None` if none does; that is not an error.
     ///
     /// # Errors
-    /// As [`receive`](ReceiveHalf::receive).
+    /// Those of [`receive`](ReceiveHalf::receive).
+    ///
+    /// ```
+    /// # use redigo::{Dialer, testing::MemoryStream, Error};
+    /// # use std::time::Duration;
+    /// # let server = MemoryStream::silent();
+    /// # let mut conn = Dialer::tcp(":6379").wrap(server.clone());
+    /// let (_sender, mut receiver) = conn.split();
+    /// assert!(receiver.poll(Duration::from_millis(1))?.is_none());
+    /// # server.push("+PONG\r\n");
+    /// // … the reply arrives …
+    /// assert!(receiver.poll(Duration::from_millis(1))?.is_some());
+    /// # Ok::<(), Error>(())
+    /// ```
     pub fn poll(&mut self, timeout: Duration) -> Result<Option<Value>> {
-        self.status.check()?;
-        let limit = Deadline::after(Some(timeout)).or_sooner(self.timeouts.overall);
-        let begun = self.receiver.poll(limit.at);
-        match self.record_fatal(begun, limit)? {
-            true => self.receive().map(Some),
-            false => Ok(None),
-        }
+        let wait = Deadline::after(Some(timeout)).or_sooner(self.timeouts.overall);
+        self.status.poll(self.raw, wait, &self.timeouts)
     }
 
-    /// As [`Conn::err`](crate::Conn::err).
+    /// Returns the error that ended the connection, like [`Conn::err`](crate::Conn::err).
+    ///
+    /// ```
+    /// # use redigo::{Dialer, testing::MemoryStream};
+    /// # let mut conn = Dialer::tcp(":6379").wrap(MemoryStream::silent());
+    /// let (_sender, receiver) = conn.split();
+    /// assert!(receiver.err().is_none());
+    /// ```
     pub fn err(&self) -> Option<&Error> {
         self.status.err()
-    }
-
-    fn receive_within(&mut self, limit: Deadline) -> Result<Value> {
-        self.status.check()?;
-        let received = self.receiver.receive(limit.at);
-        let reply = self.record_fatal(received, limit)?;
-        self.observer.received(&reply);
-        self.status.heed(&reply);
-        self.status.received(reply)
-    }
-
-    fn record_fatal<T>(&self, outcome: Result<T>, limit: Deadline) -> Result<T> {
-        self.status.record_fatal(outcome, limit).inspect_err(|error| self.observer.failed(error))
     }
 }
 

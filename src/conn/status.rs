@@ -1,26 +1,27 @@
-//! How a connection stands: what ended it, and how many replies are owed.
+//! The error that ended a connection, and the number of replies that are due.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use crate::conn::deadline::Deadline;
+use crate::conn::observer::Observer;
 use crate::context::{Context, Registration};
 use crate::error::{Error, Result};
 use crate::net::stream::ShutdownHandle;
 use crate::value::Value;
 
-/// Shared by the two halves of a connection, which may fail at once.
-#[derive(Debug)]
+/// The condition of a connection. Both of its halves share it, and both may fail at once.
 pub(crate) struct Status {
     /// The first fatal error.
     fault: OnceLock<Error>,
-    /// Commands sent whose replies have not been received.
+    /// The number of commands sent whose replies have not been received.
     pending: AtomicUsize,
     shutdown: ShutdownHandle,
-    /// The codes of error replies after which a pool does not want it back.
+    /// The codes of error replies after which a pool closes the connection.
     retire_on: Arc<[String]>,
-    /// There was one.
+    /// Such an error reply has arrived.
     retired: AtomicBool,
+    pub(super) observer: Option<Box<dyn Observer>>,
 }
 
 impl Status {
@@ -31,6 +32,7 @@ impl Status {
             shutdown,
             retire_on: Arc::default(),
             retired: AtomicBool::new(false),
+            observer: None,
         }
     }
 
@@ -42,8 +44,9 @@ impl Status {
         self.retired.load(Ordering::Relaxed)
     }
 
-    /// Looks at a reply that has come, for what it says of the server.
-    pub(crate) fn heed(&self, reply: &Value) {
+    /// Reports a reply to the observer, and looks at its error code.
+    pub(super) fn note_reply(&self, reply: &Value) {
+        self.observer.received(reply);
         if let Value::Error(error) = reply {
             if self.retire_on.iter().any(|code| code == error.code()) {
                 self.retired.store(true, Ordering::Relaxed);
@@ -59,7 +62,7 @@ impl Status {
         self.shutdown.clone()
     }
 
-    /// The error of before, if there was one.
+    /// Fails with the error that ended the connection, if it has ended.
     pub(crate) fn check(&self) -> Result<()> {
         match self.fault.get() {
             Some(error) => Err(error.clone()),
@@ -67,17 +70,21 @@ impl Status {
         }
     }
 
-    /// Makes a fatal error final.
-    pub(crate) fn record_fatal<T>(&self, outcome: Result<T>, limit: Deadline) -> Result<T> {
-        match outcome {
-            Err(error) if error.is_fatal() => Err(self.end(limit.name(error))),
+    /// Ends the connection if the outcome is a fatal error.
+    pub(crate) fn record_fatal<T>(&self, outcome: Result<T>, deadline: Deadline) -> Result<T> {
+        let outcome = match outcome {
+            Err(error) if error.is_fatal() => Err(self.end(deadline.name(error))),
             outcome => outcome,
+        };
+        if let Err(error) = &outcome {
+            self.observer.failed(error);
         }
+        outcome
     }
 
-    /// Ends the connection, unless it has ended before, and gives the error that did.
+    /// Ends the connection unless it has ended before, and returns the error that did.
     pub(crate) fn end(&self, error: Error) -> Error {
-        // An error that a shutdown has caused goes by that name.
+        // A shutdown makes waiting calls fail with errors of many kinds.
         let error = if self.shutdown.is_used() { Error::Canceled } else { error };
         let error = self.fault.get_or_init(|| {
             log::debug!(target: "redigo::conn", "connection ended: {error}");
@@ -87,14 +94,14 @@ impl Status {
         error.clone()
     }
 
-    /// Has the cancelling of a context end the connection, as long as the registration lives.
+    /// Ends the connection when the context is canceled, while the registration lives.
     pub(crate) fn watch(&self, ctx: &Context) -> Result<Option<Registration>> {
         self.check()?;
         let handle = self.shutdown.clone();
         ctx.on_cancel(move || handle.shutdown()).map_err(|error| self.end(error))
     }
 
-    /// The outcome of what was done under a watch, which is over.
+    /// Returns the outcome of calls that ran under a watch, which ends.
     pub(crate) fn unwatch<T>(
         &self,
         watch: Option<Registration>,
@@ -102,7 +109,7 @@ impl Status {
         outcome: Result<T>,
     ) -> Result<T> {
         drop(watch);
-        // The canceller may be about to shut the socket down, so what came is of no use.
+        // The canceling thread may be about to shut the socket down.
         if ctx.is_canceled() { Err(self.end(Error::Canceled)) } else { outcome }
     }
 
@@ -110,18 +117,17 @@ impl Status {
         self.pending.load(Ordering::Relaxed)
     }
 
-    /// So many more replies are owed.
-    pub(crate) fn owe(&self, replies: usize) {
+    pub(crate) fn add_pending(&self, replies: usize) {
         self.pending.fetch_add(replies, Ordering::Relaxed);
     }
 
-    /// How many were owed; none are any more.
+    /// Returns the number of replies that were due and resets it.
     pub(crate) fn take_pending(&mut self) -> usize {
         std::mem::take(self.pending.get_mut())
     }
 
-    /// A reply that was received is one less that is owed, and never less than none: a subscriber
-    /// receives more than it sends.
+    /// Counts a reply that was received. A subscriber receives more replies than it sent
+    /// commands, so the count stops at zero.
     pub(crate) fn received(&self, reply: Value) -> Result<Value> {
         let one_less = |pending: usize| pending.checked_sub(1);
         let _ = self.pending.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_less);
@@ -132,30 +138,29 @@ impl Status {
     }
 }
 
-/// Something that must not be left half done: a command on its way into the buffer, a reply on its
-/// way out of it. If code of the user's own panics in between, that ends the connection.
-pub(crate) struct HalfDone<'a> {
+/// Ends the connection if the caller's code panics in the middle of a command or of a reply.
+pub(super) struct PoisonOnPanic<'a> {
     status: &'a Status,
-    whose: &'static str,
+    culprit: &'static str,
 }
 
-impl<'a> HalfDone<'a> {
-    pub(crate) fn sending(status: &'a Status) -> HalfDone<'a> {
-        HalfDone { status, whose: "the arguments of a command" }
+impl<'a> PoisonOnPanic<'a> {
+    pub(super) fn sending(status: &'a Status) -> PoisonOnPanic<'a> {
+        PoisonOnPanic { status, culprit: "the arguments of a command" }
     }
 
-    pub(crate) fn receiving(status: &'a Status) -> HalfDone<'a> {
-        HalfDone { status, whose: "the conversion of a reply" }
+    pub(super) fn receiving(status: &'a Status) -> PoisonOnPanic<'a> {
+        PoisonOnPanic { status, culprit: "the conversion of a reply" }
     }
 
-    /// The other half is done too.
-    pub(crate) fn end(self) {
+    /// The command or the reply is complete.
+    pub(super) fn disarm(self) {
         std::mem::forget(self);
     }
 }
 
-impl Drop for HalfDone<'_> {
+impl Drop for PoisonOnPanic<'_> {
     fn drop(&mut self) {
-        self.status.end(Error::other(format!("{} panicked", self.whose)));
+        self.status.end(Error::other(format!("{} panicked", self.culprit)));
     }
 }

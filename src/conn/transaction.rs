@@ -1,4 +1,4 @@
-//! Commands that run all at once or not at all.
+//! Commands that run all together or not at all: [`Transaction`].
 
 use std::fmt;
 use std::ops::{Deref, DerefMut};
@@ -6,54 +6,55 @@ use std::time::Duration;
 
 use crate::args::{Args, ToArgs};
 use crate::conn::Conn;
-use crate::conn::command_buffer::Queue;
+use crate::conn::command_buffer::CommandBuffer;
 use crate::conn::deadline::Deadline;
-use crate::conn::session::{Dirt, TRANSACTION};
-use crate::conn::window::Batch;
+use crate::conn::session::{Dirty, TRANSACTION};
+use crate::conn::window::Window;
 use crate::context::Context;
 use crate::error::{ConvertError, Error, Result};
 use crate::from_value::FromValue;
 use crate::value::Value;
 
-/// How often a transaction is tried before it is given up.
+/// The number of attempts before a transaction fails.
 const ATTEMPTS: u32 = 100;
-/// The commands of a queue that are not the user's own: MULTI is the first.
+/// The number of commands in the buffer before those of the body.
 const MULTI: usize = 1;
-/// How long a panic may be held up by cleaning the connection.
-const PATIENCE: Duration = Duration::from_secs(1);
+/// The most time that cleaning up takes while a panic unwinds.
+const PANIC_BUDGET: Duration = Duration::from_secs(1);
 
-/// A transaction that is being prepared; see [`Conn::transaction`].
+/// A transaction that is being prepared by the body of [`Conn::transaction`].
 ///
-/// What is *called* on it runs at once, on the connection that it derefs to: that is for reading
-/// the keys. What is *queued* with [`cmd`](Transaction::cmd) runs in [`exec`](Transaction::exec),
-/// between `MULTI` and `EXEC`. Dropped before that, it has changed nothing.
+/// It dereferences to the connection. A [`call`](Conn::call) runs immediately; use it to read the
+/// watched keys. A command added with [`cmd`](Transaction::cmd) runs in
+/// [`exec`](Transaction::exec), between `MULTI` and `EXEC`. Dropping the transaction before that
+/// changes nothing.
 #[must_use = "a transaction changes nothing until `exec`"]
 pub struct Transaction<'a> {
     conn: &'a mut Conn,
     /// Begins with MULTI.
-    queue: Queue,
+    commands: CommandBuffer,
     watching: bool,
     attempt: u32,
     aborted: &'a mut bool,
 }
 
 impl Conn {
-    /// Runs a transaction: `MULTI`, some commands, `EXEC`, written together.
+    /// Runs a transaction: `MULTI`, the commands that `body` adds, `EXEC`.
     ///
-    /// The keys are watched (there may be none: `()`). Then `body` reads what it needs, queues
-    /// what is to be done and ends with [`exec`](Transaction::exec). If somebody has changed one
-    /// of the keys in between, nothing is done and `body` runs again, up to 100 times. It may
-    /// also end without [`exec`](Transaction::exec), when there turns out to be nothing to do.
+    /// Watches the keys, or none with `()`. Then `body` reads the keys, adds commands with
+    /// [`cmd`](Transaction::cmd) and ends with [`exec`](Transaction::exec). If another client has
+    /// changed a watched key in the meantime, nothing is changed and `body` runs again, at most
+    /// 100 times in all. `body` may also return without [`exec`](Transaction::exec).
     ///
-    /// In the end the connection is neither in a transaction nor watching anything, also when
-    /// `body` returned an error or panicked.
+    /// At the end the connection is not in a transaction and watches no keys, also if `body`
+    /// returns an error or panics.
     ///
     /// ```
     /// # use redigo::{Dialer, testing::MemoryStream, Error};
     /// # let server = MemoryStream::new(
     /// #     "+OK\r\n$2\r\n50\r\n+OK\r\n+QUEUED\r\n+QUEUED\r\n*2\r\n:20\r\n:30\r\n");
     /// # let mut conn = Dialer::tcp(":6379").wrap(server);
-    /// // Move 30 from one account to another, if there is as much.
+    /// // Moves 30 from one account to another if the balance is sufficient.
     /// let moved = conn.transaction(["alice", "bob"], |mut tx| {
     ///     let balance: i64 = tx.query("GET", "alice")?;
     ///     if balance < 30 {
@@ -67,7 +68,7 @@ impl Conn {
     /// # Ok::<(), Error>(())
     /// ```
     ///
-    /// Without keys it is a way to see the changes of several commands all together:
+    /// Without keys, other clients see the changes of several commands all together:
     ///
     /// ```
     /// # use redigo::{Dialer, testing::MemoryStream, Error};
@@ -80,16 +81,17 @@ impl Conn {
     /// ```
     ///
     /// # Errors
-    /// - What `body` returns, which is mostly an error of [`exec`](Transaction::exec); use
-    ///   [`Error::other`] for one of your own.
-    /// - [`Error::TransactionAborted`] when each attempt was aborted.
-    /// - [`Error::Unsupported`] when a `MULTI` is open already.
-    /// - The first error reply to an earlier [`send`](Conn::send): `body` has not run then.
-    /// - Any fatal error. When it comes after `EXEC` was sent, nobody knows whether the commands
-    ///   were carried out.
+    /// - The error that `body` returns, mostly one of [`exec`](Transaction::exec). Use
+    ///   [`Error::other`] for an application's own errors.
+    /// - [`Error::TransactionAborted`] if every attempt was aborted.
+    /// - [`Error::Unsupported`] if a `MULTI` is open.
+    /// - The first error reply to an earlier [`send`](Conn::send). In that case `body` has not
+    ///   run.
+    /// - A fatal error. If it occurs after `EXEC` was sent, it is unknown whether the commands
+    ///   ran.
     ///
-    /// A connection that was told to `WATCH` before counts those keys in, and as this cannot watch
-    /// them again, there is only one attempt.
+    /// Keys that a `WATCH` of the caller watches before count as well. They cannot be watched
+    /// again for another attempt, so there is only one.
     #[doc(alias = "MULTI")]
     #[doc(alias = "WATCH")]
     pub fn transaction<R>(
@@ -100,9 +102,9 @@ impl Conn {
         self.status().check()?;
         self.refuse_nesting()?;
         let timeouts = self.timeouts();
-        self.receive_owed(&timeouts)?;
+        self.receive_pending(&timeouts)?;
         let keys = Args::new().args(keys);
-        let attempts = if self.session().dirt().has(Dirt::WATCH) { 1 } else { ATTEMPTS };
+        let attempts = if self.session().dirty().has(Dirty::WATCH) { 1 } else { ATTEMPTS };
         for attempt in 1..=attempts {
             let mut aborted = false;
             let guard = Guard(self);
@@ -118,12 +120,24 @@ impl Conn {
         Err(Error::TransactionAborted { attempts })
     }
 
-    /// As [`transaction`](Conn::transaction), with all its attempts no longer than the context
-    /// lasts.
+    /// Runs a transaction like [`transaction`](Conn::transaction), with all its attempts, until
+    /// the context ends.
     ///
     /// # Errors
-    /// As [`transaction`](Conn::transaction), and the end of the context as for
+    /// Those of [`transaction`](Conn::transaction), and the end of the context like
     /// [`call_context`](Conn::call_context), which is fatal.
+    ///
+    /// ```
+    /// # use redigo::{Context, Dialer, testing::MemoryStream, Error};
+    /// # use std::time::Duration;
+    /// # let server = MemoryStream::new("+OK\r\n+QUEUED\r\n*1\r\n:1\r\n");
+    /// # let mut conn = Dialer::tcp(":6379").wrap(server);
+    /// let ctx = Context::background().with_timeout(Duration::from_secs(2));
+    /// let (count,): (i64,) =
+    ///     conn.transaction_context(&ctx, (), |tx| tx.cmd("INCR", "jobs").exec())?;
+    /// assert_eq!(count, 1);
+    /// # Ok::<(), Error>(())
+    /// ```
     #[doc(alias = "DoContext")]
     pub fn transaction_context<R>(
         &mut self,
@@ -131,24 +145,24 @@ impl Conn {
         keys: impl ToArgs,
         body: impl FnMut(Transaction<'_>) -> Result<R>,
     ) -> Result<R> {
-        self.run_with_context(ctx, |conn| conn.transaction(keys, body))
+        self.run_within(ctx, |conn| conn.transaction(keys, body))
     }
 
     fn refuse_nesting(&mut self) -> Result<()> {
-        match self.session().dirt().has(Dirt::MULTI) {
+        match self.session().dirty().has(Dirty::MULTI) {
             true => Err(Error::Unsupported("a transaction within a transaction".into())),
             false => Ok(()),
         }
     }
 
-    /// Leaves a transaction and lets watched keys go, if there are any.
+    /// Leaves a transaction and stops watching keys.
     fn end_transaction(&mut self) -> Result<()> {
-        let dirt = self.session().dirt();
-        if dirt.has(Dirt::MULTI) {
+        let dirty = self.session().dirty();
+        if dirty.has(Dirty::MULTI) {
             self.send("DISCARD", ())?;
         }
-        if dirt.has(TRANSACTION) {
-            // After DISCARD too, which leaves the keys watched when there was no transaction.
+        if dirty.has(TRANSACTION) {
+            // After DISCARD, too: refused outside a transaction, it leaves the keys watched.
             self.send("UNWATCH", ())?;
         }
         self.drain().map(drop)
@@ -157,13 +171,13 @@ impl Conn {
 
 impl<'a> Transaction<'a> {
     fn begin(conn: &'a mut Conn, attempt: u32, aborted: &'a mut bool) -> Transaction<'a> {
-        let watching = conn.session().dirt().has(Dirt::WATCH);
-        let mut queue = Queue::new();
-        queue.push("MULTI", &());
-        Transaction { conn, queue, watching, attempt, aborted }
+        let watching = conn.session().dirty().has(Dirty::WATCH);
+        let mut commands = CommandBuffer::new();
+        commands.push("MULTI", &());
+        Transaction { conn, commands, watching, attempt, aborted }
     }
 
-    /// Queues a command.
+    /// Adds a command, which [`exec`](Transaction::exec) sends.
     ///
     /// ```
     /// # use redigo::{Dialer, testing::MemoryStream, Error};
@@ -180,22 +194,42 @@ impl<'a> Transaction<'a> {
     /// ```
     #[doc(alias = "Send")]
     pub fn cmd(mut self, command: &str, args: impl ToArgs) -> Self {
-        self.queue.push(command, &args);
+        self.commands.push(command, &args);
         self
     }
 
-    /// How many commands are queued.
+    /// Returns the number of commands added.
+    ///
+    /// ```
+    /// # use redigo::{Dialer, testing::MemoryStream, Error};
+    /// # let mut conn = Dialer::tcp(":6379").wrap(MemoryStream::silent());
+    /// conn.transaction((), |tx| {
+    ///     assert_eq!(tx.cmd("INCR", "a").cmd("INCR", "b").len(), 2);
+    ///     Ok(())
+    /// })?;
+    /// # Ok::<(), Error>(())
+    /// ```
     pub fn len(&self) -> usize {
-        self.queue.len() - MULTI
+        self.commands.len() - MULTI
     }
 
-    /// True when none is.
+    /// Returns true if no command was added.
+    ///
+    /// ```
+    /// # use redigo::{Dialer, testing::MemoryStream, Error};
+    /// # let mut conn = Dialer::tcp(":6379").wrap(MemoryStream::silent());
+    /// conn.transaction((), |tx| {
+    ///     assert!(tx.is_empty());
+    ///     Ok(())
+    /// })?;
+    /// # Ok::<(), Error>(())
+    /// ```
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Which attempt this is; the first is 1. For a body that gives up sooner than after 100, or
-    /// that waits a little before it tries again.
+    /// Returns the number of this attempt, from 1 to 100. A body can give up earlier, or wait
+    /// before it tries again.
     ///
     /// ```
     /// # use redigo::{Dialer, testing::MemoryStream, Error};
@@ -205,7 +239,7 @@ impl<'a> Transaction<'a> {
     ///     if tx.attempt() > 1 {
     ///         return Err(Error::other("too busy"));
     ///     }
-    ///     tx.cmd("INCR", "busy").exec::<()>() // somebody else was faster
+    ///     tx.cmd("INCR", "busy").exec::<()>() // another client was faster
     /// });
     /// assert_eq!(outcome.unwrap_err().to_string(), "too busy");
     /// # Ok::<(), Error>(())
@@ -214,20 +248,22 @@ impl<'a> Transaction<'a> {
         self.attempt
     }
 
-    /// Sends `MULTI`, the queued commands and `EXEC`, and gives the replies one type: a tuple
-    /// with a member for each command, or a list. Members of type `()` skip a reply.
+    /// Sends `MULTI`, the commands and `EXEC`, and converts the replies to one type.
+    ///
+    /// The type is a tuple with a member for each command, or a list. A member of type `()` skips
+    /// a reply.
     ///
     /// # Errors
-    /// - [`Error::TransactionAborted`] when a watched key was changed. Return it:
-    ///   [`Conn::transaction`] tries again, and does so whatever is returned instead.
-    /// - The error reply `EXECABORT` when the server refused to queue a command, so that none was
-    ///   carried out; [`ServerError::cause`](crate::ServerError::cause) tells which and why.
-    /// - The first error reply to one of the commands, which tells the
-    ///   [command](crate::ServerError::command). The others **have been** carried out: Redis does
-    ///   not roll back.
-    /// - Those of [`Value::convert`], with the number of the command as the element's; all commands
-    ///   have been carried out.
-    /// - Any fatal error.
+    /// - [`Error::TransactionAborted`] if a watched key was changed. Return it from the body.
+    ///   [`Conn::transaction`] tries again, whatever the body returns.
+    /// - The error reply `EXECABORT` if the server refused to queue a command. No command ran.
+    ///   [`ServerError::cause`](crate::ServerError::cause) names the command and the reason.
+    /// - The first error reply to one of the commands, with its
+    ///   [command](crate::ServerError::command). The other commands **have run**: Redis does not
+    ///   roll back.
+    /// - Those of [`Value::convert`], with the index of the command as the index of the element.
+    ///   All commands have run.
+    /// - A fatal error.
     ///
     /// ```
     /// # use redigo::{Dialer, testing::MemoryStream, Error};
@@ -250,12 +286,12 @@ impl<'a> Transaction<'a> {
         Value::Array(replies?).convert()
     }
 
-    /// As [`exec`](Transaction::exec), with one result for each command, as from
+    /// Sends `MULTI`, the commands and `EXEC`, and returns one result for each command, like
     /// [`Pipeline::run`](crate::Pipeline::run).
     ///
     /// # Errors
-    /// As [`exec`](Transaction::exec), but an error reply to a command that was carried out is
-    /// the result of that command.
+    /// Those of [`exec`](Transaction::exec), but an error reply to a command that ran is the
+    /// result of that command.
     ///
     /// ```
     /// # use redigo::{Dialer, testing::MemoryStream, Error};
@@ -264,24 +300,24 @@ impl<'a> Transaction<'a> {
     /// # let mut conn = Dialer::tcp(":6379").wrap(server);
     /// let replies =
     ///     conn.transaction((), |tx| tx.cmd("INCR", "n").cmd("LPUSH", ("n", "x")).run())?;
-    /// assert!(replies[0].is_ok()); // has been done
+    /// assert!(replies[0].is_ok()); // has run
     /// assert_eq!(replies[1].as_ref().unwrap_err().as_server().unwrap().code(), "WRONGTYPE");
     /// # Ok::<(), Error>(())
     /// ```
     #[doc(alias = "EXEC")]
     pub fn run(mut self) -> Result<Vec<Result<Value>>> {
         self.conn.refuse_nesting()?;
-        if self.watching && !self.conn.session().dirt().has(Dirt::WATCH) {
+        if self.watching && !self.conn.session().dirty().has(Dirty::WATCH) {
             let why = "a transaction whose keys are no longer watched: its body has let them go";
             return Err(Error::Unsupported(why.into()));
         }
         let wanted = self.len();
-        self.queue.push("EXEC", &());
+        self.commands.push("EXEC", &());
         let timeouts = self.conn.timeouts();
-        let mut replies = Batch::start(self.conn, &self.queue, &timeouts)?.replies()?;
+        let mut replies = Window::start(self.conn, &self.commands, &timeouts)?.replies()?;
         match replies.pop() {
             Some(Value::Array(replies)) if replies.len() == wanted => {
-                Ok(self.queue.results(MULTI, replies).collect())
+                Ok(self.commands.results(MULTI, replies).collect())
             }
             Some(Value::Nil) => {
                 *self.aborted = true;
@@ -289,7 +325,7 @@ impl<'a> Transaction<'a> {
             }
             Some(Value::Error(error)) => {
                 if error.code() != "EXECABORT" {
-                    // Then the server has not left the transaction, or was never in it.
+                    // The server is still in the transaction, or was never in one.
                     self.conn.session().add(TRANSACTION);
                 }
                 Err(match self.first_refusal(replies) {
@@ -307,11 +343,11 @@ impl<'a> Transaction<'a> {
         }
     }
 
-    /// Why the first command was not queued, from the replies to MULTI and the commands.
+    /// The first error among the replies to MULTI and to the queued commands.
     fn first_refusal(&self, mut replies: Vec<Value>) -> Option<Error> {
         let queued = replies.split_off(replies.len().min(MULTI));
         let multi = replies.into_iter().find_map(|reply| reply.convert::<()>().err());
-        multi.or_else(|| self.queue.results(MULTI, queued).find_map(Result::err))
+        multi.or_else(|| self.commands.results(MULTI, queued).find_map(Result::err))
     }
 }
 
@@ -338,7 +374,7 @@ impl fmt::Debug for Transaction<'_> {
     }
 }
 
-/// Cleans the connection after an attempt, however that ends.
+/// Cleans up after an attempt, also after a panic.
 struct Guard<'a>(&'a mut Conn);
 
 impl Drop for Guard<'_> {
@@ -346,8 +382,8 @@ impl Drop for Guard<'_> {
         if self.0.err().is_some() {
             return;
         }
-        let patience = std::thread::panicking().then_some(PATIENCE);
-        // What goes wrong here ends the connection, which the next call on it will tell.
-        let _ = self.0.run_with_deadline(Deadline::after(patience), Conn::end_transaction);
+        let budget = std::thread::panicking().then_some(PANIC_BUDGET);
+        // An error here ends the connection; the next call returns it.
+        let _ = self.0.run_until(Deadline::after(budget), Conn::end_transaction);
     }
 }

@@ -1,111 +1,110 @@
-//! Commands that are under way together, with their replies.
+//! The commands of a pipeline that are sent and not answered.
 
 use std::thread;
 
 use crate::conn::Conn;
-use crate::conn::command_buffer::Queue;
+use crate::conn::command_buffer::CommandBuffer;
 use crate::conn::deadline::{Deadline, Timeouts};
-use crate::conn::status::HalfDone;
+use crate::conn::status::PoisonOnPanic;
 use crate::error::Result;
 use crate::value::Value;
 
-/// The most bytes of commands that are under way without an answer, unless one command is longer.
-/// The buffers of a socket hold that much on every common system, so a write does not wait for a
-/// peer that itself waits for us to read.
-const WINDOW: usize = 64 * 1024;
+/// The most bytes of unanswered commands, unless one command is longer. Socket buffers hold this
+/// much on all common systems, so no write waits for a server that waits for the client to read.
+const MAX_IN_FLIGHT: usize = 64 * 1024;
 
-/// A queue some of whose commands are sent, and some of these answered. The others are sent while
-/// the replies are taken.
-pub(super) struct Batch<'a> {
+/// Sends the commands of a buffer while it receives their replies.
+pub(super) struct Window<'a> {
     conn: &'a mut Conn,
-    queue: &'a Queue,
+    buffer: &'a CommandBuffer,
     timeouts: Timeouts,
-    /// One deadline for all replies, from the moment that the first is waited for.
+    /// One deadline for all replies, set when the first is waited for.
     read: Option<Deadline>,
     sent: usize,
     answered: usize,
-    /// The bytes of those that are sent and not answered.
+    /// The bytes of the commands that are sent and not answered.
     in_flight: usize,
 }
 
-impl<'a> Batch<'a> {
-    /// Receives what is owed to commands of before.
+impl<'a> Window<'a> {
+    /// Receives the replies to earlier commands first.
     pub(super) fn start(
         conn: &'a mut Conn,
-        queue: &'a Queue,
+        buffer: &'a CommandBuffer,
         timeouts: &Timeouts,
-    ) -> Result<Batch<'a>> {
+    ) -> Result<Window<'a>> {
         conn.status().check()?;
-        conn.receive_owed(timeouts)?;
+        conn.receive_pending(timeouts)?;
         let timeouts = *timeouts;
-        Ok(Batch { conn, queue, timeouts, read: None, sent: 0, answered: 0, in_flight: 0 })
+        Ok(Window { conn, buffer, timeouts, read: None, sent: 0, answered: 0, in_flight: 0 })
     }
 
-    /// All replies; an error reply is a value here.
+    /// Receives all replies. An error reply is a value here.
     pub(super) fn replies(mut self) -> Result<Vec<Value>> {
-        (0..self.queue.len()).map(|_| self.next()).collect()
+        (0..self.buffer.len()).map(|_| self.next()).collect()
     }
 
-    /// The next reply; an error reply is a value here.
+    /// Receives the next reply. An error reply is a value here.
     pub(super) fn next(&mut self) -> Result<Value> {
-        let limit = self.send_some()?;
-        let received = self.conn.receive_raw(limit);
-        // An error in the place of a reply is one too, where it does not end the connection.
-        self.in_flight -= self.queue.size(self.answered);
+        let deadline = self.send_some()?;
+        let received = self.conn.receive_raw(deadline);
+        // An error that does not end the connection takes the place of a reply.
+        self.in_flight -= self.buffer.size(self.answered);
         self.answered += 1;
         received
     }
 
-    /// The next reply, if it is a bulk string that is here already. What else there is, and any
-    /// error, [`Batch::next`] gives.
+    /// Takes the next reply if it is a bulk string that has arrived. [`Window::next`] returns
+    /// any other reply, and errors.
     pub(super) fn next_bulk(&mut self) -> Option<&[u8]> {
         self.send_some().ok()?;
         let bytes = self.conn.take_bulk()?;
-        self.in_flight -= self.queue.size(self.answered);
+        self.in_flight -= self.buffer.size(self.answered);
         self.answered += 1;
         Some(bytes)
     }
 
-    /// How many of the replies have been taken.
+    /// The number of replies received.
     pub(super) fn answered(&self) -> usize {
         self.answered
     }
 
-    /// Sends as many commands as may be under way; gives the limit of the replies.
+    /// Sends as many commands as the window has room for. Returns the deadline of the replies.
     fn send_some(&mut self) -> Result<Deadline> {
         if self.has_room() {
-            // Once replies have been waited for, their deadline holds for the writes too.
+            // Once the first reply is waited for, the replies' deadline also limits the writes.
             let write = self.timeouts.for_write().or_sooner(self.read.unwrap_or_default());
             let first = self.sent;
             while self.fits() {
-                self.in_flight += self.queue.size(self.sent);
+                self.in_flight += self.buffer.size(self.sent);
                 self.sent += 1;
             }
-            self.conn.write_encoded(self.queue.range(first..self.sent), write)?;
+            self.conn.write_encoded(self.buffer.range(first..self.sent), write)?;
         }
         Ok(*self.read.get_or_insert_with(|| self.timeouts.for_read()))
     }
 
-    /// Whether to send more. Not as soon as a command fits: half of the window stays under way, so
-    /// that the server has something to do, and the other half goes out at once.
+    /// True when half of the window is free. The server works on one half while the other half
+    /// is written in one system call.
     fn has_room(&self) -> bool {
-        self.in_flight <= WINDOW / 2 && self.fits()
+        self.in_flight <= MAX_IN_FLIGHT / 2 && self.fits()
     }
 
-    /// Whether the next command may be under way too.
+    /// True when the window has room for the next command.
     fn fits(&self) -> bool {
-        self.sent < self.queue.len()
-            && (self.in_flight == 0 || self.in_flight + self.queue.size(self.sent) <= WINDOW)
+        self.sent < self.buffer.len()
+            && (self.in_flight == 0
+                || self.in_flight + self.buffer.size(self.sent) <= MAX_IN_FLIGHT)
     }
 }
 
-impl Drop for Batch<'_> {
-    /// Replies that nobody has taken are owed, or would be taken for those of the next command.
+impl Drop for Window<'_> {
+    /// Replies that were not received stay due.
     fn drop(&mut self) {
         let left = self.sent - self.answered;
         if left > 0 && thread::panicking() {
-            drop(HalfDone::receiving(self.conn.status()));
+            drop(PoisonOnPanic::receiving(self.conn.status()));
         }
-        self.conn.status().owe(left);
+        self.conn.status().add_pending(left);
     }
 }

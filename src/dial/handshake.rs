@@ -20,7 +20,7 @@ pub(crate) fn run(
     budget: &Context,
     callers: bool,
 ) -> Result<()> {
-    conn.run_with_context(budget, |conn| {
+    conn.run_within(budget, |conn| {
         talk(conn, handshake).map_err(|(step, error)| match error {
             Error::Timeout(TimeoutKind::Context) if !callers => {
                 Error::Timeout(TimeoutKind::Handshake(step))

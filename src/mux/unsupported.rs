@@ -66,7 +66,7 @@ pub(crate) fn refuse(command: &str, args: &Args) -> Option<Error> {
     // What is judged by its subcommand: CLIENT and SCRIPT.
     let mut session = Session::default();
     session.note(command, args);
-    if session.dirt().is_empty() {
+    if session.dirty().is_empty() {
         return None;
     }
     // A subcommand is a short word.

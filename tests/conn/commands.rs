@@ -23,7 +23,7 @@ fn code(error: Error) -> String {
 
 // Redigo's script of 13 commands
 
-/// Row, command, arguments, the same in words, reply.
+/// Row, command, arguments, arguments as words, reply.
 type Step = (&'static str, &'static str, &'static [&'static dyn ToArgs], &'static str, Value);
 
 fn script() -> [Step; 13] {
@@ -58,7 +58,7 @@ fn script_replies() -> Vec<Value> {
 }
 
 #[test]
-fn r040_to_r052_one_by_one() {
+fn r040_to_r052_calls_return_their_replies() {
     let mut conn = live::conn();
     for (row, command, args, _, reply) in script() {
         assert_eq!(conn.call(command, args).unwrap(), reply, "{row}");
@@ -66,7 +66,7 @@ fn r040_to_r052_one_by_one() {
 }
 
 #[test]
-fn r040_to_r052_on_the_wire() {
+fn r040_to_r052_bytes_on_the_wire() {
     for (row, command, args, words, _) in script() {
         let stream = MemoryStream::new("+OK\r\n");
         let mut conn = Dialer::tcp(":6379").wrap(stream.clone());
@@ -77,7 +77,7 @@ fn r040_to_r052_on_the_wire() {
 }
 
 #[test]
-fn r053_sent_together_and_received_one_by_one() {
+fn r053_sent_commands_are_received_in_order() {
     let mut conn = live::conn();
     send_script(&mut conn);
     conn.flush().unwrap();
@@ -88,7 +88,7 @@ fn r053_sent_together_and_received_one_by_one() {
 }
 
 #[test]
-fn r054_a_blank_command_receives_all_replies() {
+fn r054_blank_command_receives_all_replies() {
     let mut conn = live::conn();
     send_script(&mut conn);
     assert_eq!(conn.call("", "ignored").unwrap(), Value::Array(script_replies()));
@@ -121,7 +121,7 @@ fn r055_receive_before_send() {
 }
 
 #[test]
-fn two_threads_share_a_connection() {
+fn two_threads_use_the_halves_of_a_connection() {
     const COUNT: i64 = 10_000;
     let mut conn = live::conn();
     let (mut sender, mut receiver) = conn.split();
@@ -142,7 +142,7 @@ fn two_threads_share_a_connection() {
 // Error replies
 
 #[test]
-fn r056_r057_an_error_reply_leaves_the_connection_usable() {
+fn r056_r057_error_reply_leaves_connection_usable() {
     let mut conn = live::conn();
     conn.call("SET", ("key", "val")).unwrap();
     assert_eq!(code(conn.call("HSET", ("key", "fld", "val")).unwrap_err()), "WRONGTYPE");
@@ -153,7 +153,7 @@ fn r056_r057_an_error_reply_leaves_the_connection_usable() {
 #[test]
 fn r060_to_r062_errors_around_a_transaction() {
     let mut conn = live::conn();
-    // A command that is refused at once spoils the transaction; its error comes first.
+    // A command that is refused when queued aborts the transaction; its error comes first.
     conn.call("ZADD", ("k0", 0, 0)).unwrap();
     conn.send("MULTI", ()).unwrap();
     conn.send("NOTACOMMAND", ("k0", 0, 0)).unwrap();
@@ -162,7 +162,7 @@ fn r060_to_r062_errors_around_a_transaction() {
     assert!(error.to_string().contains("NOTACOMMAND"), "R060: {error}");
     assert_eq!(code(error), "ERR");
 
-    // One that fails when it is run is an element of the reply.
+    // An error of a queued command that runs is an element of the reply.
     for (row, key, commands, wrong) in
         [("R061", "k1", ["HSET", "ZINCRBY"], 0), ("R062", "k2", ["ZINCRBY", "HSET"], 1)]
     {
@@ -179,7 +179,7 @@ fn r060_to_r062_errors_around_a_transaction() {
 }
 
 #[test]
-fn the_first_error_of_a_pipeline_is_the_error_and_nothing_is_left_over() {
+fn call_with_pending_replies_returns_the_first_error() {
     let mut conn = live::conn();
     conn.call("SET", ("text", "x")).unwrap();
     for (last, args) in [("GET", "text"), ("LLEN", "text")] {
@@ -193,7 +193,7 @@ fn the_first_error_of_a_pipeline_is_the_error_and_nothing_is_left_over() {
     // Without an error, the last reply is the reply.
     conn.send("GET", "nokey").unwrap();
     assert_eq!(conn.call("GET", "text").unwrap(), "x".into());
-    // Received, an error is an error; drained, an element.
+    // `receive` returns an error reply as an error, `drain` as an element.
     conn.send("INCR", "text").unwrap();
     conn.send("GET", "text").unwrap();
     conn.flush().unwrap();
@@ -204,7 +204,7 @@ fn the_first_error_of_a_pipeline_is_the_error_and_nothing_is_left_over() {
 }
 
 #[test]
-fn a_reply_of_another_type_is_an_error_of_the_call_alone() {
+fn conversion_error_leaves_connection_usable() {
     let mut conn = live::conn();
     conn.call("SET", ("text", "x")).unwrap();
     assert!(matches!(conn.query::<i64>("GET", "text"), Err(Error::Convert(_))));
@@ -217,7 +217,7 @@ fn a_reply_of_another_type_is_an_error_of_the_call_alone() {
 // Volume
 
 #[test]
-fn r063_many_calls_one_after_the_other() {
+fn r063_many_calls_in_sequence() {
     let mut conn = live::conn();
     for _ in 0..1000 {
         assert_eq!(conn.call("PING", ()).unwrap(), Value::simple("PONG"));
@@ -226,7 +226,7 @@ fn r063_many_calls_one_after_the_other() {
 }
 
 #[test]
-fn ten_thousand_pipelined_commands() {
+fn ten_thousand_sent_commands_are_answered_in_order() {
     let key = |number: i32| format!("key:{number}");
     let mut conn = live::conn();
     (0..10_000).for_each(|number| conn.send("SET", (key(number), number)).unwrap());
@@ -242,12 +242,12 @@ fn ten_thousand_pipelined_commands() {
 }
 
 #[test]
-fn large_values_in_both_directions() {
+fn large_values_arrive_complete_in_both_directions() {
     let mut conn = live::conn();
     let value: Vec<u8> = (0..8 << 20).map(|at: u32| (at % 251) as u8).collect();
     conn.call("SET", ("large", &value)).unwrap();
     assert!(conn.query::<Vec<u8>>("GET", "large").unwrap() == value);
-    // Several of them in one list, and the reply behind it in its place.
+    // Several large values in one list, followed by another reply.
     conn.send("MGET", ("large", "nokey", "large")).unwrap();
     conn.send("STRLEN", "large").unwrap();
     conn.flush().unwrap();
@@ -279,20 +279,20 @@ fn r212_to_r215_examples() {
 // The end of a connection
 
 #[test]
-fn a_killed_connection_is_not_alive() {
+fn killed_connection_is_not_alive() {
     let mut conn = live::conn();
     let id: i64 = conn.query("CLIENT", "ID").unwrap();
     assert!(conn.is_alive());
     live::conn().call("CLIENT", ("KILL", "ID", id)).unwrap();
     wait_until("the end is seen", || !conn.is_alive());
-    assert!(conn.err().is_none(), "looking changes nothing");
+    assert!(conn.err().is_none(), "is_alive changes nothing");
     let error = conn.call("PING", ()).unwrap_err();
     assert!(matches!(error, Error::Io(_)), "{error:?}");
     assert_eq!(conn.close().unwrap_err().to_string(), error.to_string());
 }
 
 #[test]
-fn a_reply_that_nobody_asked_for_speaks_against_a_connection() {
+fn unexpected_reply_makes_connection_not_alive() {
     let mut conn = live::conn();
     conn.send("PING", ()).unwrap();
     conn.flush().unwrap();
@@ -311,7 +311,7 @@ fn a_reply_that_nobody_asked_for_speaks_against_a_connection() {
 }
 
 #[test]
-fn closing_and_dropping_tell_the_server() {
+fn close_and_drop_end_the_connection_at_the_server() {
     let mut watcher = live::conn();
     let ends: [(&str, fn(Conn)); 2] = [("close", |conn| conn.close().unwrap()), ("drop", drop)];
     for (how, end) in ends {
@@ -327,11 +327,11 @@ fn closing_and_dropping_tell_the_server() {
 
 // State
 
-/// One way to send a command through a connection on loan, with its reply received.
+/// One way to send a command through a pooled connection and to receive its reply.
 type Way = fn(&mut Conn, &str, &[&str]) -> Result<()>;
 
 #[test]
-fn state_is_noted_by_the_connection_whichever_way_a_command_goes() {
+fn pool_undoes_state_set_by_any_way_to_send() {
     let ways: [(&str, Way); 6] = [
         ("call", |conn, command, args| conn.call(command, args).map(drop)),
         ("query", |conn, command, args| conn.query::<Value>(command, args).map(drop)),
@@ -365,7 +365,7 @@ fn state_is_noted_by_the_connection_whichever_way_a_command_goes() {
     for (way, run) in ways {
         for (command, args, dirty) in commands {
             let mut conn = pool.acquire().unwrap();
-            // Through the plain connection: no wrapper is asked.
+            // Through the plain connection, without a wrapper.
             run(&mut conn, command, args).unwrap();
             drop(conn);
             // A drop does no I/O, so a connection with state to undo is closed.
@@ -374,7 +374,7 @@ fn state_is_noted_by_the_connection_whichever_way_a_command_goes() {
     }
 }
 
-/// Half a command in the buffer must never be followed by another.
+/// An incomplete command in the write buffer must never be followed by another.
 #[test]
 fn arguments_that_panic_end_the_connection() {
     struct Trap;

@@ -1,4 +1,4 @@
-//! How calls end before their reply: time limits, cancellation, and shutting down from outside.
+//! Calls that end before their reply: timeouts, cancellation and shutdown handles.
 //!
 //! The rows with an R number are those of redigo's TestReadTimeout.
 
@@ -30,7 +30,7 @@ type Exchange = fn(&mut Conn) -> Result<Value>;
 // Waiting for a reply
 
 #[test]
-fn r058_r059_a_silent_server() {
+fn r058_r059_silent_server_times_out() {
     let server = FakeServer::silent();
     let rows: [(&str, Exchange); 2] =
         [("R058", |conn| conn.call("PING", ())), ("R059", ping_and_receive)];
@@ -44,7 +44,7 @@ fn r058_r059_a_silent_server() {
 }
 
 #[test]
-fn the_sooner_limit_ends_the_call_and_gives_its_name() {
+fn call_ends_at_the_sooner_limit_with_its_kind() {
     const READ: TimeoutKind = TimeoutKind::Read;
     const CONTEXT: TimeoutKind = TimeoutKind::Context;
     let soon = || Context::background().with_timeout(SHORT);
@@ -70,7 +70,7 @@ fn the_sooner_limit_ends_the_call_and_gives_its_name() {
 }
 
 #[test]
-fn a_context_that_has_ended_writes_nothing_and_ends_the_connection() {
+fn ended_context_writes_nothing_and_ends_connection() {
     let (canceled, cancel) = Context::background().with_cancel();
     cancel.cancel();
     let expired = Context::background().with_deadline(Instant::now());
@@ -82,7 +82,7 @@ fn a_context_that_has_ended_writes_nothing_and_ends_the_connection() {
             &|conn| conn.split().1.receive_context(&ctx),
         ];
         for exchange in rows {
-            // Not even a reply that is there already is received.
+            // A reply that has arrived is not received either.
             let stream = MemoryStream::new("+OK\r\n+PONG\r\n");
             let mut conn = in_memory(&stream);
             conn.receive().unwrap();
@@ -92,7 +92,7 @@ fn a_context_that_has_ended_writes_nothing_and_ends_the_connection() {
             assert!(stream.written().is_empty() && stream.is_closed(), "{expected}");
         }
     }
-    // No time at all is over at once, too.
+    // A timeout of zero fails immediately, too.
     let stream = MemoryStream::new("+PONG\r\n");
     let mut conn = in_memory(&stream);
     let error = conn.call_timeout(Duration::ZERO, "PING", ()).unwrap_err();
@@ -101,7 +101,7 @@ fn a_context_that_has_ended_writes_nothing_and_ends_the_connection() {
 }
 
 #[test]
-fn no_timeout_for_one_call_waits_longer_than_the_default() {
+fn call_timeout_of_none_outlasts_the_read_timeout() {
     let rows: [Exchange; 3] = [
         |conn| conn.call_timeout(None, "PING", ()),
         |conn| conn.receive_timeout(None),
@@ -124,7 +124,7 @@ fn no_timeout_for_one_call_waits_longer_than_the_default() {
 }
 
 #[test]
-fn a_reply_that_drips_does_not_stretch_the_limit() {
+fn slow_reply_does_not_extend_the_deadline() {
     let rows = [
         ("a line", "+", "x"),
         ("a string", "$1000000\r\n", "x"),
@@ -149,12 +149,12 @@ fn a_reply_that_drips_does_not_stretch_the_limit() {
 }
 
 #[test]
-fn all_replies_of_one_call_share_its_limit() {
+fn pending_replies_share_the_deadline_of_the_call() {
     let server = FakeServer::dripping("", "+OK\r\n");
     let rows: [Exchange; 2] = [|conn| conn.call("PING", ()), |conn| conn.drain().map(Value::from)];
     for exchange in rows {
         let mut conn = server.dialer().read_timeout(SHORT).dial().unwrap();
-        // Few enough for the buffers of a server that does not read on.
+        // Few enough for the socket buffers while the server does not read.
         (0..4000).for_each(|_| conn.send("PING", ()).unwrap());
         let error = promptly("a call with replies pending", || exchange(&mut conn)).unwrap_err();
         assert_eq!(kind(&error), TimeoutKind::Read);
@@ -163,7 +163,7 @@ fn all_replies_of_one_call_share_its_limit() {
 }
 
 #[test]
-fn a_poll_that_finds_nothing_changes_nothing() {
+fn poll_without_reply_leaves_connection_unchanged() {
     let mut conn = live::conn();
     for timeout in [Duration::ZERO, Duration::from_millis(1)] {
         assert!(conn.poll(timeout).unwrap().is_none());
@@ -185,7 +185,7 @@ fn a_poll_that_finds_nothing_changes_nothing() {
 }
 
 #[test]
-fn a_poll_receives_what_has_begun_within_the_read_timeout() {
+fn poll_receives_a_begun_reply_within_read_timeout() {
     let stream = MemoryStream::silent();
     let mut conn = in_memory(&stream);
     stream.push("$6\r\nfoo");
@@ -205,16 +205,16 @@ fn a_poll_receives_what_has_begun_within_the_read_timeout() {
     assert_ended(&mut conn, &error);
 }
 
-// Cancelling
+// Cancellation
 
-/// The server has this connection in a command that waits.
+/// True while the connection is in a blocking command, according to the server.
 fn is_blocked(watcher: &mut Conn, id: i64) -> bool {
     let line: String = watcher.query("CLIENT", ("LIST", "ID", id)).unwrap();
     line.split(' ').any(|field| field.starts_with("flags=") && field.contains('b'))
 }
 
 #[test]
-fn cancelling_ends_a_call_that_waits() {
+fn cancel_ends_a_waiting_call() {
     let queue_for = LONG.as_secs();
     type Wait<'a> = (&'a str, &'a (dyn Fn(&mut Conn, &Context) -> Result<Value> + Sync));
     let rows: [Wait<'_>; 3] = [
@@ -251,7 +251,7 @@ fn cancelling_ends_a_call_that_waits() {
 }
 
 #[test]
-fn cancelling_after_the_call_does_no_harm() {
+fn cancel_after_the_call_has_no_effect() {
     let mut conn = live::conn();
     let (ctx, cancel) = Context::background().with_cancel();
     assert_eq!(conn.call_context(&ctx, "PING", ()).unwrap(), Value::simple("PONG"));
@@ -264,7 +264,7 @@ fn cancelling_after_the_call_does_no_harm() {
 }
 
 #[test]
-fn a_shutdown_handle_ends_a_call_that_waits() {
+fn shutdown_handle_ends_a_waiting_call() {
     let mut conn = live::conn();
     let id = conn.query("CLIENT", "ID").unwrap();
     let handle = conn.shutdown_handle();
@@ -292,7 +292,7 @@ fn a_shutdown_handle_ends_a_call_that_waits() {
 // Writing to a server that does not read
 
 #[test]
-fn a_blocked_write_obeys_every_limit() {
+fn blocked_write_ends_at_every_kind_of_limit() {
     const WRITE: Option<TimeoutKind> = Some(TimeoutKind::Write);
     let server = FakeServer::deaf();
     let plain = || server.dialer();
@@ -326,7 +326,7 @@ fn a_blocked_write_obeys_every_limit() {
 }
 
 #[test]
-fn cancelling_ends_a_blocked_write() {
+fn cancel_ends_a_blocked_write() {
     let server = FakeServer::deaf();
     let much = vec![b'x'; 32 << 20];
     for by_context in [true, false] {
@@ -336,7 +336,7 @@ fn cancelling_ends_a_blocked_write() {
         let error = promptly("the call", || {
             thread::scope(|scope| {
                 scope.spawn(|| {
-                    // In the write by then, most likely; before it is as good.
+                    // The thread is most likely in the write by now; earlier is fine, too.
                     thread::sleep(SHORT);
                     if by_context { cancel.cancel() } else { handle.shutdown() }
                 });
@@ -349,7 +349,7 @@ fn cancelling_ends_a_blocked_write() {
 }
 
 #[test]
-fn one_half_that_fails_ends_the_other() {
+fn failure_of_one_half_ends_the_other() {
     let server = FakeServer::deaf();
     let mut conn = server.dialer().write_timeout(SHORT).dial().unwrap();
     let (mut sender, mut receiver) = conn.split();

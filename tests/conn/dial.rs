@@ -1,5 +1,5 @@
-//! Dialling: every option, on a real server and in memory; what is sent; what goes wrong and how
-//! long that takes.
+//! Dialing: every option, on a real server and in memory; the bytes sent; errors and the time
+//! they take.
 //!
 //! The rows with an R number are those of redigo's dial tests and examples.
 
@@ -17,7 +17,7 @@ use crate::support::redis_server::RedisServer;
 use crate::support::streams::{Recorder, command};
 use crate::support::wait::{self, LONG, SHORT, promptly, wait_until};
 
-/// A server with a password, and with a user of another.
+/// A server with a default password, and with a user that has another.
 fn guarded() -> &'static RedisServer {
     static SERVER: OnceLock<RedisServer> = OnceLock::new();
     SERVER.get_or_init(|| {
@@ -27,11 +27,11 @@ fn guarded() -> &'static RedisServer {
 }
 
 fn guarded_dialer() -> Dialer {
-    // A reply that never comes is to fail the test, not to stop it.
+    // A missing reply must fail the test, not block it.
     Dialer::tcp(guarded().addr()).password("sesame").read_timeout(LONG / 2)
 }
 
-/// The server's own word on a connection: `field(&mut conn, "db")`.
+/// A field of the server's CLIENT INFO: `field(&mut conn, "db")`.
 fn field(conn: &mut Conn, name: &str) -> String {
     let line: String = conn.query("CLIENT", "INFO").unwrap();
     let fields = line.split_whitespace().filter_map(|field| field.split_once('='));
@@ -41,7 +41,7 @@ fn field(conn: &mut Conn, name: &str) -> String {
 // Options, on a real server
 
 #[test]
-fn r103_with_a_password_or_as_a_user() {
+fn r103_dial_authenticates_by_password_or_user() {
     let mut conn = guarded_dialer().dial().unwrap();
     assert_eq!(field(&mut conn, "user"), "default");
     let dialer = Dialer::tcp(guarded().addr()).username("ursula").password("tentacle");
@@ -53,22 +53,22 @@ fn r103_with_a_password_or_as_a_user() {
 }
 
 #[test]
-fn r102_the_client_name() {
+fn r102_client_name_is_set() {
     let mut conn = guarded_dialer().client_name("test-connection").dial().unwrap();
     assert_eq!(conn.query::<String>("CLIENT", "GETNAME").unwrap(), "test-connection");
 }
 
 #[test]
-fn the_database() {
+fn database_is_selected() {
     let mut third = guarded_dialer().database(3).dial().unwrap();
     assert_eq!(field(&mut third, "db"), "3");
-    third.call("SET", ("the_database", "x")).unwrap();
+    third.call("SET", ("database_is_selected", "x")).unwrap();
     let mut none = guarded_dialer().database(0).dial().unwrap();
-    assert!(none.call("GET", "the_database").unwrap().is_nil());
+    assert!(none.call("GET", "database_is_selected").unwrap().is_nil());
 }
 
 #[test]
-fn a_unix_socket_with_everything() {
+fn unix_socket_takes_all_options() {
     let dialer = Dialer::unix(guarded().socket_path()).username("ursula").password("tentacle");
     let mut conn = dialer.client_name("me").database(5).dial().unwrap();
     for (name, expected) in [("user", "ursula"), ("name", "me"), ("db", "5")] {
@@ -82,7 +82,7 @@ fn a_unix_socket_with_everything() {
 }
 
 #[test]
-fn a_dialler_dials_as_often_as_it_is_asked() {
+fn dialer_can_be_used_repeatedly() {
     let dialer = guarded_dialer().database(2);
     let mut conns: Vec<Conn> = (0..20).map(|_| dialer.clone().dial().unwrap()).collect();
     let mut ids: Vec<String> = conns.iter_mut().map(|conn| field(conn, "id")).collect();
@@ -92,7 +92,7 @@ fn a_dialler_dials_as_often_as_it_is_asked() {
 }
 
 #[test]
-fn limits_are_those_of_the_connection() {
+fn timeouts_and_limits_apply_to_the_connection() {
     let mut conn = guarded_dialer().max_bulk_len(100).dial().unwrap();
     conn.call("ECHO", "x".repeat(100)).unwrap();
     assert!(matches!(conn.call("ECHO", "x".repeat(101)), Err(Error::Protocol(_))));
@@ -102,9 +102,9 @@ fn limits_are_those_of_the_connection() {
     assert_eq!(late.timeout_kind(), Some(TimeoutKind::Read));
 }
 
-/// No time limit is too short or too long to be one.
+/// No timeout is too short or too long.
 #[test]
-fn times_at_their_extremes() {
+fn extreme_timeouts_are_accepted() {
     const DAY: Duration = Duration::from_secs(24 * 60 * 60);
     for time in
         [SHORT, 12 * 60 * 60 * Duration::from_secs(1), 30 * DAY, 36_500 * DAY, Duration::MAX]
@@ -122,10 +122,10 @@ fn times_at_their_extremes() {
     }
 }
 
-// What is sent, in memory
+// The bytes sent, in memory
 
 #[test]
-fn r068_a_connector_makes_the_stream() {
+fn r068_connector_creates_the_stream() {
     let calls = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&calls);
     let dialer = Dialer::tcp("").connect_timeout(LONG).connector(move |ctx, address| {
@@ -141,7 +141,7 @@ fn r068_a_connector_makes_the_stream() {
 }
 
 #[test]
-fn the_error_of_a_connector_is_the_error_of_the_dial() {
+fn connector_error_is_the_error_of_the_dial() {
     let dialer = Dialer::tcp(":6379").connector(|_, _| Err(Error::other("no tunnel")));
     let error = dialer.dial().unwrap_err();
     assert!(matches!(error, Error::Other(_)), "{error:?}");
@@ -149,7 +149,7 @@ fn the_error_of_a_connector_is_the_error_of_the_dial() {
 }
 
 #[test]
-fn r100_r101_the_set_up_is_one_write_of_what_is_wanted() {
+fn r100_r101_handshake_is_one_write() {
     let auth = "*3\r\n$4\r\nAUTH\r\n$4\r\nuser\r\n$8\r\npassword\r\n".to_owned();
     let name = "*3\r\n$6\r\nCLIENT\r\n$7\r\nSETNAME\r\n$16\r\nredis-connection\r\n".to_owned();
     let select = command(&["SELECT", "4"]);
@@ -167,7 +167,7 @@ fn r100_r101_the_set_up_is_one_write_of_what_is_wanted() {
         ("all", user(named(plain().database(4))), auth + &name + &select),
     ];
     for (row, dialer, expected) in rows {
-        // Any reply but an error is good.
+        // Any reply but an error is accepted.
         let recorder = Recorder::answering("+PONG\r\n".repeat(3));
         let conn = recorder.behind(dialer).dial().unwrap();
         assert_eq!(recorder.written(), expected, "{row}");
@@ -177,7 +177,7 @@ fn r100_r101_the_set_up_is_one_write_of_what_is_wanted() {
 }
 
 #[test]
-fn a_wrapped_stream_is_set_up_already() {
+fn wrapped_stream_gets_no_handshake() {
     let stream = MemoryStream::new("+PONG\r\n");
     let dialer = Dialer::tcp(":6379").password("secret").database(4).client_name("me");
     assert_eq!(dialer.wrap(stream.clone()).query::<String>("PING", ()).unwrap(), "PONG");
@@ -185,7 +185,7 @@ fn a_wrapped_stream_is_set_up_already() {
 }
 
 #[test]
-fn options_that_contradict_each_other_are_told_before_dialling() {
+fn contradicting_options_fail_before_the_dial() {
     let recorder = Recorder::answering("");
     let rows = [
         (Dialer::tcp(":6379").username("me"), "invalid configuration: username without a password"),
@@ -205,13 +205,13 @@ fn options_that_contradict_each_other_are_told_before_dialling() {
 // The step that failed
 
 #[test]
-fn an_error_names_the_step_that_the_server_refused() {
+fn refused_dial_names_the_step() {
     let (auth, name) = ("AUTH failed: WRONGPASS ", "CLIENT SETNAME failed: ERR ");
     let rows = [
         (guarded_dialer().password("wrong"), DialStep::Auth, auth),
         (guarded_dialer().client_name("a b"), DialStep::ClientSetName, name),
         (guarded_dialer().database(99), DialStep::Select, "SELECT failed: ERR DB index is out of"),
-        // Where all is wrong, the first is told.
+        // If all steps fail, the error names the first.
         (guarded_dialer().password("wrong").client_name("a b").database(99), DialStep::Auth, auth),
         (Dialer::tcp(guarded().addr()).database(1), DialStep::Select, "SELECT failed: NOAUTH "),
     ];
@@ -223,10 +223,10 @@ fn an_error_names_the_step_that_the_server_refused() {
     }
 }
 
-/// A server whose AUTH goes by another name quotes the arguments of the one it does not know, as
-/// far as it likes and with its own idea of a line end.
+/// A server whose AUTH is renamed quotes the arguments of the unknown command, shortened and with
+/// its own line ends.
 #[test]
-fn a_server_that_quotes_the_password_is_not_quoted() {
+fn quoted_password_is_removed_from_the_error() {
     let server = RedisServer::builder().args(["--rename-command", "AUTH", ""]).start();
     for password in ["hunter2".to_owned(), "hunter2\r\nhunter2".to_owned(), "hunter2".repeat(40)] {
         let dialer = Dialer::tcp(server.addr()).username("ursula").password(password);
@@ -240,7 +240,7 @@ fn a_server_that_quotes_the_password_is_not_quoted() {
 // Time
 
 #[test]
-fn a_server_that_never_answers_ends_the_dial_in_time() {
+fn silent_server_ends_the_dial_in_time() {
     let server = FakeServer::silent();
     let rows = [
         (server.dialer().password("x").client_name("me").database(1), DialStep::Auth),
@@ -249,7 +249,7 @@ fn a_server_that_never_answers_ends_the_dial_in_time() {
     ];
     for (dialer, step) in rows {
         let expected = Some(TimeoutKind::Handshake(step));
-        // By its own limit, by the limit of each reply, and by the caller's.
+        // By the connect timeout, by the read timeout, and by the context of the caller.
         let error = promptly("dial", || dialer.clone().connect_timeout(SHORT).dial()).unwrap_err();
         assert_eq!(error.timeout_kind(), expected);
         assert_eq!(error.to_string(), format!("timed out waiting for the reply to {step}"));
@@ -262,7 +262,7 @@ fn a_server_that_never_answers_ends_the_dial_in_time() {
 }
 
 #[test]
-fn answers_that_drip_do_not_stretch_the_connect_timeout() {
+fn slow_replies_do_not_extend_the_connect_timeout() {
     let server = FakeServer::dripping("+", "x");
     let dialer = server.dialer().password("x").connect_timeout(SHORT).read_timeout(LONG);
     let error = promptly("dial", || dialer.dial()).unwrap_err();
@@ -270,7 +270,7 @@ fn answers_that_drip_do_not_stretch_the_connect_timeout() {
 }
 
 #[test]
-fn without_a_set_up_the_first_call_meets_the_read_timeout() {
+fn dial_without_handshake_leaves_timeout_to_the_call() {
     let server = FakeServer::silent();
     let mut conn = server.dialer().connect_timeout(LONG).read_timeout(SHORT).dial().unwrap();
     let error = promptly("call", || conn.call("PING", ())).unwrap_err();
@@ -278,19 +278,19 @@ fn without_a_set_up_the_first_call_meets_the_read_timeout() {
 }
 
 #[test]
-fn the_connect_timeout_is_over_with_the_dial() {
+fn connect_timeout_ends_with_the_dial() {
     let recorder = Recorder::answering("+OK\r\n+PONG\r\n");
     let dialer = recorder.behind(Dialer::tcp(":6379").database(1)).connect_timeout(LONG);
     let mut conn = dialer.dial().unwrap();
     conn.call("PING", ()).unwrap();
     assert_eq!(recorder.stream.write_timeout(), None);
-    // The reply was in the buffer, so only a further read shows it.
+    // The reply was in the buffer, so only another read uses the timeout.
     conn.call("PING", ()).unwrap_err();
     assert_eq!(recorder.stream.read_timeout(), None);
 }
 
 #[test]
-fn a_connect_that_nobody_accepts_ends_in_time() {
+fn unanswered_connect_ends_in_time() {
     let full = FullQueue::new();
     let dialer = Dialer::tcp(full.address.to_string());
     let error = promptly("dial", || dialer.clone().connect_timeout(SHORT).dial()).unwrap_err();
@@ -301,9 +301,9 @@ fn a_connect_that_nobody_accepts_ends_in_time() {
     assert_eq!(error.timeout_kind(), Some(TimeoutKind::Context));
 }
 
-/// To a socket a timeout below its resolution may mean none at all.
+/// A socket may take a timeout below its resolution for no timeout.
 #[test]
-fn less_than_a_microsecond_is_not_for_ever() {
+fn timeout_below_a_microsecond_is_not_infinite() {
     let full = FullUnixQueue::new();
     let dialer = Dialer::unix(&full.path);
     for nanos in (0..10_000).step_by(10) {
@@ -313,7 +313,7 @@ fn less_than_a_microsecond_is_not_for_ever() {
     }
 }
 
-/// `localhost` may have two addresses, and a server behind either is found.
+/// `localhost` may have two addresses. A server behind either is found.
 #[test]
 fn all_addresses_of_a_name_are_tried() {
     let listeners =
@@ -334,10 +334,10 @@ fn all_addresses_of_a_name_are_tried() {
     assert!(error.starts_with("connecting to ") && error.contains(&port.to_string()), "{error}");
 }
 
-// Cancelling
+// Cancellation
 
 #[test]
-fn r069_a_canceled_context_does_not_dial() {
+fn r069_canceled_context_does_not_dial() {
     let (ctx, cancel) = Context::background().with_cancel();
     cancel.cancel();
     assert!(guarded_dialer().dial_context(&ctx).unwrap_err().is_canceled());
@@ -347,7 +347,7 @@ fn r069_a_canceled_context_does_not_dial() {
 }
 
 #[test]
-fn cancelling_ends_a_dial_that_waits_for_an_answer() {
+fn cancel_ends_a_dial_that_waits_for_a_reply() {
     let (accepted, is_accepted) = mpsc::channel();
     let server = FakeServer::start(move |mut stream| {
         fake_server::await_request(&mut stream);
@@ -365,7 +365,7 @@ fn cancelling_ends_a_dial_that_waits_for_an_answer() {
     assert!(error.is_canceled(), "{error:?}");
 }
 
-/// Cancels a dial at whatever moment: before the connect, in the middle of it, or after.
+/// Cancels dials at varying moments: before, during and after the connect.
 fn cancel_dials(dialer: &Dialer, rounds: u64) {
     for delay in (0..rounds).map(|round| Duration::from_micros(round % 100 * 2)) {
         let (ctx, cancel) = Context::background().with_cancel();
@@ -387,7 +387,7 @@ fn cancel_dials(dialer: &Dialer, rounds: u64) {
 }
 
 #[test]
-fn cancelling_ends_a_dial_that_nobody_accepts() {
+fn cancel_ends_an_unanswered_connect() {
     let full = FullQueue::new();
     let dialer = Dialer::tcp(full.address.to_string()).connect_timeout(LONG);
     cancel_dials(&dialer, 300);
@@ -395,7 +395,7 @@ fn cancelling_ends_a_dial_that_nobody_accepts() {
 }
 
 #[test]
-fn cancelling_ends_a_dial_that_nobody_accepts_at_a_unix_socket() {
+fn cancel_ends_an_unanswered_connect_to_a_unix_socket() {
     let full = FullUnixQueue::new();
     let error = Dialer::unix(&full.path).connect_timeout(SHORT).dial().unwrap_err();
     assert_eq!(error.timeout_kind(), Some(TimeoutKind::Connect));
@@ -403,7 +403,7 @@ fn cancelling_ends_a_dial_that_nobody_accepts_at_a_unix_socket() {
 }
 
 #[test]
-fn a_failed_dial_leaves_no_connection_behind() {
+fn failed_dial_leaves_no_connection_open() {
     let mut watcher = guarded_dialer().dial().unwrap();
     let dialer = Dialer::tcp(guarded().addr()).username("ursula").password("tentacle");
     dialer.client_name("failing").database(99).dial().unwrap_err();

@@ -1,5 +1,5 @@
-//! What bad input gets: servers that are not there, refuse, answer nonsense, hang or go away. Each
-//! is an error of its own that says what happened, in time, and ends the connection.
+//! Servers that are missing, refuse, answer nonsense, hang or close the connection. Each is a
+//! distinct error that describes the cause, arrives in time and ends the connection.
 
 use std::collections::HashSet;
 use std::io::{ErrorKind, Write};
@@ -17,7 +17,7 @@ use crate::support::live;
 use crate::support::redis_server::RedisServer;
 use crate::support::wait::{self, LONG, SHORT, promptly};
 
-/// Dials and calls; the error of either, with the connection seen to be at its end.
+/// Dials and calls. Returns the error of either, and checks that the connection has ended.
 #[track_caller]
 fn failure(what: &str, dialer: &Dialer) -> Error {
     promptly(what, || {
@@ -44,7 +44,7 @@ fn io_kind(error: &Error) -> ErrorKind {
 // No server, or one that refuses
 
 #[test]
-fn nobody_is_there() {
+fn missing_server_is_a_clear_error() {
     let address = refused_address();
     let error = failure("refused", &Dialer::tcp(address.to_string()));
     assert_eq!(io_kind(&error), ErrorKind::ConnectionRefused);
@@ -65,7 +65,7 @@ fn nobody_is_there() {
 }
 
 #[test]
-fn the_server_refuses() {
+fn refusal_by_the_server_is_its_own_error() {
     let guarded = RedisServer::builder().arg("--requirepass", "sesame").start();
     let guarded = Dialer::tcp(guarded.addr()).connect_timeout(LONG);
     let open = Dialer::tcp(live::server().addr());
@@ -96,14 +96,14 @@ fn the_server_refuses() {
 }
 
 #[test]
-fn the_server_is_full() {
+fn maxclients_is_reported() {
     let server = RedisServer::builder().arg("--maxclients", "1").unix_only().start();
     let dialer = Dialer::unix(server.socket_path());
     let mut first = dialer.dial().unwrap();
     assert_eq!(first.call("PING", ()).unwrap(), Value::simple("PONG"));
     let mut second = dialer.dial().unwrap();
     let errors = promptly("calls", || (0..3).map(|_| second.call("PING", ()).unwrap_err()));
-    // It says so once and hangs up, perhaps before it was asked.
+    // The server sends the error once and closes, perhaps before the first command.
     let texts: Vec<String> = errors.map(|error| error.to_string()).collect();
     assert!(texts[0].contains("max number of clients") || second.err().is_some(), "{texts:?}");
     assert!(second.err().is_some() && first.is_alive(), "{texts:?}");
@@ -112,7 +112,7 @@ fn the_server_is_full() {
 // No answer
 
 #[test]
-fn the_server_is_silent_or_slow() {
+fn silent_or_slow_server_times_out() {
     let server = FakeServer::silent();
     let error = failure("silent", &server.dialer().read_timeout(SHORT));
     assert_eq!(error.to_string(), "timed out waiting for a reply");
@@ -126,7 +126,7 @@ fn the_server_is_silent_or_slow() {
 }
 
 #[test]
-fn a_frozen_server_answers_too_late_for_anybody() {
+fn late_reply_of_frozen_server_reaches_no_caller() {
     let server = RedisServer::start();
     let dialer = Dialer::tcp(server.addr()).read_timeout(SHORT);
     let mut conn = Dialer::tcp(server.addr()).dial().unwrap();
@@ -136,7 +136,7 @@ fn a_frozen_server_answers_too_late_for_anybody() {
     let error = promptly("call", || conn.call("GET", "first")).unwrap_err();
     server.thaw();
     assert_eq!(error.timeout_kind(), Some(TimeoutKind::Read));
-    // The reply to GET first is on its way, and must not become the reply to GET second.
+    // The reply to GET first is in flight and must not become the reply to GET second.
     let again = conn.call("GET", "second").unwrap_err();
     assert_eq!(again.to_string(), error.to_string());
     let mut conn = dialer.read_timeout(LONG).dial().unwrap();
@@ -145,7 +145,7 @@ fn a_frozen_server_answers_too_late_for_anybody() {
 
 // Nonsense
 
-/// What a server may say that is none, and what of it is told.
+/// Bytes that are no reply, with the text of the error.
 const NONSENSE: [(&str, &[u8], &str); 14] = [
     ("HTTP", b"HTTP/1.1 400 Bad Request\r\n\r\n", "unexpected first byte 'H'"),
     ("SSH", b"SSH-2.0-OpenSSH_9.6\r\n", "unexpected first byte 'S'"),
@@ -164,7 +164,7 @@ const NONSENSE: [(&str, &[u8], &str); 14] = [
 ];
 
 #[test]
-fn the_server_talks_nonsense() {
+fn nonsense_is_a_protocol_error() {
     for (what, nonsense, expected) in NONSENSE {
         let server = FakeServer::saying(nonsense);
         let error = failure(what, &server.dialer());
@@ -178,7 +178,7 @@ fn the_server_talks_nonsense() {
 }
 
 #[test]
-fn the_server_announces_a_string_that_is_too_long() {
+fn announced_string_over_the_limit_is_refused() {
     for bytes in [u64::MAX >> 1, (512 << 20) + 1] {
         let server = FakeServer::saying(format!("${bytes}\r\n"));
         let error = failure("a string", &server.dialer()).to_string();
@@ -190,7 +190,7 @@ fn the_server_announces_a_string_that_is_too_long() {
 }
 
 #[test]
-fn the_server_nests_without_end() {
+fn endless_nesting_is_refused() {
     let server = FakeServer::saying("*1\r\n".repeat(1_000_000));
     let error = failure("nesting", &server.dialer());
     let expected = "protocol error: lists nested too deep (is the peer a Redis server?)";
@@ -198,7 +198,7 @@ fn the_server_nests_without_end() {
 }
 
 #[test]
-fn the_server_sends_a_line_without_end() {
+fn endless_line_is_refused() {
     for head in ["+", "-", "*2\r\n:1\r\n+"] {
         let server = FakeServer::start(move |mut stream| {
             await_request(&mut stream);
@@ -214,9 +214,9 @@ fn the_server_sends_a_line_without_end() {
     }
 }
 
-/// Pieces of the protocol in any order. Whatever they are taken for, it ends with an error.
+/// Pieces of the protocol in random order. They must end with an error.
 #[test]
-fn noise_is_an_error_and_nothing_worse() {
+fn random_protocol_pieces_end_with_an_error() {
     let tokens: [&[u8]; 18] = [
         b"*",
         b"$",
@@ -239,7 +239,7 @@ fn noise_is_an_error_and_nothing_worse() {
     ];
     let mut state = 1_u64;
     let mut random = move |below: usize| {
-        // The constants are Knuth's, for MMIX.
+        // The constants are those of Knuth's MMIX.
         state =
             state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (state >> 33) as usize % below
@@ -266,8 +266,8 @@ fn noise_is_an_error_and_nothing_worse() {
 
 #[test]
 #[cfg(target_os = "linux")]
-fn an_announced_length_takes_no_memory() {
-    /// The most address space this process has had, in bytes.
+fn announced_length_allocates_no_memory() {
+    /// The peak address space of this process in bytes.
     fn peak() -> u64 {
         let status = std::fs::read_to_string("/proc/self/status").unwrap();
         let line = status.lines().find_map(|line| line.strip_prefix("VmPeak:")).unwrap();
@@ -284,12 +284,12 @@ fn an_announced_length_takes_no_memory() {
                 scope.spawn(|| {
                     let mut conn = dialer.dial().unwrap();
                     start.wait();
-                    // All of them have the announcement, and wait for more.
+                    // All connections have received the length and wait for the text.
                     assert!(conn.call("GET", "key").unwrap_err().is_timeout());
                 });
             }
         });
-        // The least announced is 16 GiB; threads and their allocator take some of their own.
+        // The smallest announced length is 16 GiB; threads and allocators use some memory, too.
         let grown = peak() - before;
         assert!(grown < 6 << 30, "{announced:?}: {} MiB", grown >> 20);
     }
@@ -297,8 +297,8 @@ fn an_announced_length_takes_no_memory() {
 
 // The end
 
-/// How a server may go away after it was asked, and what is told then.
-fn farewells() -> [(&'static str, FakeServer, &'static str); 5] {
+/// The ways a server can close after a command, with the text of the error.
+fn ways_to_close() -> [(&'static str, FakeServer, &'static str); 5] {
     let half_closed = FakeServer::start(|mut stream| {
         await_request(&mut stream);
         stream.shutdown(Shutdown::Write).unwrap();
@@ -306,7 +306,7 @@ fn farewells() -> [(&'static str, FakeServer, &'static str); 5] {
     });
     let reset = FakeServer::start(|mut stream| {
         await_request(&mut stream);
-        // No time to linger: dropping it sends RST.
+        // Without lingering, dropping the socket sends RST.
         socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO)).unwrap();
     });
     let cut = "the server closed the connection in the middle of a reply";
@@ -320,8 +320,8 @@ fn farewells() -> [(&'static str, FakeServer, &'static str); 5] {
 }
 
 #[test]
-fn the_server_goes_away() {
-    for (how, server, expected) in farewells() {
+fn server_that_closes_is_a_clear_error() {
+    for (how, server, expected) in ways_to_close() {
         let error = failure(how, &server.dialer());
         let is_reset = how == "with a reset";
         let kind = if is_reset { ErrorKind::ConnectionReset } else { ErrorKind::UnexpectedEof };
@@ -335,7 +335,7 @@ fn the_server_goes_away() {
 }
 
 #[test]
-fn the_server_goes_away_before_it_is_asked() {
+fn server_that_closes_while_idle_is_an_error() {
     let server = FakeServer::start(drop::<TcpStream>);
     let mut conn = server.dialer().dial().unwrap();
     wait::wait_until("the end is seen", || !conn.is_alive());
@@ -345,7 +345,7 @@ fn the_server_goes_away_before_it_is_asked() {
 }
 
 #[test]
-fn a_server_that_crashes_ends_the_calls_that_wait() {
+fn server_crash_ends_waiting_calls() {
     let mut server = RedisServer::start();
     let mut conn = Dialer::tcp(server.addr()).dial().unwrap();
     conn.call("SET", ("key", "value")).unwrap();
@@ -388,9 +388,9 @@ fn each_fault_has_its_own_error() {
         Dialer::tcp(":bad"),
         Dialer::tcp(":6379").username("x"),
     ];
-    let farewells = farewells();
+    let ways_to_close = ways_to_close();
     let ends = ["before the reply", "in a string", "with a reset"];
-    let ends = farewells.iter().filter(|(how, ..)| ends.contains(how));
+    let ends = ways_to_close.iter().filter(|(how, ..)| ends.contains(how));
     dialers.extend(ends.map(|(_, server, _)| server.dialer()));
     let texts = dialers.iter().map(|dialer| failure("each", dialer).to_string());
     let texts: HashSet<String> = texts.collect();

@@ -1,4 +1,4 @@
-//! Pipelines and transactions, on a real server and on peers that behave badly.
+//! Pipelines and transactions, on a real server and on misbehaving peers.
 
 use std::io::{Read, Write};
 use std::os::unix::net::UnixListener;
@@ -15,7 +15,7 @@ use crate::support::redis_server::RedisServer;
 use crate::support::streams::{command, over, written};
 use crate::support::wait::LONG;
 
-/// What the client may leave unanswered, plus room for how it counts.
+/// The most bytes that the client may leave unanswered, with a margin.
 const WINDOW: usize = 64 * 1024;
 
 fn wire(commands: &[&[&str]]) -> String {
@@ -26,7 +26,7 @@ fn server_error(error: &Error) -> &ServerError {
     error.as_server().unwrap_or_else(|| panic!("{error:?}"))
 }
 
-/// The connection answers for what it is asked, and is in no transaction and watches nothing.
+/// Checks that the connection is in step, in no transaction, and watches no key.
 #[track_caller]
 fn assert_clean(conn: &mut Conn, watched: &str) {
     assert!(conn.err().is_none(), "{:?}", conn.err());
@@ -41,7 +41,7 @@ fn assert_clean(conn: &mut Conn, watched: &str) {
 // Pipelines.
 
 #[test]
-fn r040_to_r054_the_script_of_thirteen_steps() {
+fn r040_to_r054_pipeline_of_thirteen_commands() {
     let mut conn = dial();
     conn.call("SELECT", 5).unwrap();
     let replies = conn
@@ -82,7 +82,7 @@ fn r040_to_r054_the_script_of_thirteen_steps() {
 }
 
 #[test]
-fn fault_29_every_command_has_its_own_result() {
+fn fault_29_each_command_has_its_own_result() {
     let mut conn = dial();
     let replies = conn
         .pipeline()
@@ -108,7 +108,7 @@ fn fault_29_every_command_has_its_own_result() {
 }
 
 #[test]
-fn replies_become_one_type() {
+fn query_converts_all_replies_to_one_type() {
     let mut conn = dial();
     let (_, count, missing, text): ((), u8, Option<i64>, String) = conn
         .pipeline()
@@ -127,7 +127,7 @@ fn replies_become_one_type() {
 }
 
 #[test]
-fn what_does_not_fit_says_which_command() {
+fn conversion_error_names_the_command() {
     let mut conn = dial();
     let refused = conn
         .pipeline()
@@ -159,7 +159,7 @@ fn what_does_not_fit_says_which_command() {
 }
 
 #[test]
-fn a_short_pipeline_is_one_write_and_an_unused_one_none() {
+fn short_pipeline_is_one_write_and_dropped_one_none() {
     let stream = MemoryStream::new("+OK\r\n:1\r\n");
     let mut conn = over(&stream);
     let pipeline = conn.pipeline().cmd("SET", ("secret", 0));
@@ -175,7 +175,7 @@ fn a_short_pipeline_is_one_write_and_an_unused_one_none() {
 }
 
 #[test]
-fn ten_thousand_commands_come_back_in_order() {
+fn ten_thousand_commands_are_answered_in_order() {
     let mut conn = dial();
     let value = |number: usize| format!("{number:0100}");
     let mut sets = conn.pipeline();
@@ -195,17 +195,17 @@ fn ten_thousand_commands_come_back_in_order() {
     assert_eq!(dels.query::<Vec<usize>>().unwrap().iter().sum::<usize>(), 10_000);
 }
 
-/// Answers each command of `asked` bytes with a string of `answer` bytes, and reads no further
-/// before that is written: so it stands still as long as nobody reads its answers.
-fn stubborn_peer(asked: usize, answer: usize, count: usize) -> (Dialer, thread::JoinHandle<()>) {
-    let path = RedisServer::shared().dir().join("stubborn.sock");
+/// Answers each command of `asked` bytes with a string of `answer` bytes, and reads the next
+/// command only when that is written. It blocks while the client does not read.
+fn blocking_peer(asked: usize, answer: usize, count: usize) -> (Dialer, thread::JoinHandle<()>) {
+    let path = RedisServer::shared().dir().join("blocking.sock");
     let listener = UnixListener::bind(&path).unwrap();
     let peer = thread::spawn(move || {
         let (mut stream, _) = listener.accept().unwrap();
         let reply = format!("${answer}\r\n{}\r\n", "y".repeat(answer));
         let mut command = vec![0; asked];
         for _ in 0..count {
-            // A client that gave up has failed the test already.
+            // A client that has given up has failed the test.
             if stream.read_exact(&mut command).is_err() {
                 return;
             }
@@ -218,12 +218,12 @@ fn stubborn_peer(asked: usize, answer: usize, count: usize) -> (Dialer, thread::
 }
 
 #[test]
-fn a_peer_that_reads_only_when_it_is_read_from_does_not_stop_us() {
+fn peer_that_stops_reading_does_not_block_a_pipeline() {
     const COUNT: usize = 3000;
     let argument = "x".repeat(1000);
     let asked = wire(&[&["ECHO", &argument]]).len();
-    // Both directions are many times what sockets buffer.
-    let (dialer, peer) = stubborn_peer(asked, 5000, COUNT);
+    // Both directions carry many times the size of socket buffers.
+    let (dialer, peer) = blocking_peer(asked, 5000, COUNT);
     let mut conn = dialer.dial().unwrap();
     let mut pipeline = conn.pipeline();
     (0..COUNT).for_each(|_| pipeline.push("ECHO", &argument));
@@ -234,7 +234,7 @@ fn a_peer_that_reads_only_when_it_is_read_from_does_not_stop_us() {
 }
 
 #[test]
-fn no_more_than_the_window_is_written_without_an_answer() {
+fn unanswered_bytes_never_exceed_the_window() {
     let stream = MemoryStream::silent();
     let mut conn = over(&stream);
     let mut pipeline = conn.pipeline();
@@ -246,7 +246,7 @@ fn no_more_than_the_window_is_written_without_an_answer() {
 }
 
 #[test]
-fn a_command_longer_than_the_window_waits_for_those_before_it() {
+fn long_command_waits_for_all_replies_before_it() {
     let long = "x".repeat(1 << 20);
     let stream = MemoryStream::silent();
     let mut conn = over(&stream);
@@ -262,7 +262,7 @@ fn a_command_longer_than_the_window_waits_for_those_before_it() {
 }
 
 #[test]
-fn replies_owed_before_are_not_taken_for_its_own() {
+fn pending_replies_are_received_before_a_pipeline() {
     let mut conn = dial();
     conn.send("ECHO", "earlier").unwrap();
     conn.send("ECHO", "earlier, flushed").unwrap();
@@ -281,8 +281,8 @@ fn replies_owed_before_are_not_taken_for_its_own() {
 }
 
 #[test]
-fn the_read_timeout_is_one_for_all_replies() {
-    // All within the window, and a few replies to each.
+fn read_timeout_limits_all_replies_together() {
+    // All commands fit into the window.
     for length in [1, 6000] {
         let stream = MemoryStream::silent();
         let dialer = Dialer::tcp(":6379").read_timeout(Duration::from_millis(200));
@@ -291,7 +291,7 @@ fn the_read_timeout_is_one_for_all_replies() {
         (0..1000).for_each(|_| pipeline.push("ECHO", "x".repeat(length)));
         let over = &AtomicBool::new(false);
         let outcome = thread::scope(|scope| {
-            // Each reply is soon there, all of them take many times as long as the timeout.
+            // Each reply arrives soon; all of them take many times the timeout.
             scope.spawn(move || {
                 while !over.load(Ordering::Relaxed) {
                     stream.push("+x\r\n");
@@ -309,7 +309,7 @@ fn the_read_timeout_is_one_for_all_replies() {
 }
 
 #[test]
-fn a_timeout_of_the_call_replaces_that_of_the_connection() {
+fn run_timeout_replaces_the_read_timeout() {
     let stream = MemoryStream::silent();
     let dialer = Dialer::tcp(":6379").read_timeout(Duration::from_millis(20));
     let mut conn = dialer.wrap(stream.clone());
@@ -325,7 +325,7 @@ fn a_timeout_of_the_call_replaces_that_of_the_connection() {
 }
 
 #[test]
-fn a_context_bounds_a_pipeline() {
+fn context_limits_a_pipeline() {
     let stream = MemoryStream::silent();
     let mut conn = over(&stream);
     let soon = Context::background().with_timeout(Duration::from_millis(20));
@@ -354,7 +354,7 @@ fn a_context_bounds_a_pipeline() {
 }
 
 #[test]
-fn a_connection_that_ends_in_between_is_the_outer_error() {
+fn connection_that_ends_in_a_pipeline_is_the_outer_error() {
     let stream = MemoryStream::new("+OK\r\n-ERR no\r\n$5\r\nbr");
     let mut conn = over(&stream);
     let pipeline = conn.pipeline().cmd("SET", ("a", 1)).cmd("NO", ()).cmd("GET", "a");
@@ -365,7 +365,7 @@ fn a_connection_that_ends_in_between_is_the_outer_error() {
 }
 
 #[test]
-fn state_that_a_pipeline_leaves_does_not_leak_through_the_pool() {
+fn pool_undoes_state_left_by_a_pipeline() {
     let pool = Pool::builder(dialer()).max_active(1).build().unwrap();
     let mut conn = pool.acquire().unwrap();
     let id: i64 = conn.query("CLIENT", "ID").unwrap();
@@ -385,13 +385,13 @@ fn state_that_a_pipeline_leaves_does_not_leak_through_the_pool() {
     assert_clean(&mut conn, "p:leak");
     conn.pipeline().cmd("SELECT", 3).run().unwrap();
     drop(conn);
-    assert_eq!(pool.idle_count(), 0, "a destructor does no I/O, so this one is closed");
+    assert_eq!(pool.idle_count(), 0, "drop does no I/O, so the connection is closed");
 }
 
 // Transactions.
 
 #[test]
-fn r060_a_command_that_is_not_queued_aborts_and_is_the_cause() {
+fn r060_refused_command_is_the_cause_of_execabort() {
     let mut conn = dial();
     conn.call("DEL", "t:k0").unwrap();
     conn.call("ZADD", ("t:k0", 0, 0)).unwrap();
@@ -409,12 +409,12 @@ fn r060_a_command_that_is_not_queued_aborts_and_is_the_cause() {
     assert_eq!((cause.code(), cause.command()), ("ERR", Some((1, "NOTACOMMAND"))));
     let text = error.to_string();
     assert!(text.starts_with("EXECABORT ") && text.contains("unknown command"), "{text}");
-    assert_eq!(conn.query::<f64>("ZSCORE", ("t:k0", 0)).unwrap(), 0.0, "nothing was done");
+    assert_eq!(conn.query::<f64>("ZSCORE", ("t:k0", 0)).unwrap(), 0.0, "nothing was changed");
     assert_clean(&mut conn, "t:k0:other");
 }
 
 #[test]
-fn r061_r062_a_command_that_fails_does_not_hinder_the_others() {
+fn r061_r062_failed_command_leaves_the_others_done() {
     let mut conn = dial();
     for (key, refused, first) in [("t:k1", 0, "HSET"), ("t:k2", 1, "ZINCRBY")] {
         conn.call("DEL", key).unwrap();
@@ -438,7 +438,7 @@ fn r061_r062_a_command_that_fails_does_not_hinder_the_others() {
 }
 
 #[test]
-fn without_keys_it_is_one_write_and_no_watch() {
+fn transaction_without_keys_is_one_write() {
     let stream = MemoryStream::new("+OK\r\n+QUEUED\r\n+QUEUED\r\n*2\r\n:1\r\n$1\r\n1\r\n");
     let mut conn = over(&stream);
     let (count, text): (i64, String) =
@@ -450,7 +450,7 @@ fn without_keys_it_is_one_write_and_no_watch() {
 }
 
 #[test]
-fn a_changed_key_makes_the_body_run_again() {
+fn changed_key_runs_the_body_again() {
     let (mut conn, mut other) = (dial(), dial());
     conn.call("MSET", ("t:retry:a", 1, "t:retry:b", 1)).unwrap();
     let mut attempts = Vec::new();
@@ -459,7 +459,7 @@ fn a_changed_key_makes_the_body_run_again() {
             attempts.push(tx.attempt());
             let (a, b): (i64, i64) = tx.query("MGET", ("t:retry:a", "t:retry:b"))?;
             if tx.attempt() < 4 {
-                // The first key, the second key, and one more time the second.
+                // The first key changes, then the second key twice.
                 let key = if tx.attempt() == 1 { "t:retry:a" } else { "t:retry:b" };
                 other.call("INCR", key)?;
             }
@@ -474,7 +474,7 @@ fn a_changed_key_makes_the_body_run_again() {
 }
 
 #[test]
-fn it_gives_up_after_a_hundred_attempts() {
+fn transaction_fails_after_a_hundred_attempts() {
     let (mut conn, mut other) = (dial(), dial());
     let mut runs = 0;
     let error = conn
@@ -493,7 +493,7 @@ fn it_gives_up_after_a_hundred_attempts() {
 }
 
 #[test]
-fn an_abort_cannot_be_swallowed_by_mistake() {
+fn body_that_hides_an_abort_runs_again() {
     let (mut conn, mut other) = (dial(), dial());
     let attempt = conn
         .transaction("t:swallow", |tx| {
@@ -521,7 +521,7 @@ fn an_abort_cannot_be_swallowed_by_mistake() {
 }
 
 #[test]
-fn many_threads_lose_no_increment() {
+fn concurrent_transactions_lose_no_increment() {
     const THREADS: i64 = 4;
     const EACH: i64 = 50;
     dial().call("DEL", "t:shared").unwrap();
@@ -543,7 +543,7 @@ fn many_threads_lose_no_increment() {
 }
 
 #[test]
-fn the_connection_is_clean_whatever_the_body_does() {
+fn connection_is_clean_whatever_the_body_does() {
     type Body = fn(redigo::Transaction<'_>) -> Result<i64>;
     let bodies: [(&str, Body, Result<i64, &str>); 9] = [
         ("returns without exec", |_| Ok(1), Ok(1)),
@@ -588,7 +588,7 @@ fn the_connection_is_clean_whatever_the_body_does() {
 }
 
 #[test]
-fn the_connection_is_clean_after_a_panic() {
+fn connection_is_clean_after_a_panic_in_the_body() {
     let mut conn = dial();
     let ctx = Context::background().with_timeout(LONG);
     let panicked = catch_unwind(AssertUnwindSafe(|| {
@@ -602,7 +602,7 @@ fn the_connection_is_clean_after_a_panic() {
 }
 
 #[test]
-fn a_panic_does_not_leave_the_contexts_limit_behind() {
+fn panic_restores_the_deadline_before_the_context() {
     let stream = MemoryStream::silent();
     stream.push("+OK\r\n+OK\r\n");
     let mut conn = over(&stream);
@@ -619,17 +619,21 @@ fn a_panic_does_not_leave_the_contexts_limit_behind() {
 }
 
 #[test]
-fn a_transaction_within_a_transaction_is_refused() {
+fn nested_transaction_is_refused() {
     let mut conn = dial();
     conn.call("MULTI", ()).unwrap();
     conn.send("SET", ("t:outer", 1)).unwrap();
     conn.flush().unwrap();
     let error = conn.transaction("t:nested", |_| -> Result<()> { panic!("not to run") });
     assert!(matches!(error, Err(Error::Unsupported(_))), "{error:?}");
-    assert_eq!(conn.receive().unwrap().as_str(), Some("QUEUED"), "the outer one is as it was");
+    assert_eq!(
+        conn.receive().unwrap().as_str(),
+        Some("QUEUED"),
+        "the outer transaction is unchanged"
+    );
     assert_eq!(conn.query::<Vec<String>>("EXEC", ()).unwrap(), ["OK"]);
 
-    // An inner one ends the watch of the outer, which must not run unguarded then.
+    // An inner transaction ends the watch of the outer, which must not run unguarded.
     let error = conn
         .transaction("t:nested", |mut tx| {
             tx.transaction("t:inner", |inner| inner.cmd("SET", ("t:inner", 1)).exec::<()>())?;
@@ -644,7 +648,7 @@ fn a_transaction_within_a_transaction_is_refused() {
 }
 
 #[test]
-fn replies_owed_before_a_transaction() {
+fn pending_replies_are_received_before_a_transaction() {
     let mut conn = dial();
     conn.send("ECHO", "earlier").unwrap();
     let pong: (String,) = conn.transaction("t:owed", |tx| tx.cmd("PING", ()).exec()).unwrap();
@@ -657,7 +661,7 @@ fn replies_owed_before_a_transaction() {
 }
 
 #[test]
-fn keys_watched_before_count_and_allow_one_attempt() {
+fn keys_watched_before_allow_one_attempt() {
     let (mut conn, mut other) = (dial(), dial());
     conn.call("WATCH", "t:before").unwrap();
     other.call("INCR", "t:before").unwrap();
@@ -675,7 +679,7 @@ fn keys_watched_before_count_and_allow_one_attempt() {
 }
 
 #[test]
-fn a_long_transaction_is_one_all_the_same() {
+fn long_transaction_is_still_atomic() {
     let mut conn = dial();
     let counts: Vec<i64> = conn
         .transaction("t:long", |mut tx| {
@@ -693,7 +697,7 @@ fn a_long_transaction_is_one_all_the_same() {
 }
 
 #[test]
-fn a_refused_multi_leaves_no_watch_behind() {
+fn refused_multi_leaves_no_key_watched() {
     let replies = [
         "+OK\r\n", // WATCH
         "-NOPERM no permission to run 'multi'\r\n",
@@ -712,7 +716,7 @@ fn a_refused_multi_leaves_no_watch_behind() {
 }
 
 #[test]
-fn an_exec_that_answers_nonsense_is_an_error() {
+fn unexpected_exec_reply_is_an_error() {
     let cases = [
         ("+OK\r\n", "expected 2 replies from EXEC, found a simple string"),
         ("*1\r\n:1\r\n", "expected 2 replies from EXEC, found length 1"),
@@ -731,7 +735,7 @@ fn an_exec_that_answers_nonsense_is_an_error() {
 }
 
 #[test]
-fn a_context_bounds_a_transaction() {
+fn context_limits_a_transaction() {
     let stream = MemoryStream::new("+OK\r\n");
     let mut conn = over(&stream);
     let (ctx, cancel) = Context::background().with_cancel();
@@ -746,7 +750,7 @@ fn a_context_bounds_a_transaction() {
     let outcome = conn.transaction_context(&ctx, "k", |_| -> Result<()> { panic!("not to run") });
     assert!(outcome.unwrap_err().is_canceled());
 
-    // Attempts without end are ended by the deadline too, or by their number.
+    // The deadline also ends a series of attempts, unless their number does.
     let mut conn = over(&MemoryStream::silent());
     let soon = Context::background().with_timeout(Duration::from_millis(20));
     let late = conn.transaction_context(&soon, "k", |tx| tx.exec::<()>()).unwrap_err();
@@ -754,13 +758,13 @@ fn a_context_bounds_a_transaction() {
 }
 
 #[test]
-fn a_dead_connection_runs_no_body() {
+fn dead_connection_runs_no_body() {
     let mut conn = over(&MemoryStream::new(""));
     conn.call("PING", ()).unwrap_err();
     let outcome = conn.transaction((), |_| -> Result<()> { panic!("not to run") });
     assert!(matches!(outcome, Err(Error::Io(_))), "{outcome:?}");
 
-    // The connection ends behind EXEC: nobody knows whether it was carried out.
+    // The connection ends after EXEC: it is unknown whether the commands ran.
     let mut conn = over(&MemoryStream::new("+OK\r\n+QUEUED\r\n"));
     let outcome = conn.transaction((), |tx| tx.cmd("INCR", "k").exec::<()>());
     assert!(matches!(outcome, Err(Error::Io(_))), "{outcome:?}");

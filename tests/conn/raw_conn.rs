@@ -1,8 +1,8 @@
-//! What reaches an implementer of `RawConn`, through a connection and through a pool: section 2.9
-//! of the conformance matrix.
+//! The calls and deadlines that reach a `RawConn`, through a connection and through a pool:
+//! section 2.9 of the conformance matrix.
 //!
-//! redigo asks whether a connection has a method with a timeout or a context, and its tests see
-//! which of them ran. Here there is one method with a deadline, and the tests see the deadline.
+//! redigo checks whether a connection has a method with a timeout or a context, and its tests
+//! record the method called. Here one method takes a deadline, and the tests record the deadline.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
@@ -15,10 +15,10 @@ use redigo::{
 
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// What was called, and with which deadline.
+/// A method that was called, with its deadline.
 type Called = (&'static str, Option<Instant>);
 
-/// Answers everything, and keeps the deadlines that it was given.
+/// Answers every command, and records the deadlines.
 #[derive(Clone, Default)]
 struct Recorder(Arc<Mutex<Vec<Called>>>);
 
@@ -27,13 +27,13 @@ impl Recorder {
         self.0.lock().unwrap().push((what, deadline));
     }
 
-    /// What was called since the last time.
+    /// The calls since the last `take`.
     fn take(&self) -> Vec<Called> {
         std::mem::take(&mut self.0.lock().unwrap())
     }
 }
 
-/// Two of them, so that each half has its own.
+/// Two recorders, one for each half.
 #[derive(Clone, Default)]
 struct Raw(Recorder, Recorder);
 
@@ -110,8 +110,7 @@ fn pooled() -> (PooledConn, Raw) {
     (pool.acquire().unwrap(), raw)
 }
 
-/// The deadlines of everything that a call did, which must be one and the same: none, or this
-/// long after the call.
+/// Checks the deadlines of all raw calls: all the same, namely none, or `limit` after the start.
 #[track_caller]
 fn assert_limit(raw: &Raw, began: Instant, limit: Option<Duration>, calls: &[&str]) {
     let mut seen = raw.0.take();
@@ -141,7 +140,7 @@ fn timeouts(conn: &mut Conn, raw: &Raw) {
     assert_limit(raw, now, None, RECEIVE);
     assert_eq!(conn.receive_timeout(MINUTE).unwrap(), Value::simple("OK"));
     assert_limit(raw, now, Some(MINUTE), RECEIVE);
-    // None is no limit, whatever went before.
+    // `None` is no limit, whatever the calls before had.
     conn.call_timeout(None, "PING", ()).unwrap();
     assert_limit(raw, now, None, CALL);
     assert!(conn.poll(MINUTE).unwrap().is_none());
@@ -159,7 +158,7 @@ fn contexts(conn: &mut Conn, raw: &Raw) {
     assert_limit(raw, now, None, RECEIVE);
     conn.receive_context(&ctx).unwrap();
     assert_limit(raw, now, Some(MINUTE), RECEIVE);
-    // A context without an end is none.
+    // A context that never ends adds no deadline.
     conn.call_context(&Context::background(), "PING", ()).unwrap();
     assert_limit(raw, now, None, CALL);
 }
@@ -171,7 +170,7 @@ fn r170_to_r173_timeouts_reach_the_raw_connection() {
 }
 
 #[test]
-fn r174_timeouts_reach_it_through_a_pool() {
+fn r174_timeouts_reach_the_raw_connection_through_a_pool() {
     let (mut conn, raw) = pooled();
     timeouts(&mut conn, &raw);
 }
@@ -183,13 +182,13 @@ fn r175_contexts_reach_the_raw_connection() {
 }
 
 #[test]
-fn r176_contexts_reach_it_through_a_pool() {
+fn r176_contexts_reach_the_raw_connection_through_a_pool() {
     let (mut conn, raw) = pooled();
     contexts(&mut conn, &raw);
 }
 
 #[test]
-fn the_halves_pass_their_deadlines_on() {
+fn halves_pass_their_deadlines_on() {
     let (mut conn, raw) = conn();
     let now = Instant::now();
     let (mut sender, mut receiver) = conn.split();
@@ -204,14 +203,14 @@ fn the_halves_pass_their_deadlines_on() {
 }
 
 #[test]
-fn the_deadline_that_passes_names_the_error_and_closes_the_connection() {
+fn passed_deadline_names_the_error_and_closes() {
     let (mut conn, raw) = conn();
     let late = conn.receive_timeout(Duration::ZERO).unwrap_err();
     assert_eq!(late.timeout_kind(), Some(TimeoutKind::Read));
     assert_eq!(raw.0.take(), [("close", None)]);
     raw.1.take();
 
-    // A context that has ended lets nothing through at all, and ends the connection.
+    // A context that has ended makes no raw call, and ends the connection.
     let (mut conn, raw) = pooled();
     let ctx = Context::background().with_timeout(Duration::ZERO);
     let late = conn.call_context(&ctx, "PING", ()).unwrap_err();
@@ -225,7 +224,7 @@ fn the_deadline_that_passes_names_the_error_and_closes_the_connection() {
     assert_eq!((raw.0.take(), raw.1.take()), (vec![("close", None)], vec![]));
 }
 
-/// Gives what it was told to, one by one.
+/// Returns the given outcomes in order.
 struct Scripted(VecDeque<Result<Value>>);
 
 impl RawSend for Scripted {
@@ -260,10 +259,10 @@ impl RawConn for Scripted {
     fn close(&mut self) {}
 }
 
-/// An error that is not fatal ends a pipeline and not the connection: the replies behind it are
-/// owed, and nobody takes them for those of the next command.
+/// An error that is not fatal ends a pipeline and not the connection. The replies behind it stay
+/// pending, and none is taken for the reply to the next command.
 #[test]
-fn an_error_in_the_middle_of_a_pipeline_leaves_the_connection_in_step() {
+fn non_fatal_error_in_a_pipeline_keeps_replies_in_step() {
     type Way = fn(redigo::Pipeline<'_>) -> Result<()>;
     let ways: [Way; 2] =
         [|pipeline| pipeline.run().map(drop), |pipeline| pipeline.query::<Vec<Value>>().map(drop)];

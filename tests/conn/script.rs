@@ -1,4 +1,4 @@
-//! Lua scripts: redigo's rows R316 to R321, and what its `Script` gets wrong.
+//! Lua scripts: redigo's rows R316 to R321, and the faults of its `Script`.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
@@ -38,7 +38,7 @@ fn bulks(texts: &[&str]) -> Value {
 const NOSCRIPT: &str = "-NOSCRIPT No matching script. Please use EVAL.\r\n";
 
 #[test]
-fn r316_the_shape_of_the_call() {
+fn r316_call_passes_keys_and_arguments() {
     let mut conn = dial();
     conn.call("SET", ("s:foo", "bar")).unwrap();
     let get = Script::new(1, "return redis.call('get', KEYS[1])");
@@ -48,7 +48,7 @@ fn r316_the_shape_of_the_call() {
 }
 
 #[test]
-fn r317_a_script_that_the_server_has_not_seen() {
+fn r317_unknown_script_is_sent_with_its_source() {
     let mut conn = dial();
     let script = echo();
     assert!(!knows(&mut conn, &script));
@@ -58,7 +58,7 @@ fn r317_a_script_that_the_server_has_not_seen() {
 }
 
 #[test]
-fn r318_load_then_send_the_hash() {
+fn r318_loaded_script_runs_by_its_hash() {
     let mut conn = dial();
     let script = echo();
     script.load(&mut conn).unwrap();
@@ -69,7 +69,7 @@ fn r318_load_then_send_the_hash() {
 }
 
 #[test]
-fn r319_send() {
+fn r319_send_queues_the_source() {
     let mut conn = dial();
     let script = echo();
     script.send(&mut conn, ARGS).unwrap();
@@ -78,7 +78,7 @@ fn r319_send() {
 }
 
 #[test]
-fn r320_r321_zpop_with_watch_and_with_a_script() {
+fn r320_r321_zpop_by_watch_and_by_script() {
     let mut conn = dial();
     conn.call("DEL", "s:zset").unwrap();
     for (score, member) in ["red", "blue", "green"].iter().enumerate() {
@@ -111,7 +111,7 @@ fn r320_r321_zpop_with_watch_and_with_a_script() {
 }
 
 #[test]
-fn the_hash_is_that_of_the_server() {
+fn hash_matches_that_of_the_server() {
     let mut conn = dial();
     for source in ["", "return 1", "return 'käse\0'", &"--x\n".repeat(10_000)] {
         let script = Script::new(0, source);
@@ -121,7 +121,7 @@ fn the_hash_is_that_of_the_server() {
 }
 
 #[test]
-fn what_is_sent() {
+fn bytes_of_each_form_on_the_wire() {
     let fixed = Script::new(2, "return 1");
     let variadic = Script::variadic("return 1".to_string());
     let hash = fixed.hash();
@@ -146,7 +146,7 @@ fn what_is_sent() {
 }
 
 #[test]
-fn the_read_only_form() {
+fn read_only_script_uses_the_read_only_commands() {
     let stream = MemoryStream::new(format!("{NOSCRIPT}:1\r\n:1\r\n:1\r\n"));
     let mut conn = over(&stream);
     let script = Script::new(1, "return 1").read_only();
@@ -171,21 +171,21 @@ fn the_read_only_form() {
 }
 
 #[test]
-fn fault_13_an_earlier_noscript_does_not_run_the_script_twice() {
+fn fault_13_earlier_noscript_does_not_run_script_twice() {
     let mut conn = dial();
     let count = unseen(1, "return redis.call('INCR', KEYS[1])");
     count.load(&mut conn).unwrap();
     conn.call("DEL", "s:count").unwrap();
     echo().send_hash(&mut conn, ARGS).unwrap();
     let error = count.call(&mut conn, "s:count").unwrap_err();
-    // As for every call, the error of before is told; but the script has run, and once.
+    // Like every call, it returns the earlier error; the script has run once.
     assert_eq!(error.as_server().unwrap().code(), "NOSCRIPT");
     assert_eq!(conn.query::<i64>("GET", "s:count").unwrap(), 1);
     assert!(conn.drain().unwrap().is_empty());
 }
 
 #[test]
-fn fault_13_its_own_noscript_counts_also_after_earlier_replies() {
+fn fault_13_own_noscript_counts_after_earlier_replies() {
     let mut conn = dial();
     let count = unseen(1, "return redis.call('INCR', KEYS[1])");
     conn.call("DEL", "s:own").unwrap();
@@ -200,14 +200,14 @@ fn fault_13_its_own_noscript_counts_also_after_earlier_replies() {
 }
 
 #[test]
-fn only_a_missing_script_is_sent_again() {
+fn only_noscript_sends_the_source() {
     for error in ["-ERR NOSCRIPT x\r\n", "-NOSCRIPTS x\r\n", "-WRONGTYPE x\r\n", "-NOSCRIPT\r\n"] {
         let stream = MemoryStream::new(error);
         let mut conn = over(&stream);
         assert!(Script::new(0, "return 1").call(&mut conn, ()).unwrap_err().as_server().is_some());
         assert_eq!(stream.writes(), 1, "{error}");
     }
-    // A script that is not known when it is sent with its source ends there.
+    // NOSCRIPT as the reply to the source is not tried again.
     let stream = MemoryStream::new(NOSCRIPT.repeat(2));
     let error = Script::new(0, "return 1").call(&mut over(&stream), ()).unwrap_err();
     assert_eq!(error.as_server().unwrap().code(), "NOSCRIPT");
@@ -215,7 +215,7 @@ fn only_a_missing_script_is_sent_again() {
 }
 
 #[test]
-fn errors_of_scripts_leave_the_connection_usable() {
+fn script_error_leaves_connection_usable() {
     let mut conn = dial();
     let cases = [
         (unseen(0, "return redis.error_reply('MINE all mine')"), "MINE all mine"),
@@ -241,7 +241,7 @@ fn errors_of_scripts_leave_the_connection_usable() {
 }
 
 #[test]
-fn timeouts_and_contexts_cover_both_tries() {
+fn timeout_and_context_cover_both_attempts() {
     let script = Script::new(0, "return 1");
     let soon = Duration::from_millis(20);
 
@@ -267,7 +267,7 @@ fn timeouts_and_contexts_cover_both_tries() {
     assert!(script.call_context(&ctx, &mut conn, ()).unwrap_err().is_canceled());
     assert_eq!(stream.writes(), 0);
 
-    // The time of the call replaces that of the connection.
+    // The timeout of the call replaces that of the connection.
     let stream = MemoryStream::silent();
     let mut conn = Dialer::tcp(":6379").read_timeout(soon).wrap(stream.clone());
     let answer = thread::spawn(move || {
@@ -285,7 +285,7 @@ fn timeouts_and_contexts_cover_both_tries() {
 }
 
 #[test]
-fn in_a_pipeline_and_a_transaction() {
+fn script_arguments_work_in_pipeline_and_transaction() {
     let mut conn = dial();
     let count = unseen(1, "return redis.call('INCR', KEYS[1])");
     conn.call("DEL", "s:queued").unwrap();
@@ -298,7 +298,7 @@ fn in_a_pipeline_and_a_transaction() {
     assert_eq!(counts, [1, 2]);
     let counts: (i64, i64) = conn
         .transaction("s:queued", |mut tx| {
-            // On a transaction it runs at once, among its arguments it is queued.
+            // Called on a transaction, a script runs immediately; added with `cmd`, it is queued.
             let now: i64 = count.query(&mut tx, "s:queued:other")?;
             assert_eq!(now, 1);
             tx.cmd("EVAL", count.eval_args("s:queued"))
@@ -311,7 +311,7 @@ fn in_a_pipeline_and_a_transaction() {
 }
 
 #[test]
-fn one_script_for_all_threads() {
+fn threads_share_one_script() {
     fn check<T: Clone + Send + Sync + 'static>(_: &T) {}
     let pool = Pool::builder(dialer()).max_active(4).wait(true).build().unwrap();
     let script = unseen(1, "return redis.call('INCR', KEYS[1])");

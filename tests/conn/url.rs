@@ -1,13 +1,13 @@
-//! Redis URLs: the grammar, what is refused, and that nothing shows the password.
+//! Redis URLs: the grammar, invalid URLs, and hidden passwords.
 //!
-//! The rows with an R number are those of redigo's TestDialURL and its relatives.
+//! The rows with an R number are those of redigo's TestDialURL and related tests.
 
 use redigo::{Dialer, Error};
 
 use crate::support::errors::shown;
 use crate::support::streams::{Recorder, command};
 
-/// Where the URL leads, and what is said there.
+/// The address that the URL leads to, and the bytes sent there.
 #[track_caller]
 fn dialed(url: &str) -> (String, String) {
     let recorder = Recorder::answering("+OK\r\n".repeat(3));
@@ -18,7 +18,7 @@ fn dialed(url: &str) -> (String, String) {
     (address.concat(), recorder.written())
 }
 
-/// Why the URL is refused.
+/// The reason why the URL is refused.
 #[track_caller]
 fn refused(url: &str) -> String {
     match Dialer::url(url) {
@@ -30,7 +30,7 @@ fn refused(url: &str) -> String {
 // Redigo's tables
 
 #[test]
-fn r070_to_r079_urls_that_are_none() {
+fn r070_to_r079_invalid_urls_are_refused() {
     let scheme = "unknown scheme http; it is redis, rediss, valkey, valkeys or unix";
     let opaque = "no // behind the scheme";
     let rows = [
@@ -57,9 +57,9 @@ fn r080_r081_host_and_port_have_defaults() {
     assert_eq!(dialed("redis://:6379"), ("localhost:6379".into(), nothing), "R081");
 }
 
-/// That these bytes are written as they are is R095 as well: with `redis://` no TLS comes first.
+/// The first bytes are a command, not TLS: this is R095 as well.
 #[test]
-fn r082_to_r095_what_a_url_says_to_the_server() {
+fn r082_to_r095_bytes_sent_for_a_url() {
     let auth = "*2\r\n$4\r\nAUTH\r\n$6\r\nabc123\r\n";
     let auth_and_select = "*2\r\n$4\r\nAUTH\r\n$6\r\nabc123\r\n*2\r\n$6\r\nSELECT\r\n$1\r\n1\r\n";
     let user = "*3\r\n$4\r\nAUTH\r\n$4\r\nuser\r\n$8\r\npassword\r\n";
@@ -86,7 +86,7 @@ fn r082_to_r095_what_a_url_says_to_the_server() {
 // The whole grammar
 
 #[test]
-fn addresses() {
+fn addresses_of_all_forms_are_parsed() {
     let rows = [
         ("redis://", "localhost:6379"),
         ("redis:///", "localhost:6379"),
@@ -114,7 +114,7 @@ fn addresses() {
 }
 
 #[test]
-fn databases() {
+fn databases_of_all_forms_are_parsed() {
     let rows = [
         ("redis://h/0", ""),
         ("redis://h?db=0", ""),
@@ -136,7 +136,7 @@ fn databases() {
 }
 
 #[test]
-fn credentials() {
+fn credentials_of_all_forms_are_parsed() {
     let rows: [(&str, &[&str]); 16] = [
         ("redis://@h", &[]),
         ("redis://:@h", &[]),
@@ -165,7 +165,7 @@ fn credentials() {
 }
 
 #[test]
-fn options_after_the_url_come_on_top_of_it() {
+fn options_override_the_url() {
     let dialer = Dialer::url("redis://user:secret@h/1").unwrap();
     let recorder = Recorder::answering("+OK\r\n".repeat(3));
     recorder.behind(dialer.client_name("me").database(2).password("other")).dial().unwrap();
@@ -178,7 +178,7 @@ fn options_after_the_url_come_on_top_of_it() {
 }
 
 #[test]
-fn what_is_refused_is_told_what_is_wrong_with_it() {
+fn refused_url_has_a_reason() {
     let no_scheme = "no scheme; it begins with redis:// or unix://";
     let unknown = "unknown scheme tcp; it is redis, rediss, valkey, valkeys or unix";
     let many_colons = "more than one ':'; an IPv6 address stands in brackets";
@@ -250,7 +250,7 @@ fn what_is_refused_is_told_what_is_wrong_with_it() {
 // Secrets
 
 #[test]
-fn a_connection_shows_no_password() {
+fn connection_shows_no_password() {
     let recorder = Recorder::answering("+OK\r\n");
     let dialer = Dialer::url("redis://ursula:hunter2@h").unwrap();
     let conn = recorder.behind(dialer.clone()).dial();
@@ -260,7 +260,7 @@ fn a_connection_shows_no_password() {
 
 #[cfg(not(feature = "tls"))]
 #[test]
-fn tls_is_refused_and_not_left_out() {
+fn tls_url_without_the_feature_is_refused() {
     for url in ["rediss://h", "valkeys://h", "REDISS://:secret@h/1"] {
         let recorder = Recorder::answering("+OK\r\n".repeat(3));
         let error = recorder.behind(Dialer::url(url).unwrap()).dial().unwrap_err();

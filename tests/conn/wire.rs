@@ -1,4 +1,4 @@
-//! What goes over the wire in both directions, in memory.
+//! The bytes on the wire in both directions, in memory.
 //!
 //! The rows with an R number are those of redigo's TestWrite, TestRead, TestReadString and
 //! TestWithTimeout.
@@ -13,14 +13,14 @@ use redigo::{Conn, Dialer, Error, Value};
 use crate::support::streams::{self, Tapped, over as conn};
 use crate::support::values::list;
 
-/// What one receive of this input gives.
+/// The outcome of one `receive` of this input.
 fn receive(input: &[u8]) -> Result<Value, Error> {
     conn(&MemoryStream::new(input)).receive()
 }
 
 // Writing
 
-/// Redigo's durationArg: goes out as seconds.
+/// Redigo's durationArg: written as seconds.
 struct Seconds(Duration);
 
 impl ToArgs for Seconds {
@@ -31,7 +31,7 @@ impl ToArgs for Seconds {
 
 impl ToArg for Seconds {}
 
-/// Redigo's recursiveArg: its replacement is a number of its own kind.
+/// Redigo's recursiveArg: it is replaced by a number.
 struct Recursive(i64);
 
 impl ToArgs for Recursive {
@@ -44,8 +44,8 @@ impl ToArg for Recursive {}
 
 #[test]
 fn r006_to_r016_commands_are_arrays_of_bulk_strings() {
-    // A lone u8 is no argument by design, so R008 has the next wider type; a nil (R013) would be
-    // omitted, so what redigo sends for it is said outright.
+    // A lone u8 is not an argument, so R008 uses the next wider type. A nil (R013) would be
+    // omitted, so the test writes the argument that redigo sends for it.
     let minute = Seconds(Duration::from_secs(60));
     type Row<'a> = (&'a str, &'a str, &'a dyn ToArgs, &'a str);
     let rows: [Row<'_>; 11] = [
@@ -101,7 +101,7 @@ fn r006_to_r016_commands_are_arrays_of_bulk_strings() {
 }
 
 #[test]
-fn commands_with_ten_and_more_arguments_announce_all_of_them() {
+fn commands_with_many_arguments_announce_their_count() {
     for count in [8, 9, 10, 98, 99, 100, 1000] {
         let stream = MemoryStream::new("+OK\r\n");
         conn(&stream).call("RPUSH", vec![7; count]).unwrap();
@@ -111,14 +111,14 @@ fn commands_with_ten_and_more_arguments_announce_all_of_them() {
 }
 
 #[test]
-fn an_argument_is_any_bytes() {
+fn argument_can_be_any_bytes() {
     let stream = MemoryStream::new("+OK\r\n");
     conn(&stream).call("SET", (b"\r\n$3\r\n\0", &[0xff_u8, 0xfe][..])).unwrap();
     assert_eq!(stream.written(), b"*3\r\n$3\r\nSET\r\n$7\r\n\r\n$3\r\n\0\r\n$2\r\n\xff\xfe\r\n");
 }
 
 #[test]
-fn much_is_written_before_the_flush_and_all_of_it_in_order() {
+fn large_sends_are_written_before_the_flush_in_order() {
     let stream = MemoryStream::new("");
     let mut conn = conn(&stream);
     let value = "v".repeat(1000);
@@ -133,7 +133,7 @@ fn much_is_written_before_the_flush_and_all_of_it_in_order() {
 }
 
 #[test]
-fn closing_does_not_write_what_is_queued() {
+fn close_does_not_write_queued_commands() {
     for close in [|conn: Conn| conn.close().unwrap(), drop] {
         let stream = MemoryStream::new("");
         let mut conn = conn(&stream);
@@ -146,7 +146,7 @@ fn closing_does_not_write_what_is_queued() {
 
 // Reading
 
-/// Receives the input whole and byte by byte, which must not differ.
+/// Receives the input whole and byte by byte; the outcomes must be equal.
 fn receive_in_pieces(row: &str, input: &[u8]) -> Result<Value, Error> {
     let whole = receive(input);
     for piece in 1..4 {
@@ -158,7 +158,7 @@ fn receive_in_pieces(row: &str, input: &[u8]) -> Result<Value, Error> {
 }
 
 #[test]
-fn r017_to_r028_replies() {
+fn r017_to_r028_replies_are_decoded() {
     let hello = b"*4\r\n$3\r\nfoo\r\n$3\r\nbar\r\n$5\r\nHello\r\n$5\r\nWorld\r\n";
     let words = ["foo", "bar", "Hello", "World"];
     let rows: [(&str, &[u8], Value); 11] = [
@@ -184,7 +184,7 @@ fn r017_to_r028_replies() {
 }
 
 #[test]
-fn r019_to_r036_what_is_no_reply_ends_the_connection() {
+fn r019_to_r036_invalid_reply_ends_the_connection() {
     let cut = "the server closed the connection in the middle of a reply";
     let rows: [(&str, &[u8], &str); 14] = [
         ("R019", b"+OK\n\n", "line does not end in \\r\\n"),
@@ -221,7 +221,7 @@ fn r019_to_r036_what_is_no_reply_ends_the_connection() {
         let mut conn = conn(&stream);
         assert!(conn.receive().is_err() && error.is_fatal(), "{row}");
         assert!(stream.is_closed(), "{row}");
-        // It sticks: nothing is written or read from here on.
+        // The error is sticky: nothing more is written or read.
         assert_eq!(conn.err().map(Error::to_string).as_ref(), Some(&text), "{row}");
         stream.push("+OK\r\n");
         let again = [
@@ -235,14 +235,14 @@ fn r019_to_r036_what_is_no_reply_ends_the_connection() {
         ];
         assert!(again.iter().all(|again| again.to_string() == text), "{row}: {again:?}");
         assert!(stream.written().is_empty() && !conn.is_alive(), "{row}");
-        // Nothing is pending, so there is nothing to fail (redigo's Do("")).
+        // Nothing is pending, so drain succeeds (redigo's Do("")).
         assert!(conn.drain().unwrap().is_empty() && conn.call("", ()).unwrap().is_nil(), "{row}");
         assert_eq!(conn.close().unwrap_err().to_string(), text, "{row}");
     }
 }
 
 #[test]
-fn r037_to_r039_lines_of_any_length() {
+fn r037_to_r039_lines_of_any_length_are_decoded() {
     for (row, lengths) in [("R037", 0..=63), ("R038", 4032..=4159), ("R039", 8128..=8255)] {
         for length in lengths {
             let text: String = ('a'..='z').cycle().take(length).collect();
@@ -253,7 +253,7 @@ fn r037_to_r039_lines_of_any_length() {
 }
 
 #[test]
-fn strings_of_any_length_in_pieces_of_any_size() {
+fn strings_of_any_length_arrive_in_pieces_of_any_size() {
     for length in [16_383, 16_384, 16_385, 65_535, 65_536, 65_537, 200_000] {
         let text: String = ('a'..='z').cycle().take(length).collect();
         let mut input =
@@ -265,7 +265,7 @@ fn strings_of_any_length_in_pieces_of_any_size() {
             assert!(conn.receive().unwrap() == expected, "{length} in pieces of {piece}");
             assert_eq!(conn.receive().unwrap(), Value::simple("OK"), "the next reply");
         }
-        // One byte wrong behind the long string is noticed.
+        // A wrong byte behind the long string is noticed.
         let end = input.iter().position(|&byte| byte == b':').unwrap() - 2;
         input[end] = b'x';
         assert!(matches!(receive(&input), Err(Error::Protocol(_))), "{length}");
@@ -273,7 +273,7 @@ fn strings_of_any_length_in_pieces_of_any_size() {
 }
 
 #[test]
-fn an_error_reply_leaves_the_connection_as_it_is() {
+fn error_reply_leaves_the_connection_unchanged() {
     let stream = MemoryStream::new("-WRONGTYPE not a list\r\n-\r\n*2\r\n-ERR a\r\n:1\r\n+OK\r\n");
     let mut conn = conn(&stream);
     let error = conn.receive().unwrap_err();
@@ -287,7 +287,7 @@ fn an_error_reply_leaves_the_connection_as_it_is() {
 }
 
 #[test]
-fn the_longest_string_is_the_callers_choice() {
+fn max_bulk_len_limits_strings() {
     let dialer = Dialer::tcp(":6379").max_bulk_len(10);
     let mut conn = dialer.wrap(MemoryStream::new("$10\r\n0123456789\r\n$11\r\n"));
     assert_eq!(conn.receive().unwrap(), "0123456789".into());
@@ -298,7 +298,7 @@ fn the_longest_string_is_the_callers_choice() {
 
 // Timeouts for one call
 
-/// The timeout that the stream was given is what was left of the limit at some time of the call.
+/// Checks that the stream's timeout was the time left at some moment of the call.
 fn assert_left(row: &str, left: Option<Duration>, limit: Option<Duration>, elapsed: Duration) {
     let fits = match (left, limit) {
         (None, None) => true,
@@ -309,7 +309,7 @@ fn assert_left(row: &str, left: Option<Duration>, limit: Option<Duration>, elaps
 }
 
 #[test]
-fn r064_to_r067_a_timeout_for_one_call() {
+fn r064_to_r067_timeout_for_one_call() {
     const MINUTE: Duration = Duration::from_secs(60);
     type Exchange = fn(&mut Conn) -> Result<Value, Error>;
     let receive: [Exchange; 2] = [|conn| conn.receive(), |conn| conn.receive_timeout(10 * MINUTE)];
@@ -328,7 +328,7 @@ fn r064_to_r067_a_timeout_for_one_call() {
                 0 => (plain, default),
                 _ => (ten_minutes, Some(10 * MINUTE)),
             };
-            // One reply at a time: one that is in the buffer already needs no timeout.
+            // One reply at a time: a reply in the buffer needs no timeout.
             stream.push("+OK\r\n");
             let start = Instant::now();
             exchange(&mut conn).unwrap();
@@ -339,7 +339,7 @@ fn r064_to_r067_a_timeout_for_one_call() {
 }
 
 #[test]
-fn a_write_timeout_bounds_writes_and_a_read_timeout_stands_in_for_it() {
+fn write_timeout_defaults_to_the_read_timeout() {
     const SECOND: Duration = Duration::from_secs(1);
     let rows = [
         (None, None, None),

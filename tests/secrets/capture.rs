@@ -5,7 +5,7 @@ use std::sync::{Mutex, MutexGuard, Once, PoisonError};
 
 use log::{LevelFilter, Log, Metadata, Record};
 
-/// Keeps whatever anybody logs.
+/// Collects all log lines.
 struct Capture;
 
 static LINES: Mutex<String> = Mutex::new(String::new());
@@ -24,7 +24,7 @@ impl Log for Capture {
     fn flush(&self) {}
 }
 
-/// One test at a time, as the log is the whole program's.
+/// Lets one test run at a time: the log belongs to the whole program.
 pub(crate) fn listen() -> MutexGuard<'static, ()> {
     static ONE: Mutex<()> = Mutex::new(());
     static ONCE: Once = Once::new();
@@ -37,7 +37,7 @@ pub(crate) fn listen() -> MutexGuard<'static, ()> {
     guard
 }
 
-/// What has been logged since the last time.
+/// The lines since the last call.
 pub(crate) fn log_so_far() -> String {
     std::mem::take(&mut *LINES.lock().unwrap_or_else(PoisonError::into_inner))
 }

@@ -1,7 +1,7 @@
-//! A known password goes through everything that can be said about dialling: every error and its
-//! causes, every Debug, every line of the log at its most talkative. It is found nowhere.
+//! Dials with a known password and searches every error with its causes, every Debug output and
+//! every log line at level trace. The password must not be found.
 //!
-//! With TLS, so are the passphrase and the key of a client's identity: see [`with_tls`].
+//! With TLS, neither must the passphrase and the key of a client identity: see [`with_tls`].
 
 use std::error::Error as StdError;
 use std::fmt::Debug;
@@ -19,16 +19,16 @@ use crate::support::fake_server::{FakeServer, FullQueue, refused_address};
 use crate::support::redis_server::RedisServer;
 use crate::support::wait::{SHORT, promptly};
 
-/// Has what a URL must encode, so it can be found in both forms; and no part of it is a word that a
-/// server uses.
+/// Has characters that a URL must encode, to be searched for in both forms. No part of it is a word
+/// that a server uses.
 const PASSWORD: &str = "Zq7/xK@Wj w%Vj";
 const ENCODED: &str = "Zq7%2FxK%40Wj%20w%25Vj";
-/// What must not be seen: pieces that survive each way of quoting, cutting and splitting.
+/// Pieces of the password that survive quoting, cutting and splitting.
 const PIECES: [&str; 4] = ["Zq7", "xK", "Wj", "Vj"];
 const USER: &str = "ursula";
 
 #[track_caller]
-fn clean(what: &str, text: &str) {
+fn check_text(what: &str, text: &str) {
     for piece in PIECES {
         assert!(!text.contains(piece), "{what} shows {piece:?}: {text}");
     }
@@ -39,30 +39,30 @@ fn clean(what: &str, text: &str) {
     }
 }
 
-/// In both of its forms.
+/// Checks both forms of Debug.
 #[track_caller]
 fn debug(what: &str, shown: &impl Debug) {
-    clean(what, &format!("{shown:?}"));
-    clean(what, &format!("{shown:#?}"));
+    check_text(what, &format!("{shown:?}"));
+    check_text(what, &format!("{shown:#?}"));
 }
 
-/// The error as its user reads it, with all its causes.
+/// Checks the error as displayed, with all its causes.
 #[track_caller]
-fn told(what: &str, error: &Error) {
+fn check_error(what: &str, error: &Error) {
     debug(what, error);
     let mut cause: Option<&dyn StdError> = Some(error);
     while let Some(error) = cause {
-        clean(what, &error.to_string());
+        check_text(what, &error.to_string());
         debug(what, &error);
         cause = error.source();
     }
     if let Some(server) = error.as_server() {
-        clean(what, server.message());
-        clean(what, server.code());
+        check_text(what, server.message());
+        check_text(what, server.code());
     }
 }
 
-/// Everything that hands on what a dial has to say.
+/// Checks every way in which the error of a dial is passed on.
 #[track_caller]
 fn every_dial(what: &str, dialer: &Dialer) {
     let dialer = dialer.clone().connect_timeout(SHORT).read_timeout(SHORT);
@@ -72,16 +72,16 @@ fn every_dial(what: &str, dialer: &Dialer) {
             Ok(mut conn) => {
                 debug(what, &conn);
                 if let Err(error) = conn.call("PING", ()) {
-                    told(what, &error);
+                    check_error(what, &error);
                 }
                 debug(what, &conn);
                 debug(what, &logging(conn, "log"));
             }
-            Err(error) => told(what, &error),
+            Err(error) => check_error(what, &error),
         }
         let ctx = Context::background().with_timeout(SHORT);
         if let Err(error) = dialer.dial_context(&ctx) {
-            told(what, &error);
+            check_error(what, &error);
         }
 
         let builder = Pool::builder(dialer.clone()).max_active(1).wait(true);
@@ -91,32 +91,32 @@ fn every_dial(what: &str, dialer: &Dialer) {
         let mut conn = pool.get();
         debug(what, &conn);
         if let Err(error) = conn.call("PING", ()) {
-            told(what, &error);
+            check_error(what, &error);
         }
         debug(what, &conn);
-        // The report of a pool that has none to lend tells of the last dial.
+        // The report of an exhausted pool includes the last dial error.
         if let Err(error) = pool.get_timeout(Duration::ZERO) {
-            told(what, &error);
+            check_error(what, &error);
         }
         drop(conn);
         if let Err(error) = pool.get_timeout(Duration::ZERO) {
-            told(what, &error);
+            check_error(what, &error);
         }
 
         let mux = Mux::new(dialer.clone());
         if let Err(error) = mux.call("PING", ()) {
-            told(what, &error);
+            check_error(what, &error);
         }
         debug(what, &mux);
         if let Some(error) = mux.err() {
-            told(what, &error);
+            check_error(what, &error);
         }
     });
-    clean(what, &log_so_far());
+    check_text(what, &log_so_far());
 }
 
-/// With the secrets in each way in which they can be told.
-fn every_dialler(address: &str) -> Vec<(String, Dialer)> {
+/// Dialers that get the secrets in every possible way.
+fn every_dialer(address: &str) -> Vec<(String, Dialer)> {
     #[allow(unused_mut)]
     let mut rows = in_the_clear(address);
     #[cfg(feature = "tls")]
@@ -160,8 +160,8 @@ fn identity() -> std::path::PathBuf {
     file
 }
 
-/// With a client's identity whose passphrase is the password, in a file that is right, that is not
-/// there and that is none; and with a key in the place of each other file.
+/// Dialers with a client identity whose passphrase is the password: from a valid, a missing and an
+/// invalid file, and with a key in place of each other file.
 #[cfg(feature = "tls")]
 fn with_tls(address: &str) -> Vec<(String, Dialer)> {
     use certs::{cert, folder};
@@ -169,7 +169,7 @@ fn with_tls(address: &str) -> Vec<(String, Dialer)> {
     let url = format!("rediss://{USER}:{ENCODED}@{address}");
     let dialer = Dialer::url(&url).unwrap();
     let (key, prose) = (cert("client.key"), folder().path.join("prose"));
-    // What is wrong with it must not be told by repeating it.
+    // The error must not quote the invalid file.
     std::fs::write(&prose, format!("-----BEGIN PRIVATE KEY-----\n{PASSWORD}\n")).unwrap();
     let mut rows = vec![
         ("rediss".into(), dialer.clone()),
@@ -188,7 +188,7 @@ fn with_tls(address: &str) -> Vec<(String, Dialer)> {
 }
 
 #[test]
-fn a_url_that_is_refused() {
+fn refused_url_shows_no_secret() {
     let _alone = listen();
     let urls = [
         format!("redis://{USER}:{PASSWORD}@localhost:6379"),
@@ -224,25 +224,25 @@ fn a_url_that_is_refused() {
     ];
     for url in urls {
         match Dialer::url(&url) {
-            Err(error) => told(&url, &error),
+            Err(error) => check_error(&url, &error),
             Ok(dialer) => every_dial(&url, &dialer),
         }
-        // A URL where an address belongs, too.
+        // A URL in place of an address, too.
         let dialer = Dialer::tcp(&url);
         every_dial(&url, &dialer);
     }
 }
 
 #[test]
-fn a_server_that_is_not_there() {
+fn missing_server_shows_no_secret() {
     let _alone = listen();
     let full = FullQueue::new();
     for address in [refused_address().to_string(), full.address.to_string()] {
-        for (what, dialer) in every_dialler(&address) {
+        for (what, dialer) in every_dialer(&address) {
             every_dial(&what, &dialer);
         }
     }
-    for (what, dialer) in every_dialler("no-such-host.invalid:6379") {
+    for (what, dialer) in every_dialer("no-such-host.invalid:6379") {
         every_dial(&what, &dialer);
     }
     every_dial("a socket", &Dialer::unix("/nonexistent/redis.sock").password(PASSWORD));
@@ -250,7 +250,7 @@ fn a_server_that_is_not_there() {
 }
 
 #[test]
-fn a_server_that_lets_nobody_in_or_anybody() {
+fn refused_or_accepted_login_shows_no_secret() {
     let _alone = listen();
     let open = RedisServer::shared();
     let guarded = RedisServer::builder().arg("--requirepass", "another").start();
@@ -260,7 +260,7 @@ fn a_server_that_lets_nobody_in_or_anybody() {
         .args(["+@all"])
         .start();
     for address in [open.addr(), guarded.addr()] {
-        for (what, dialer) in every_dialler(&address) {
+        for (what, dialer) in every_dialer(&address) {
             every_dial(&what, &dialer);
         }
     }
@@ -271,10 +271,10 @@ fn a_server_that_lets_nobody_in_or_anybody() {
     every_dial("a user who may not", &user.database(1));
 }
 
-/// Servers that repeat what they were told: to one that speaks no TLS, a dialler that does tells
-/// nothing.
+/// Servers that echo the bytes they receive. A dialer with TLS sends no secret to a server without
+/// TLS.
 #[test]
-fn a_server_that_gives_it_away() {
+fn server_that_echoes_the_secret_shows_no_secret() {
     let _alone = listen();
     let answers = [
         format!("-ERR invalid password '{PASSWORD}'\r\n"),
@@ -294,7 +294,7 @@ fn a_server_that_gives_it_away() {
     for answer in answers {
         for server in [FakeServer::saying(&*answer), FakeServer::closing_after(&*answer)] {
             for (what, dialer) in in_the_clear(&server.address()) {
-                // The first byte of nonsense is told, and that is all.
+                // The error shows only the first byte of nonsense.
                 every_dial(&format!("{what}: {answer:?}"), &dialer);
             }
         }
@@ -302,19 +302,18 @@ fn a_server_that_gives_it_away() {
 }
 
 #[test]
-fn a_server_that_says_nothing_or_hangs_up() {
+fn silent_or_closing_server_shows_no_secret() {
     let _alone = listen();
     for server in [FakeServer::silent(), FakeServer::deaf(), FakeServer::closing_after("")] {
-        for (what, dialer) in every_dialler(&server.address()) {
+        for (what, dialer) in every_dialer(&server.address()) {
             every_dial(&what, &dialer);
         }
     }
 }
 
-/// A custom connector that fails with an error of its own says what it likes; the crate adds
-/// nothing to it.
+/// The error of a custom connector is passed on unchanged; the crate adds no secret.
 #[test]
-fn a_connector_and_a_dial_function_of_ones_own() {
+fn custom_connector_shows_no_secret() {
     let _alone = listen();
     let dialer = Dialer::tcp(":6379").password(PASSWORD).connector(|_, address| {
         debug("the address", address);
@@ -322,14 +321,14 @@ fn a_connector_and_a_dial_function_of_ones_own() {
     });
     every_dial("connector", &dialer);
     let pool = Pool::builder_with(move |ctx| dialer.dial_context(ctx)).build().unwrap();
-    told("the pool's", &pool.acquire().unwrap_err());
+    check_error("the pool", &pool.acquire().unwrap_err());
     debug("the pool", &pool);
-    clean("the log", &log_so_far());
+    check_text("the log", &log_so_far());
 }
 
-/// What is sent later, by hand, on a connection whose commands are logged.
+/// Commands with the secret on a connection with logging.
 #[test]
-fn a_command_that_carries_it() {
+fn command_with_a_secret_is_masked() {
     let _alone = listen();
     let commands: [(&str, &[&str]); 12] = [
         ("AUTH", &[PASSWORD]),
@@ -358,21 +357,21 @@ fn a_command_that_carries_it() {
             drop(conn);
             let log = log_so_far();
             assert!(log.contains("redigo::commands"), "nothing is logged: {log}");
-            clean(command, &log);
+            check_text(command, &log);
         }
     }
 }
 
-/// A reply that holds it is the caller's to see, and not the log's.
+/// A reply with the secret reaches the caller and not the log.
 #[test]
-fn a_reply_that_carries_it() {
+fn reply_with_a_secret_is_masked() {
     let _alone = listen();
     let answer = format!("*2\r\n$11\r\nrequirepass\r\n$14\r\n{PASSWORD}\r\n");
     let mut conn = logging(Dialer::tcp(":6379").wrap(MemoryStream::new(answer)), "log");
     conn.call("CONFIG", ("GET", "requirepass")).unwrap();
-    clean("CONFIG GET", &log_so_far());
+    check_text("CONFIG GET", &log_so_far());
 
-    // A server tells others' commands to those who ask it to.
+    // MONITOR shows the commands of other clients.
     let line = format!("+1700000000.5 [0 127.0.0.1:1] \"AUTH\" \"{PASSWORD}\"\r\n");
     let answers = format!("+OK\r\n{line}{line}");
     let mut conn = logging(Dialer::tcp(":6379").wrap(MemoryStream::new(answers)), "log");
@@ -382,11 +381,11 @@ fn a_reply_that_carries_it() {
     drop(conn);
     let log = log_so_far();
     assert!(log.contains("MONITOR"), "{log}");
-    clean("MONITOR", &log);
+    check_text("MONITOR", &log);
 }
 
 #[test]
-fn a_subscriber_of_a_connection_with_it() {
+fn subscriber_shows_no_secret() {
     let _alone = listen();
     let server = RedisServer::builder().arg("--requirepass", "Zq7xK").start();
     let conn = Dialer::tcp(server.addr()).password("Zq7xK").dial().unwrap();
@@ -395,14 +394,14 @@ fn a_subscriber_of_a_connection_with_it() {
     debug("the event", &sub.receive().unwrap());
     debug("the subscriber", &sub);
     sub.close().unwrap();
-    clean("the log", &log_so_far());
+    check_text("the log", &log_so_far());
 }
 
-/// The search finds what it is to find.
+/// The search finds a secret that is there.
 #[test]
 #[should_panic(expected = "shows \"Zq7\"")]
-fn a_leak_would_be_seen() {
+fn search_finds_a_planted_secret() {
     let _alone = listen();
     log::trace!(target: "elsewhere", "{PASSWORD}");
-    clean("the log", &log_so_far());
+    check_text("the log", &log_so_far());
 }

@@ -1,4 +1,4 @@
-//! No secret is shown. The log is the whole program's: one test runs at a time.
+//! No secret is shown. The log belongs to the whole program, so one test runs at a time.
 
 mod capture;
 mod dialing;

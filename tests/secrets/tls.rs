@@ -1,4 +1,4 @@
-//! The passphrase and the key of a client's identity.
+//! The passphrase and the key of a client identity.
 
 use std::fs;
 

@@ -1,14 +1,13 @@
-//! URLs with a password in the right place and in all the wrong ones, and the same in the place of an
-//! address.
+//! URLs with a password in the right place and in wrong ones, also in place of an address.
 
 use redigo::{Dialer, Pool};
 
 use crate::capture::{listen, log_so_far};
 use crate::support::errors::shown;
 
-/// One `{}` stands where a password is, or where a slip of the pen has put it.
+/// `{}` stands for the password, in the right place or in a wrong one.
 const WITH_A_PASSWORD: [&str; 44] = [
-    // Good ones.
+    // Valid URLs.
     "redis://:{}@127.0.0.1:1",
     "redis://{}@127.0.0.1:1/3",
     "redis://user:{}@127.0.0.1:1?db=3",
@@ -18,7 +17,7 @@ const WITH_A_PASSWORD: [&str; 44] = [
     "rediss://:{}@127.0.0.1:1",
     "unix://:{}@/nonexistent/redis.sock",
     "unix://user:{}@/nonexistent/redis.sock?db=3",
-    // Wrong elsewhere.
+    // Invalid in another part.
     "redis://:{}@127.0.0.1:bad",
     "redis://:{}@127.0.0.1:99999",
     "redis://:{}@::1",
@@ -35,7 +34,7 @@ const WITH_A_PASSWORD: [&str; 44] = [
     "http://:{}@h",
     "redis:user:{}@h",
     "redis:/user:{}@h",
-    // Not encoded, so that it seems to end too early.
+    // Not encoded, so the password seems to end early.
     "redis://:pa/{}@h",
     "redis://:pa?{}@h",
     "redis://:pa#{}@h",
@@ -46,7 +45,7 @@ const WITH_A_PASSWORD: [&str; 44] = [
     "redis://:{}?pa@h",
     "redis://:{}[pa@h",
     "unix://:pa/{}@/path",
-    // Without what belongs around it.
+    // Without the parts around the password.
     "redis://:{}",
     "redis://user:{}",
     "redis://user:{}:127.0.0.1:1",
@@ -59,7 +58,7 @@ const WITH_A_PASSWORD: [&str; 44] = [
 ];
 
 #[test]
-fn no_error_no_debug_and_no_log_line_shows_a_password() {
+fn no_output_shows_a_password_of_a_url() {
     const PASSWORD: &str = "hunter2";
     let _alone = listen();
     for template in WITH_A_PASSWORD {
@@ -72,7 +71,7 @@ fn no_error_no_debug_and_no_log_line_shows_a_password() {
             texts.push(shown(&pool));
             texts.push(shown(&pool.and_then(|pool| pool.acquire())));
         }
-        // In the place of an address. A bare word there is a host, and shown as one.
+        // In place of an address. A bare word there is a host and is shown.
         if url != PASSWORD {
             let from_address = Dialer::tcp(&url);
             texts.push(shown(&from_address.dial()));

@@ -132,7 +132,7 @@ impl PoolInner {
         }
         let Some(hook) = &self.settings().hooks.borrow else { return Ok(()) };
         let conn = &mut member.conn;
-        conn.run_with_context_if_bounded(&patience.ctx, |conn| hooks::run(hook, "on_borrow", conn))
+        conn.run_even_if_ended(&patience.ctx, |conn| hooks::run(hook, "on_borrow", conn))
             .map_err(|error| (CloseReason::Hook, error))
     }
 
@@ -162,7 +162,7 @@ impl PoolInner {
             if tests.is_empty() {
                 return Ok(());
             }
-            conn.run_with_context_if_bounded(&patience.ctx, |conn| {
+            conn.run_even_if_ended(&patience.ctx, |conn| {
                 tests.iter().try_for_each(|test| test(&patience.ctx, conn, returned))
             })?;
             match conn.is_clean() {

@@ -1,0 +1,142 @@
+//! The sending side of [`Wire`](super::Wire).
+
+use std::io;
+use std::mem;
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::{CachedTimeout, is_timeout, time_left};
+use crate::args::ToArgs;
+use crate::conn::command_buffer::EncodedCommands;
+use crate::conn::raw::RawSend;
+use crate::error::{Error, Result, TimeoutKind};
+use crate::net::stream::Stream;
+use crate::resp::encode::{self, Gap};
+
+/// A write buffer of this size is written without waiting for a flush.
+const FLUSH_AT: usize = 64 * 1024;
+/// An empty write buffer keeps at most this capacity.
+const RETAIN: usize = 2 * FLUSH_AT;
+
+/// The sending side: a stream and a write buffer.
+pub(super) struct Sender {
+    stream: Option<Arc<dyn Stream>>,
+    pub(super) buffer: Vec<u8>,
+    timeout: CachedTimeout,
+}
+
+impl Sender {
+    pub(super) fn new(stream: Option<Arc<dyn Stream>>) -> Sender {
+        Sender { stream, buffer: Vec::new(), timeout: None }
+    }
+
+    /// Drops the stream and the bytes that are not written.
+    pub(super) fn close(&mut self) {
+        self.stream = None;
+        self.buffer = Vec::new();
+    }
+
+    /// Writes the bytes, and counts the bytes that are written.
+    fn write_all(
+        &mut self,
+        bytes: &[u8],
+        deadline: Option<Instant>,
+        count: &mut usize,
+    ) -> Result<()> {
+        let stream = self.stream.as_deref().ok_or(Error::ConnClosed)?;
+        while let rest @ [_, ..] = &bytes[*count..] {
+            let left = time_left(deadline, TimeoutKind::Write)?;
+            if self.timeout != Some(left) {
+                stream.set_write_timeout(left)?;
+                self.timeout = Some(left);
+            }
+            match stream.write(rest) {
+                Ok(0) => return Err(io::Error::from(io::ErrorKind::WriteZero).into()),
+                Ok(written) => *count += written,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                // The next iteration checks the deadline.
+                Err(error) if is_timeout(&error) && deadline.is_some() => {}
+                Err(error) if is_timeout(&error) => return Err(Error::Timeout(TimeoutKind::Write)),
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes the buffer up to the last gap, and into each gap its large argument, without copying
+    /// it. The bytes behind the last gap stay in the buffer, and after a timeout all bytes that
+    /// were not written, so that a later call can continue.
+    fn write_with_gaps(
+        &mut self,
+        gaps: &[Gap],
+        args: &dyn ToArgs,
+        deadline: Option<Instant>,
+    ) -> Result<()> {
+        let queued = mem::take(&mut self.buffer);
+        let mut outcome = Ok(());
+        let mut done = 0;
+        let mut gaps = gaps.iter();
+        encode::fill_gaps(|out| args.write_args(out), &mut |arg| match gaps.next() {
+            Some(gap) if gap.length == arg.len() => {
+                for piece in [&queued[done..gap.at], arg] {
+                    let mut count = 0;
+                    if outcome.is_ok() {
+                        outcome = self.write_all(piece, deadline, &mut count);
+                    }
+                    // After any other error the connection has ended.
+                    if let Err(Error::Timeout(_)) = outcome {
+                        self.buffer.extend_from_slice(&piece[count..]);
+                    }
+                }
+                done = gap.at;
+            }
+            _ => outcome = Err(changed()),
+        });
+        self.buffer.extend_from_slice(&queued[done..]);
+        if gaps.next().is_some() { Err(changed()) } else { outcome }
+    }
+}
+
+/// The error for arguments that differ when they are written a second time.
+fn changed() -> Error {
+    let what = "the arguments of a command changed while it was being sent";
+    io::Error::new(io::ErrorKind::InvalidInput, what).into()
+}
+
+impl RawSend for Sender {
+    fn send(&mut self, command: &str, args: &dyn ToArgs, deadline: Option<Instant>) -> Result<()> {
+        let gaps = encode::command(&mut self.buffer, command, |out| args.write_args(out));
+        if !gaps.is_empty() {
+            return self.write_with_gaps(&gaps, args, deadline);
+        }
+        if self.buffer.len() >= FLUSH_AT { self.flush(deadline) } else { Ok(()) }
+    }
+
+    fn flush(&mut self, deadline: Option<Instant>) -> Result<()> {
+        let mut buffer = mem::take(&mut self.buffer);
+        let mut count = 0;
+        let written = self.write_all(&buffer, deadline, &mut count);
+        match written {
+            Ok(()) => buffer.clear(),
+            // A later call can continue with the rest.
+            Err(_) => drop(buffer.drain(..count)),
+        }
+        buffer.shrink_to(RETAIN);
+        self.buffer = buffer;
+        written
+    }
+
+    /// Writes the commands without copying them. Bytes that are not written go into the buffer.
+    fn write_encoded(
+        &mut self,
+        commands: EncodedCommands<'_>,
+        deadline: Option<Instant>,
+    ) -> Result<()> {
+        let bytes = commands.bytes();
+        let mut count = 0;
+        let written =
+            self.flush(deadline).and_then(|()| self.write_all(bytes, deadline, &mut count));
+        self.buffer.extend_from_slice(&bytes[count..]);
+        written
+    }
+}
