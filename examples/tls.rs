@@ -1,9 +1,9 @@
-//! A pool with mutual TLS, and what a client is told that does it wrong:
+//! A pool with mutual TLS, and the errors of a wrong configuration:
 //! `cargo run --features tls --example tls`.
 //!
-//! Environment: `REDIS_URL`, as `rediss://redis.internal:6380`, with `TLS_CA_FILE`, `TLS_CERT_FILE`
-//! and `TLS_KEY_FILE` as far as that server needs them. Without it a private redis-server is
-//! started that lets nobody in without a certificate, with certificates made by the openssl tool.
+//! Environment: `REDIS_URL`, for example `rediss://redis.internal:6380`, and `TLS_CA_FILE`,
+//! `TLS_CERT_FILE` and `TLS_KEY_FILE` if the server needs them. Without `REDIS_URL` the example
+//! starts a redis-server that requires client certificates, made with the openssl tool.
 
 #[path = "../tests/support/certs.rs"]
 pub(crate) mod certs;
@@ -24,27 +24,27 @@ pub(crate) fn main() -> Result<(), Box<dyn Error>> {
         return work(configured(&url)?);
     }
     let server = private_server();
-    let stranger = Dialer::url(server.url())?.tls_ca_file(cert("ca.pem"));
-    work(stranger.clone().tls_client_identity(cert("client.pem"), cert("client.key")))?;
+    let without_identity = Dialer::url(server.url())?.tls_ca_file(cert("ca.pem"));
+    work(without_identity.clone().tls_client_identity(cert("client.pem"), cert("client.key")))?;
 
-    // A dial without any command may succeed in TLS 1.3: the server's verdict comes after it.
+    // In TLS 1.3 a dial without a command can succeed: the server's refusal comes after it.
     let ping = |dialer: Dialer| dialer.dial().and_then(|mut conn| conn.call("PING", ()));
-    for (who, dialer) in [
-        ("without a certificate", stranger.clone()),
-        ("trusting another authority", stranger.tls_ca_file(cert("strangers/ca.pem"))),
+    for (case, dialer) in [
+        ("without a certificate", without_identity.clone()),
+        ("trusting another authority", without_identity.tls_ca_file(cert("strangers/ca.pem"))),
     ] {
         match ping(dialer) {
-            Err(redigo::Error::Tls(error)) => println!("{who}: {:?}: {error}", error.kind()),
-            other => return Err(format!("{who}: {other:?}").into()),
+            Err(redigo::Error::Tls(error)) => println!("{case}: {:?}: {error}", error.kind()),
+            other => return Err(format!("{case}: {other:?}").into()),
         }
     }
     Ok(())
 }
 
-/// Some threads on a few connections, as a service would have it.
+/// Runs commands on more threads than connections, like a service.
 fn work(dialer: Dialer) -> Result<(), Box<dyn Error>> {
     const THREADS: u64 = 8;
-    const TURNS: u64 = 100;
+    const ROUNDS: u64 = 100;
     let dialer = dialer.read_timeout(Duration::from_secs(5));
     let pool = Pool::builder(dialer)
         .max_active(4)
@@ -56,7 +56,7 @@ fn work(dialer: Dialer) -> Result<(), Box<dyn Error>> {
         let workers: Vec<_> = (0..THREADS)
             .map(|_| {
                 scope.spawn(|| -> redigo::Result<()> {
-                    for _ in 0..TURNS {
+                    for _ in 0..ROUNDS {
                         pool.acquire()?.call("INCR", &key)?;
                     }
                     Ok(())

@@ -1,4 +1,4 @@
-//! What may follow a command's name.
+//! Command arguments: [`ToArgs`], [`ToArg`] and [`Args`].
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
@@ -8,30 +8,32 @@ use std::sync::Arc;
 
 pub use crate::resp::encode::ArgWriter;
 
-/// Any number of arguments for a command: none, one, or many.
+/// A type that can be sent as the arguments of a command: none, one, or many.
 ///
-/// | Form | Arguments |
+/// | Type | Arguments |
 /// |---|---|
 /// | `()` | none |
 /// | `"key"`, `String`, `Cow<str>` | one: the text |
 /// | `b"bytes"`, `&[u8]`, `Vec<u8>`, `[u8; N]` | one: the bytes |
-/// | integers but `u8`, floats, `bool` | one: decimal; as Go's `%g` (`1e+06`); `1` or `0` |
-/// | `("key", 1, "EX", 60)`: tuples to 12 | those of each member |
-/// | `&["a", "b"]`, `Vec<T>`, sets | those of each element |
+/// | integers except `u8` | one: decimal |
+/// | floats | one: in the format of Go's `%g`, such as `1.5` or `1e+06` |
+/// | `bool` | one: `1` or `0` |
+/// | `("key", 1, "EX", 60)`: tuples of up to 12 members | the arguments of each member |
+/// | `&["a", "b"]`, `Vec<T>`, sets | the arguments of each element |
 /// | `HashMap<K, V>`, `BTreeMap<K, V>` | key, value, key, value … |
-/// | `Option<T>` | those of `T`, or none at all |
-/// | `&[&dyn ToArgs]` | those of each, of any types |
-/// | [`Args`], [`args!`](crate::args!) | those added one by one |
+/// | `Option<T>` | the arguments of `T` for `Some`, none for `None` |
+/// | `&[&dyn ToArgs]` | the arguments of each element; elements can have different types |
+/// | [`Args`], [`args!`](crate::args!) | the arguments that were added |
 ///
-/// A single `u8` is not an argument, because a slice of them is one string of bytes: use
-/// `u16::from(byte)` for the number.
+/// A single `u8` does not implement this trait, because a slice of `u8` is one byte string. Use
+/// `u16::from(byte)` to send it as a number.
 ///
 /// # Examples
 ///
 /// ```
 /// use redigo::args::{ArgWriter, Args, ToArg, ToArgs};
 ///
-/// /// A point in time that goes out as seconds.
+/// /// A duration that is sent as seconds.
 /// struct Expiry(std::time::Duration);
 ///
 /// impl ToArgs for Expiry {
@@ -39,22 +41,60 @@ pub use crate::resp::encode::ArgWriter;
 ///         self.0.as_secs_f64().write_args(out);
 ///     }
 /// }
-/// impl ToArg for Expiry {} // always exactly one
+/// impl ToArg for Expiry {} // always writes exactly one argument
 ///
 /// let args = Args::new().args(("key", Expiry(std::time::Duration::from_secs(60))));
 /// assert_eq!(args.iter().collect::<Vec<_>>(), [&b"key"[..], b"60"]);
 /// ```
 #[doc(alias = "Argument")]
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be sent as arguments of a command",
+    label = "not an argument",
+    note = "a tuple has up to 12 members: nest tuples, or use `redigo::args![…]` for more",
+    note = "convert a `u8` with `u16::from(byte)`: a list of `u8` is one byte string",
+    note = "collect an iterator into a `Vec`",
+    note = "add a struct with `Args::new().add_flat(&value)?`, or implement `ToArgs` for it"
+)]
 pub trait ToArgs {
-    /// Adds the arguments, in order: the same ones each time, as it is asked more than once.
+    /// Writes the arguments, in order. The library can call this more than once for one command,
+    /// so each call must write the same arguments.
+    ///
+    /// ```
+    /// use redigo::args::{ArgWriter, Args, ToArgs};
+    ///
+    /// struct Range { start: i64, stop: i64 }
+    ///
+    /// impl ToArgs for Range {
+    ///     fn write_args(&self, out: &mut ArgWriter<'_>) {
+    ///         out.int(self.start);
+    ///         out.int(self.stop);
+    ///     }
+    /// }
+    ///
+    /// let args = Args::new().args(("list", Range { start: 0, stop: -1 }));
+    /// assert_eq!(args.iter().collect::<Vec<_>>(), [&b"list"[..], b"0", b"-1"]);
+    /// ```
     fn write_args(&self, out: &mut ArgWriter<'_>);
 }
 
-/// Exactly one argument: what may be a key or a value of a map.
+/// A type that is always exactly one argument, such as a key or a value of a map.
+///
+/// The trait has no methods. Implement it beside [`ToArgs`] for a type whose
+/// [`write_args`](ToArgs::write_args) always writes one argument.
 #[doc(alias = "Argument")]
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not exactly one argument of a command",
+    label = "not one argument",
+    note = "only strings, byte strings, numbers and `bool` are one argument: use `Args::args` for \
+            several, and `value.unwrap_or_default()` for an `Option`",
+    note = "convert a `u8` with `u16::from(byte)`: a list of `u8` is one byte string",
+    note = "implement `ToArgs` and `ToArg` for your own type"
+)]
 pub trait ToArg: ToArgs {}
 
-/// A list of arguments built one by one, when their number is known only at run time.
+/// A list of arguments whose length is known only at run time.
+///
+/// Where the number of arguments is fixed, a tuple is shorter: `("key", 60)`.
 ///
 /// ```
 /// use redigo::Args;
@@ -72,12 +112,21 @@ pub struct Args {
 }
 
 impl Args {
-    /// An empty list.
+    /// Returns an empty list.
+    ///
+    /// ```
+    /// assert!(redigo::Args::new().is_empty());
+    /// ```
     pub fn new() -> Args {
         Args::default()
     }
 
     /// Adds one argument.
+    ///
+    /// ```
+    /// let args = redigo::Args::new().arg("key").arg(60);
+    /// assert_eq!(args.iter().collect::<Vec<_>>(), [b"key".as_slice(), b"60"]);
+    /// ```
     #[doc(alias = "Add")]
     #[must_use]
     pub fn arg(self, arg: impl ToArg) -> Args {
@@ -85,6 +134,11 @@ impl Args {
     }
 
     /// Adds any number of arguments.
+    ///
+    /// ```
+    /// let args = redigo::Args::new().arg("list").args(vec![1, 2]).args(("a", true));
+    /// assert_eq!(args.len(), 5);
+    /// ```
     #[doc(alias = "AddFlat")]
     #[must_use]
     pub fn args(mut self, args: impl ToArgs) -> Args {
@@ -92,22 +146,43 @@ impl Args {
         self
     }
 
-    /// Adds any number of arguments in place.
+    /// Like [`args`](Args::args), but changes the list in place.
+    ///
+    /// ```
+    /// let mut args = redigo::Args::new();
+    /// for member in ["a", "b"] {
+    ///     args.push(&member);
+    /// }
+    /// assert_eq!(args.len(), 2);
+    /// ```
     pub fn push(&mut self, args: &dyn ToArgs) {
         args.write_args(&mut ArgWriter::to_list(&mut self.bytes, &mut self.ends));
     }
 
-    /// How many there are.
+    /// Returns the number of arguments.
+    ///
+    /// ```
+    /// assert_eq!(redigo::args!["key", 60].len(), 2);
+    /// ```
     pub fn len(&self) -> usize {
         self.ends.len()
     }
 
-    /// True when there is none.
+    /// Returns true if the list has no arguments.
+    ///
+    /// ```
+    /// assert!(redigo::args![None::<&str>].is_empty());
+    /// ```
     pub fn is_empty(&self) -> bool {
         self.ends.is_empty()
     }
 
-    /// The arguments as the server will see them.
+    /// Iterates over the arguments, as the bytes that the server receives.
+    ///
+    /// ```
+    /// let args = redigo::args!["key", 1.5, true];
+    /// assert_eq!(args.iter().collect::<Vec<_>>(), [&b"key"[..], b"1.5", b"1"]);
+    /// ```
     pub fn iter(&self) -> impl Iterator<Item = &[u8]> {
         let mut start = 0;
         self.ends.iter().map(move |&end| {
@@ -120,7 +195,7 @@ impl Args {
 
 impl fmt::Debug for Args {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Passwords travel as arguments, so only their number is shown.
+        // Arguments can be passwords, so only their number is shown.
         write!(f, "Args({} arguments)", self.len())
     }
 }
@@ -131,7 +206,7 @@ impl ToArgs for Args {
     }
 }
 
-/// Arguments of any types and number, as an [`Args`].
+/// Creates an [`Args`] from any number of arguments of any types.
 ///
 /// ```
 /// let tags = vec!["new", "sale"];
@@ -177,10 +252,12 @@ one_argument! {
     i16 => |number, out| out.int((*number).into());
     i32 => |number, out| out.int((*number).into());
     i64 => |number, out| out.int(*number);
+    i128 => |number, out| out.bytes(number.to_string().as_bytes());
     isize => |number, out| out.int(*number as i64);
     u16 => |number, out| out.uint((*number).into());
     u32 => |number, out| out.uint((*number).into());
     u64 => |number, out| out.uint(*number);
+    u128 => |number, out| out.bytes(number.to_string().as_bytes());
     usize => |number, out| out.uint(*number as u64);
     f32 => |number, out| out.float32(*number);
     f64 => |number, out| out.float(*number);
@@ -288,7 +365,7 @@ mod tests {
     }
 
     #[test]
-    fn every_form_gives_its_arguments() {
+    fn each_type_writes_its_arguments() {
         assert!(list(()).is_empty());
         assert_eq!(list("k"), ["k"]);
         assert_eq!(list(("k", 1, "EX", 60u64)), ["k", "1", "EX", "60"]);
@@ -297,6 +374,7 @@ mod tests {
         assert_eq!(list(&[b'r', b'w'][..]), ["rw"]);
         assert_eq!(list(vec!["a", "b"]), ["a", "b"]);
         assert_eq!(list([1, 2]), ["1", "2"]);
+        assert_eq!(list((i128::MIN, u128::MAX)), [i128::MIN.to_string(), u128::MAX.to_string()]);
         assert_eq!(list((true, false)), ["1", "0"]);
         assert_eq!(list((1e6, 0.5f32)), ["1e+06", "0.5"]);
         assert_eq!(list(("k", None::<i64>, Some("v"))), ["k", "v"]);

@@ -1,4 +1,4 @@
-//! A deadline and a way to cancel, handed down through calls.
+//! A deadline and a way to cancel calls.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -11,10 +11,10 @@ use crossbeam_channel::{Receiver, Sender};
 use crate::error::{Error, Result, TimeoutKind};
 use crate::sync::{Mutex, now};
 
-/// How long a call may take, and whether somebody has cancelled it.
+/// A deadline and a cancellation for calls, dials and checkouts.
 ///
-/// A context only ever gets narrower: what is derived from it ends no later than it does.
-/// Cloning is cheap and gives the same context.
+/// A context derived from another one never ends later than the original. Cloning is cheap, and
+/// the clone is the same context.
 ///
 /// ```
 /// use std::time::Duration;
@@ -32,24 +32,50 @@ pub struct Context {
 }
 
 impl Context {
-    /// A context that never ends.
+    /// Returns a context that never ends.
+    ///
+    /// ```
+    /// let ctx = redigo::Context::background();
+    /// assert!(ctx.deadline().is_none() && ctx.err().is_none());
+    /// ```
     #[doc(alias = "Background")]
     pub fn background() -> Context {
         Context::default()
     }
 
-    /// A context that ends this long from now, or with this one if that is sooner.
+    /// Returns a context that ends after this time, or with this context if that is sooner.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use redigo::{Context, Dialer, testing::MemoryStream};
+    ///
+    /// let ctx = Context::background().with_timeout(Duration::from_millis(10));
+    /// let mut conn = Dialer::tcp(":6379").wrap(MemoryStream::silent());
+    /// assert!(conn.call_context(&ctx, "PING", ()).unwrap_err().is_timeout());
+    /// ```
     #[doc(alias = "WithTimeout")]
     #[must_use]
     pub fn with_timeout(&self, timeout: Duration) -> Context {
         match now().checked_add(timeout) {
             Some(deadline) => self.with_deadline(deadline),
-            // Centuries away: no limit of its own.
+            // The deadline is centuries away, so it is no limit.
             None => self.clone(),
         }
     }
 
-    /// A context that ends at this instant, or with this one if that is sooner.
+    /// Returns a context that ends at this instant, or with this context if that is sooner.
+    ///
+    /// ```
+    /// use std::time::{Duration, Instant};
+    /// use redigo::Context;
+    ///
+    /// let deadline = Instant::now() + Duration::from_secs(5);
+    /// let ctx = Context::background().with_deadline(deadline);
+    /// assert_eq!(ctx.deadline(), Some(deadline));
+    /// // A later deadline changes nothing.
+    /// let ctx = ctx.with_deadline(deadline + Duration::from_secs(60));
+    /// assert_eq!(ctx.deadline(), Some(deadline));
+    /// ```
     #[doc(alias = "WithDeadline")]
     #[must_use]
     pub fn with_deadline(&self, deadline: Instant) -> Context {
@@ -57,14 +83,24 @@ impl Context {
         Context { deadline: Some(deadline), cancellation: self.cancellation.clone() }
     }
 
-    /// A context that the handle can cancel, from any thread.
+    /// Returns a context and a handle that cancels it, from any thread.
     ///
-    /// Cancelling this context cancels the new one too, not the other way round.
+    /// Canceling the original context cancels the new one too, but not the reverse.
+    ///
+    /// ```
+    /// use redigo::Context;
+    ///
+    /// let (request, _cancel_request) = Context::background().with_cancel();
+    /// let (part, cancel_part) = request.with_cancel();
+    /// cancel_part.cancel();
+    /// assert!(part.err().unwrap().is_canceled());
+    /// assert!(request.err().is_none());
+    /// ```
     #[doc(alias = "WithCancel")]
     pub fn with_cancel(&self) -> (Context, CancelHandle) {
         let child = Arc::new(Cancellation::new());
         if let Some(parent) = &self.cancellation {
-            // Weak, so that a parent that lives on does not keep its finished children.
+            // A weak reference, so that a long-lived parent does not keep finished children.
             let weak = Arc::downgrade(&child);
             let link = Cancellation::on_cancel(parent, move || {
                 if let Some(child) = weak.upgrade() {
@@ -80,19 +116,44 @@ impl Context {
         (context, CancelHandle(child))
     }
 
-    /// When it ends, if it has a deadline.
+    /// Returns the deadline, or `None` if there is none.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use redigo::Context;
+    ///
+    /// assert!(Context::background().deadline().is_none());
+    /// assert!(Context::background().with_timeout(Duration::from_secs(1)).deadline().is_some());
+    /// ```
     #[doc(alias = "Deadline")]
     pub fn deadline(&self) -> Option<Instant> {
         self.deadline
     }
 
-    /// How long until its deadline, zero when that has passed; `None` without one.
+    /// Returns the time until the deadline: zero if it has passed, `None` if there is none.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use redigo::Context;
+    ///
+    /// let ctx = Context::background().with_timeout(Duration::from_secs(60));
+    /// assert!(ctx.remaining().unwrap() <= Duration::from_secs(60));
+    /// assert_eq!(Context::background().remaining(), None);
+    /// ```
     pub fn remaining(&self) -> Option<Duration> {
         self.deadline.map(|deadline| deadline.saturating_duration_since(now()))
     }
 
-    /// Why it has ended: [`Error::Canceled`] or a timeout of kind [`TimeoutKind::Context`];
-    /// `None` while it goes on.
+    /// Returns why the context has ended: [`Error::Canceled`] or a timeout of kind
+    /// [`TimeoutKind::Context`]. Returns `None` if it has not ended.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use redigo::{Context, TimeoutKind};
+    ///
+    /// let ctx = Context::background().with_timeout(Duration::ZERO);
+    /// assert_eq!(ctx.err().unwrap().timeout_kind(), Some(TimeoutKind::Context));
+    /// ```
     #[doc(alias = "Err")]
     pub fn err(&self) -> Option<Error> {
         if self.is_canceled() {
@@ -102,9 +163,11 @@ impl Context {
         (now() >= deadline).then_some(Error::Timeout(TimeoutKind::Context))
     }
 
-    /// A channel that disconnects when the context is cancelled, for
-    /// [`crossbeam_channel::select!`]. A deadline does not disconnect it, as that would take a
-    /// thread: give `select!` a `default` of what [`Context::remaining`] says.
+    /// Returns a channel that disconnects when the context is canceled, for
+    /// [`crossbeam_channel::select!`].
+    ///
+    /// A deadline does not disconnect the channel, because that would need a thread. Give `select!`
+    /// a `default` with the duration from [`Context::remaining`].
     ///
     /// ```
     /// use redigo::Context;
@@ -122,12 +185,12 @@ impl Context {
         }
     }
 
-    /// True when it can end at all.
+    /// Returns true if the context can end.
     pub(crate) fn is_bounded(&self) -> bool {
         self.deadline.is_some() || self.cancellation.is_some()
     }
 
-    /// True when somebody may cancel it.
+    /// Returns true if the context can be canceled.
     pub(crate) fn is_cancelable(&self) -> bool {
         self.cancellation.is_some()
     }
@@ -136,11 +199,11 @@ impl Context {
         self.cancellation.as_ref().is_some_and(|cancellation| cancellation.is_canceled())
     }
 
-    /// Runs `action` on the cancelling thread when the context is cancelled, unless the
-    /// registration is dropped before.
+    /// Registers an action that runs on the canceling thread when the context is canceled.
+    /// Dropping the registration removes the action.
     ///
     /// # Errors
-    /// [`Error::Canceled`] when that has happened already; `action` does not run then.
+    /// [`Error::Canceled`] if the context is already canceled. Then `action` does not run.
     pub(crate) fn on_cancel(
         &self,
         action: impl FnOnce() + Send + 'static,
@@ -163,14 +226,24 @@ impl fmt::Debug for Context {
     }
 }
 
-/// Cancels a context. Clones cancel the same one; dropping it cancels nothing.
+/// Cancels a context. Clones cancel the same context. Dropping the handle cancels nothing.
 #[derive(Clone)]
 #[doc(alias = "CancelFunc")]
 pub struct CancelHandle(Arc<Cancellation>);
 
 impl CancelHandle {
-    /// Ends the context and everything derived from it: calls that use it fail with
-    /// [`Error::Canceled`], waiters wake up. More than once is the same as once.
+    /// Ends the context and every context derived from it. Calls that use them fail with
+    /// [`Error::Canceled`], and waiters wake up. Further calls have no effect.
+    ///
+    /// ```
+    /// use redigo::{Context, Dialer, testing::MemoryStream};
+    ///
+    /// let (ctx, cancel) = Context::background().with_cancel();
+    /// let mut conn = Dialer::tcp(":6379").wrap(MemoryStream::silent());
+    /// let waiting = std::thread::spawn(move || conn.call_context(&ctx, "PING", ()));
+    /// cancel.cancel();
+    /// assert!(waiting.join().unwrap().unwrap_err().is_canceled());
+    /// ```
     pub fn cancel(&self) {
         self.0.cancel();
     }
@@ -184,7 +257,7 @@ impl fmt::Debug for CancelHandle {
 
 type Action = Box<dyn FnOnce() + Send>;
 
-/// What the contexts and handles of one cancellation share.
+/// The state shared by the contexts and handles of one cancellation.
 struct Cancellation {
     canceled: AtomicBool,
     entries: Mutex<Entries>,
@@ -196,7 +269,7 @@ struct Entries {
     open: Option<Sender<()>>,
     actions: BTreeMap<u64, Action>,
     next: u64,
-    /// Keeps the link to the parent's cancellation, and takes it off with us.
+    /// The registration with the parent, removed together with this cancellation.
     parent: Option<Registration>,
 }
 
@@ -236,7 +309,7 @@ impl Cancellation {
     }
 }
 
-/// An action that waits for a cancellation; dropping it takes the action off again.
+/// A registered action. Dropping it removes the action.
 pub(crate) struct Registration {
     cancellation: Arc<Cancellation>,
     key: u64,
@@ -245,7 +318,7 @@ pub(crate) struct Registration {
 impl Drop for Registration {
     fn drop(&mut self) {
         let action = self.cancellation.entries.lock().actions.remove(&self.key);
-        // Its destructor runs here, without the lock.
+        // The action's destructor runs without the lock.
         drop(action);
     }
 }
@@ -256,7 +329,7 @@ mod tests {
     use std::sync::atomic::AtomicUsize;
 
     #[test]
-    fn the_nearest_deadline_wins() {
+    fn the_soonest_deadline_applies() {
         let far = Instant::now() + Duration::from_secs(60);
         let ctx = Context::background().with_deadline(far);
         assert_eq!(ctx.with_timeout(Duration::from_secs(600)).deadline(), Some(far));
@@ -265,14 +338,14 @@ mod tests {
     }
 
     #[test]
-    fn a_passed_deadline_is_a_timeout_of_the_context() {
+    fn a_passed_deadline_is_a_context_timeout() {
         let ctx = Context::background().with_deadline(Instant::now());
         assert_eq!(ctx.err().unwrap().timeout_kind(), Some(TimeoutKind::Context));
         assert_eq!(ctx.remaining(), Some(Duration::ZERO));
     }
 
     #[test]
-    fn cancelling_reaches_children_but_not_parents() {
+    fn canceling_reaches_children_but_not_parents() {
         let (parent, cancel_parent) = Context::background().with_cancel();
         let (child, cancel_child) = parent.with_cancel();
         let (sibling, _keep) = parent.with_timeout(Duration::from_secs(60)).with_cancel();
@@ -281,7 +354,7 @@ mod tests {
         assert!(parent.err().is_none() && sibling.err().is_none());
         cancel_parent.cancel();
         assert!(parent.is_canceled() && sibling.is_canceled());
-        assert!(parent.with_cancel().0.is_canceled(), "born cancelled");
+        assert!(parent.with_cancel().0.is_canceled(), "a child of a canceled context is canceled");
         assert!(sibling.done().recv().is_err());
     }
 
@@ -306,7 +379,7 @@ mod tests {
     }
 
     #[test]
-    fn finished_children_leave_nothing_behind() {
+    fn finished_children_leave_no_registration() {
         let (parent, _cancel) = Context::background().with_cancel();
         for _ in 0..10 {
             drop(parent.with_cancel());

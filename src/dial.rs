@@ -1,7 +1,9 @@
-//! From an address to a connection that is ready.
+//! From an address to a connection that is ready for commands.
 
+pub(crate) mod address;
+mod budget;
 pub(crate) mod dialer;
-pub(crate) mod handshake;
+mod handshake;
 #[cfg(feature = "tls")]
-pub(crate) mod tls;
-pub(crate) mod url;
+mod tls;
+mod url;

@@ -1,4 +1,4 @@
-//! Every error of the crate, as one enum that is cheap to clone.
+//! The error type: one enum that is cheap to clone.
 
 use std::borrow::Cow;
 use std::error::Error as StdError;
@@ -7,22 +7,29 @@ use std::io;
 use std::sync::Arc;
 
 mod convert;
-mod peer;
+mod protocol;
 mod report;
+mod server;
+mod timeout;
 mod tls;
 
 pub use convert::ConvertError;
-pub use peer::{ProtocolError, ServerError};
+pub use protocol::ProtocolError;
 pub use report::{Borrow, PoolReport};
+pub use server::ServerError;
+pub use timeout::{DialStep, TimeoutKind};
 pub use tls::{TlsError, TlsErrorKind};
 
-/// What nearly every function of this crate returns.
+/// The result of nearly every function of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// Everything that can go wrong, from the socket to the pool.
+/// Every error of this crate, from the socket to the pool.
 ///
-/// Errors are cheap to clone because the first fatal error of a connection *sticks*: every later
-/// call on that connection returns a clone of it (see [`Error::is_fatal`]).
+/// Errors are cheap to clone. The first fatal error of a connection is kept: every later call on
+/// that connection returns a clone of it (see [`Error::is_fatal`]).
+///
+/// The predicates (`is_…`) answer common questions. They are not exhaustive: an error can be
+/// neither a timeout nor fatal nor any of the others, and new variants can be added.
 ///
 /// ```
 /// use redigo::{Error, Value};
@@ -33,57 +40,57 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum Error {
-    /// The server answered with an error. The connection stays usable.
+    /// The server replied with an error. The connection stays usable.
     #[doc(alias = "redis.Error")]
     Server(ServerError),
-    /// The reply was nil and the type asked for has no place for that; use `Option<T>`.
+    /// The reply is nil, and the requested type has no value for nil. Use `Option<T>`.
     #[doc(alias = "ErrNil")]
     Nil,
     /// Reading, writing, connecting or resolving failed.
     Io(Arc<io::Error>),
-    /// A time limit passed; the kind tells which.
+    /// A time limit passed. The kind says which.
     Timeout(TimeoutKind),
-    /// The call was cancelled, through its context or through a
+    /// The call was canceled through its context or through a
     /// [`ShutdownHandle`](crate::ShutdownHandle).
     Canceled,
     /// The peer sent bytes that are not a reply, or more than the limits allow.
     Protocol(ProtocolError),
-    /// TLS could not be set up, or broke.
+    /// TLS could not be set up, or its session broke.
     Tls(TlsError),
-    /// The reply does not fit the type asked for.
+    /// The reply does not fit the requested type.
     Convert(ConvertError),
-    /// A transaction did not run: a key that it watched was changed in between, each time.
+    /// A transaction did not run because a watched key was changed, at every attempt.
     TransactionAborted {
-        /// How many times it was tried.
+        /// The number of attempts.
         attempts: u32,
     },
-    /// The pool is at `max_active` and was not told to wait, or as many wait as may.
+    /// The pool is at `max_active` and is not configured to wait, or `max_waiters` callers wait.
     #[doc(alias = "ErrPoolExhausted")]
     PoolExhausted(Arc<PoolReport>),
-    /// So many dials of the pool have failed in a row that it makes no more for now. The report has
-    /// the last one's error.
+    /// Too many dials of the pool failed in a row, so the pool does not dial now. The report
+    /// has the error of the last dial.
     BreakerOpen(Arc<PoolReport>),
-    /// The caller would wait for ever: all connections of the pool are held by threads that wait for
-    /// another, its own among them.
+    /// Waiting for a connection would never end: every connection of the pool is held by a thread
+    /// that waits for another one, including the caller's thread.
     PoolDeadlock(Arc<PoolReport>),
-    /// The time to wait for a connection of the pool passed.
+    /// The time limit for getting a connection from the pool passed.
     PoolTimeout(Arc<PoolReport>),
     /// The pool is closed.
     PoolClosed,
     /// The connection is closed.
     ConnClosed,
-    /// The URL is not one that this crate understands. Never shows credentials.
+    /// The URL is invalid. The text never shows credentials.
     InvalidUrl(Cow<'static, str>),
-    /// Options that cannot be, or contradict each other. Names the option.
+    /// An option is invalid, or options contradict each other. The text names the option.
     InvalidConfig(Cow<'static, str>),
-    /// The kind of connection at hand, or this build of the crate, cannot do that.
+    /// This kind of connection, or this build of the crate, does not support the operation.
     Unsupported(Cow<'static, str>),
-    /// An error of the user's own code: a dial function, a borrow test, a connector.
+    /// An error from the caller's code: a dial function, a borrow test, a connector.
     Other(Arc<dyn StdError + Send + Sync>),
 }
 
 impl Error {
-    /// Wraps an error of the caller's own, for dial functions, borrow tests and connectors.
+    /// Wraps an error from the caller's code: from a dial function, a borrow test or a connector.
     ///
     /// ```
     /// let error = redigo::Error::other("no such tenant");
@@ -93,17 +100,46 @@ impl Error {
         Error::Other(Arc::from(error.into()))
     }
 
-    /// True for a nil reply where a value was needed.
+    /// Returns true for a nil reply where a value is required.
+    ///
+    /// ```
+    /// use redigo::testing::ScriptedServer;
+    ///
+    /// let server = ScriptedServer::new();
+    /// server.expect("GET", "missing"); // the reply is nil
+    /// let error = server.conn().query::<i64>("GET", "missing").unwrap_err();
+    /// assert!(error.is_nil());
+    /// ```
     pub fn is_nil(&self) -> bool {
         matches!(self, Error::Nil)
     }
 
-    /// True when a time limit passed, on a connection or while waiting for one of a pool.
+    /// Returns true if a time limit passed, on a connection or while waiting for a pool.
+    ///
+    /// The predicate is not exhaustive: a [`connector`](crate::Dialer::connector) can report its
+    /// own timeouts as [`Error::Io`] or [`Error::Other`].
+    ///
+    /// ```
+    /// use redigo::testing::ScriptedServer;
+    ///
+    /// let server = ScriptedServer::new();
+    /// server.expect("PING", ()).timeout();
+    /// assert!(server.conn().call("PING", ()).unwrap_err().is_timeout());
+    /// ```
     pub fn is_timeout(&self) -> bool {
         self.timeout_kind().is_some()
     }
 
-    /// Which time limit passed, if it was one.
+    /// Returns the kind of the time limit that passed, or `None` for other errors.
+    ///
+    /// ```
+    /// use redigo::{TimeoutKind, testing::ScriptedServer};
+    ///
+    /// let server = ScriptedServer::new();
+    /// server.expect("PING", ()).timeout();
+    /// let error = server.conn().call("PING", ()).unwrap_err();
+    /// assert_eq!(error.timeout_kind(), Some(TimeoutKind::Read));
+    /// ```
     pub fn timeout_kind(&self) -> Option<TimeoutKind> {
         match self {
             Error::Timeout(kind) => Some(*kind),
@@ -112,22 +148,55 @@ impl Error {
         }
     }
 
-    /// True when the call was cancelled.
+    /// Returns true if the call was canceled. An expired deadline is a timeout instead.
+    ///
+    /// ```
+    /// let (ctx, cancel) = redigo::Context::background().with_cancel();
+    /// cancel.cancel();
+    /// assert!(ctx.err().unwrap().is_canceled());
+    /// ```
     pub fn is_canceled(&self) -> bool {
         matches!(self, Error::Canceled)
     }
 
-    /// True when a transaction did not run because a key that it watched was changed.
+    /// Returns true if a transaction did not run because a watched key was changed.
+    ///
+    /// ```
+    /// let error = redigo::Error::TransactionAborted { attempts: 3 };
+    /// assert!(error.is_transaction_aborted());
+    /// ```
     pub fn is_transaction_aborted(&self) -> bool {
         matches!(self, Error::TransactionAborted { .. })
     }
 
-    /// True when a pool at its maximum refused to lend.
+    /// Returns true if a pool at its maximum refused a checkout immediately. The predicate is not
+    /// exhaustive: a checkout that waited until its time limit fails with [`Error::PoolTimeout`].
+    ///
+    /// ```
+    /// use redigo::{Pool, testing::ScriptedServer};
+    ///
+    /// let pool = Pool::builder_with(ScriptedServer::new().dialer()).max_active(1).build()?;
+    /// let conn = pool.acquire()?;
+    /// assert!(pool.acquire().unwrap_err().is_pool_exhausted());
+    /// # drop(conn);
+    /// # Ok::<(), redigo::Error>(())
+    /// ```
     pub fn is_pool_exhausted(&self) -> bool {
         matches!(self, Error::PoolExhausted(_))
     }
 
-    /// What the pool looked like, when it was a pool that refused.
+    /// Returns the state of the pool at the time of its error, or `None` for other errors.
+    ///
+    /// ```
+    /// use redigo::{Pool, testing::ScriptedServer};
+    ///
+    /// let pool = Pool::builder_with(ScriptedServer::new().dialer()).max_active(1).build()?;
+    /// let conn = pool.acquire()?;
+    /// let error = pool.acquire().unwrap_err();
+    /// assert_eq!(error.pool_report().map(|report| report.in_use), Some(1));
+    /// # drop(conn);
+    /// # Ok::<(), redigo::Error>(())
+    /// ```
     pub fn pool_report(&self) -> Option<&PoolReport> {
         match self {
             Error::PoolExhausted(report)
@@ -138,9 +207,23 @@ impl Error {
         }
     }
 
-    /// True for the errors after which a connection is of no more use: I/O, timeouts,
-    /// cancellation, broken protocol or TLS. A server's error reply, a nil or a reply of another type
-    /// than expected are not fatal.
+    /// Returns true for errors after which a connection is no longer usable: I/O, timeouts,
+    /// cancellation, broken protocol or TLS, a closed connection.
+    ///
+    /// An error reply, a nil, or a reply that does not fit the requested type is not fatal. The
+    /// predicate is not exhaustive: [`Error::Other`] is never fatal, even if the connector that
+    /// made it has given up.
+    ///
+    /// ```
+    /// use redigo::testing::ScriptedServer;
+    ///
+    /// let server = ScriptedServer::new();
+    /// server.expect("INCR", "name").error("ERR value is not an integer or out of range");
+    /// server.expect("PING", ()).disconnect();
+    /// let mut conn = server.conn();
+    /// assert!(!conn.call("INCR", "name").unwrap_err().is_fatal());
+    /// assert!(conn.call("PING", ()).unwrap_err().is_fatal());
+    /// ```
     pub fn is_fatal(&self) -> bool {
         match self {
             Error::Io(_)
@@ -165,7 +248,7 @@ impl Error {
         }
     }
 
-    /// The server's error reply, if that is what this is.
+    /// Returns the server's error reply, or `None` for other errors.
     ///
     /// ```
     /// use redigo::{Error, ServerError};
@@ -180,7 +263,7 @@ impl Error {
         }
     }
 
-    /// The same error, told as what went wrong in one step of dialling.
+    /// Adds the step of the dial that failed.
     pub(crate) fn in_step(self, step: DialStep) -> Error {
         match self {
             Error::Server(mut error) => {
@@ -196,21 +279,21 @@ impl Error {
         }
     }
 
-    /// An I/O error with the place where it happened in front of it.
+    /// Returns an I/O error whose text begins with the place where it happened.
     pub(crate) fn io_context(place: impl fmt::Display, source: Arc<io::Error>) -> Error {
         let kind = source.kind();
         let placed = PlacedIoError { place: place.to_string(), source };
         Error::Io(Arc::new(io::Error::new(kind, placed)))
     }
 
-    /// The text of a caught panic of user code, as an error.
+    /// Returns the message of a caught panic of the caller's code as an error.
     pub(crate) fn panicked(what: &str, payload: &(dyn std::any::Any + Send)) -> Error {
-        let said = payload
+        let message = payload
             .downcast_ref::<&'static str>()
             .copied()
             .or_else(|| payload.downcast_ref::<String>().map(String::as_str))
             .unwrap_or("no message");
-        Error::other(format!("{what} panicked: {said}"))
+        Error::other(format!("{what} panicked: {message}"))
     }
 }
 
@@ -231,12 +314,12 @@ impl fmt::Display for Error {
             }
             Error::PoolExhausted(report) => write!(f, "connection pool exhausted: {report}"),
             Error::BreakerOpen(report) => {
-                write!(f, "dialing has failed too often, so the pool does not dial now: {report}")
+                write!(f, "dialing failed too often, so the pool does not dial now: {report}")
             }
             Error::PoolDeadlock(report) => {
                 write!(
                     f,
-                    "waiting for a connection would never end, every one is held by a thread that waits too: {report}"
+                    "waiting for a connection would never end: every connection is held by a thread that waits too: {report}"
                 )
             }
             Error::PoolTimeout(report) => {
@@ -255,7 +338,7 @@ impl fmt::Display for Error {
 impl StdError for Error {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
         match self {
-            // Display already shows these, so their own source is the next in the chain.
+            // Display already shows the inner error, so its source is next in the chain.
             Error::Io(error) => error.source(),
             Error::Other(error) => error.source(),
             Error::Convert(error) => error.source(),
@@ -265,7 +348,7 @@ impl StdError for Error {
     }
 }
 
-/// A TLS error that came through a stream, wrapped in an I/O error, is one again.
+/// Unwraps a TLS error that a stream wrapped in an I/O error.
 impl From<io::Error> for Error {
     fn from(error: io::Error) -> Error {
         match error.get_ref().and_then(|inner| inner.downcast_ref::<TlsError>()) {
@@ -299,66 +382,7 @@ impl From<ConvertError> for Error {
     }
 }
 
-/// Which of the time limits passed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum TimeoutKind {
-    /// Resolving the name and connecting.
-    Connect,
-    /// The TLS handshake.
-    TlsHandshake,
-    /// The reply to one of the commands that set up a new connection.
-    Handshake(DialStep),
-    /// The reply, or the replies of one pipelined call.
-    Read,
-    /// Writing commands.
-    Write,
-    /// Waiting for a connection of the pool.
-    PoolWait,
-    /// The deadline of a [`Context`](crate::Context).
-    Context,
-}
-
-impl fmt::Display for TimeoutKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            TimeoutKind::Connect => f.write_str("timed out while connecting"),
-            TimeoutKind::TlsHandshake => {
-                // A plain Redis port waits for more when it is sent a handshake.
-                f.write_str("timed out in the TLS handshake (does the peer speak TLS?)")
-            }
-            TimeoutKind::Handshake(step) => write!(f, "timed out waiting for the reply to {step}"),
-            TimeoutKind::Read => f.write_str("timed out waiting for a reply"),
-            TimeoutKind::Write => f.write_str("timed out while writing"),
-            TimeoutKind::PoolWait => f.write_str("timed out waiting for a connection of the pool"),
-            TimeoutKind::Context => f.write_str("the context's deadline has passed"),
-        }
-    }
-}
-
-/// One of the commands with which a dialler sets up a new connection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum DialStep {
-    /// `AUTH`: user name and password.
-    Auth,
-    /// `CLIENT SETNAME`: the connection's name.
-    ClientSetName,
-    /// `SELECT`: the database.
-    Select,
-}
-
-impl fmt::Display for DialStep {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            DialStep::Auth => "AUTH",
-            DialStep::ClientSetName => "CLIENT SETNAME",
-            DialStep::Select => "SELECT",
-        })
-    }
-}
-
-/// An I/O error that tells where it happened.
+/// An I/O error with the place where it happened.
 #[derive(Debug)]
 struct PlacedIoError {
     place: String,
@@ -383,7 +407,7 @@ mod tests {
 
     #[test]
     fn error_stays_small() {
-        // A Result<Value> travels through every call; 32 bytes is what Value itself takes.
+        // Every call returns a Result<Value>, and a Value has 32 bytes.
         assert!(size_of::<Error>() <= 32, "Error is {} bytes", size_of::<Error>());
     }
 
@@ -394,7 +418,7 @@ mod tests {
     }
 
     #[test]
-    fn only_errors_of_the_connection_are_fatal() {
+    fn only_connection_errors_are_fatal() {
         assert!(Error::from(io::Error::from(io::ErrorKind::BrokenPipe)).is_fatal());
         assert!(Error::Timeout(TimeoutKind::Read).is_fatal());
         assert!(Error::Canceled.is_fatal());
@@ -405,7 +429,7 @@ mod tests {
     }
 
     #[test]
-    fn a_dial_error_names_its_step_and_keeps_its_kind() {
+    fn a_dial_error_names_its_step() {
         let io: Error = io::Error::from(io::ErrorKind::UnexpectedEof).into();
         let placed = io.in_step(DialStep::Auth);
         assert!(placed.to_string().starts_with("AUTH: "), "{placed}");
@@ -425,7 +449,7 @@ mod tests {
     }
 
     #[test]
-    fn a_conversion_error_shows_the_path_to_the_element() {
+    fn a_conversion_error_shows_the_path() {
         let error = ConvertError::new("an integer", "a list").in_element(2).in_element(7);
         assert_eq!(error.to_string(), "expected an integer, found a list at element [7][2]");
     }

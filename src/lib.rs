@@ -68,7 +68,8 @@ pub use conn::raw;
 pub use conn::split::{ReceiveHalf, SendHalf};
 pub use conn::transaction::Transaction;
 pub use context::{CancelHandle, Context};
-pub use dial::dialer::{Address, Dialer};
+pub use dial::address::Address;
+pub use dial::dialer::Dialer;
 pub use error::{
     Borrow, ConvertError, DialStep, Error, PoolReport, ProtocolError, Result, ServerError,
     TimeoutKind, TlsError, TlsErrorKind,
@@ -85,7 +86,7 @@ pub use net::stream::{Peek, ShutdownHandle, Stream};
 pub use pool::Pool;
 pub use pool::builder::PoolBuilder;
 pub use pool::check;
-pub use pool::closing::CloseReport;
+pub use pool::inner::lifecycle::CloseReport;
 pub use pool::pooled_conn::PooledConn;
 pub use pool::stats::close_reason::{CloseCounts, CloseReason};
 pub use pool::stats::histogram::Histogram;

@@ -1,8 +1,7 @@
-//! The handle that users clone.
+//! One connection that many threads share.
 
 pub(crate) mod core;
 pub(crate) mod deadline;
-pub(crate) mod dialing;
 pub(crate) mod driver;
 pub(crate) mod halves;
 pub(crate) mod inner;
@@ -21,40 +20,41 @@ use crate::context::Context;
 use crate::dial::dialer::Dialer;
 use crate::error::{Error, Result};
 use crate::from_value::FromValue;
-use crate::mux::deadline::Patience;
-use crate::mux::inner::Shared;
+use crate::mux::deadline::CallDeadline;
+use crate::mux::inner::MuxInner;
 use crate::mux::mux_conn::MuxConn;
 use crate::mux::stats::MuxStats;
 use crate::value::Value;
 
-/// One connection that many threads share: each sends its commands when it likes and gets its own
-/// replies, and nobody waits for a connection.
+/// One connection that many threads share. Each thread sends its commands at any time and gets its
+/// own replies; no thread waits for a connection.
 ///
-/// Commands that threads send at about the same time go out in one write, and their replies come
-/// in with one read. That makes a mux faster than a pool for many threads with small commands. A
-/// [`Pool`](crate::Pool) is the better choice for large replies, which hold up those behind them,
-/// and the only one for whatever needs a connection of its own: transactions, blocking commands,
-/// subscriptions, another database. Those commands are refused by name, before anything is sent.
+/// Commands that threads send at about the same time are written together, and their replies are
+/// read together. This makes a mux faster than a pool for many threads with small commands. Prefer
+/// a [`Pool`](crate::Pool) for large replies, because a large reply delays all replies behind it.
+/// Commands that need their own connection work only with a pool: transactions, blocking commands,
+/// subscriptions, another database. A mux refuses these commands by name before it sends anything.
 ///
-/// A handle: clones share the connection. It is dialled by the first call that needs it, and
-/// again by the first after it was lost; whoever comes meanwhile waits for that dial and shares
-/// its outcome. Only the calls that were under way when a connection is lost fail with it.
+/// A `Mux` is a handle: clones share the connection. The first call dials it. After a loss the next
+/// call dials again, and calls that arrive meanwhile wait for that dial and share its outcome. When
+/// a connection is lost, only the calls in flight fail.
 ///
 /// # Time limits
 ///
-/// A caller whose time is over, or whose context ends, leaves at once and the others do not
-/// notice: its reply is read and dropped when it comes. (One who happens to read or write for all
-/// at that moment notices a cancellation within 20 ms.) The command itself may still be executed.
+/// A caller whose timeout passes or whose context ends returns immediately. The connection stays
+/// usable for the other callers: the late reply is read and dropped. (If that caller is reading or
+/// writing for the others, it notices a cancellation within 20 ms.) The server may still execute
+/// the command.
 ///
-/// The dialler's [`read_timeout`](Dialer::read_timeout) is the limit of every
-/// [`call`](Mux::call). It also says when a connection is dead: when the oldest reply is overdue
-/// and nothing at all has come for that long, the connection is given up and the next call dials
-/// another. Set one, or a server that vanishes without a word is noticed only by the system.
+/// The dialer's [`read_timeout`](Dialer::read_timeout) limits every [`call`](Mux::call). It also
+/// detects a dead connection: if the oldest reply is overdue and nothing has arrived for the read
+/// timeout, the mux gives the connection up and the next call dials another. Without a read
+/// timeout, only the operating system notices that a server has vanished.
 ///
 /// # No threads
 ///
-/// A mux has none of its own. One of the waiting threads reads for all until its own reply has
-/// come, and then wakes another to go on.
+/// A mux starts no threads. One of the waiting callers reads for all until its own reply has
+/// arrived, and then wakes another caller to continue.
 ///
 /// ```
 /// use redigo::{Dialer, Mux};
@@ -77,19 +77,31 @@ use crate::value::Value;
 #[derive(Clone)]
 #[doc(alias = "ConnMux")]
 pub struct Mux {
-    shared: Arc<Shared>,
+    inner: Arc<MuxInner>,
 }
 
 impl Mux {
-    /// A mux over connections of this dialler. It dials nothing yet.
+    /// Creates a mux that dials with `dialer`. It dials when the first command needs a connection.
+    ///
+    /// ```
+    /// use redigo::{Dialer, Mux};
+    ///
+    /// let mux = Mux::new(Dialer::tcp("localhost:6379"));
+    /// assert!(!mux.stats().connected); // not dialed yet
+    /// ```
     #[doc(alias = "NewConnMux")]
     pub fn new(dialer: Dialer) -> Mux {
         Mux::with(move |ctx| dialer.dial_context(ctx))
     }
 
-    /// A mux over connections that a function dials. The context ends with the patience of the
-    /// caller who dials, or when the mux is closed. A panic of the function is an error of the
-    /// calls that wait for it; it must not use the mux itself.
+    /// Creates a mux that dials with a function.
+    ///
+    /// The function's context ends with the deadline of the calling thread, or when the mux is
+    /// closed. If the function panics, the calls that wait for it fail with an error. The function
+    /// must not use the mux itself. A connection over a
+    /// [`RawConn`](crate::raw::RawConn) must have
+    /// [`halves`](crate::raw::RawConn::halves): without them, calls fail with
+    /// [`Error::Unsupported`].
     ///
     /// ```
     /// use redigo::{Dialer, Mux};
@@ -103,18 +115,18 @@ impl Mux {
     /// ```
     #[doc(alias = "NewConnMux")]
     pub fn with(dial: impl Fn(&Context) -> Result<Conn> + Send + Sync + 'static) -> Mux {
-        Mux { shared: Arc::new(Shared::new(Box::new(dial))) }
+        Mux { inner: Arc::new(MuxInner::new(Box::new(dial))) }
     }
 
-    /// Sends a command and waits for its reply, as long as the connection's read timeout allows.
+    /// Sends a command and waits for its reply, for the connection's read timeout at most.
     ///
     /// # Errors
     /// - [`Error::Server`] for an error reply.
-    /// - [`Error::Unsupported`]: a command that does not belong on a shared connection, with the
-    ///   reason.
-    /// - [`Error::Timeout`] of kind `Read`; `Write` when the server did not even take the command.
-    /// - The error that ended the connection, or that of the dial.
-    /// - [`Error::ConnClosed`] when the mux is closed.
+    /// - [`Error::Unsupported`] for a command that a shared connection cannot send, with the
+    ///   reason, and for a connection that cannot be shared.
+    /// - [`Error::Timeout`] of kind `Read`, or `Write` if the server did not read the command.
+    /// - The error that ended the connection, or the error of the dial.
+    /// - [`Error::ConnClosed`] if the mux is closed.
     ///
     /// ```
     /// # use redigo::{Dialer, Mux, testing::MemoryStream, Error};
@@ -127,13 +139,13 @@ impl Mux {
     /// ```
     #[doc(alias = "Do")]
     pub fn call(&self, command: &str, args: impl ToArgs) -> Result<Value> {
-        self.shared.call(command, &args, &Patience::usual())
+        self.inner.call(command, &args, &CallDeadline::read_timeout())
     }
 
-    /// As [`call`](Mux::call), with the reply as a type of the caller's choice.
+    /// Like [`call`](Mux::call), but converts the reply to `T`.
     ///
     /// # Errors
-    /// As [`call`](Mux::call), and those of [`Value::convert`].
+    /// Like [`call`](Mux::call), and the errors of [`Value::convert`].
     ///
     /// ```
     /// # use redigo::{Dialer, Mux, testing::MemoryStream, Error};
@@ -147,11 +159,11 @@ impl Mux {
         self.call(command, args)?.convert()
     }
 
-    /// As [`call`](Mux::call), within this time from now instead of the connection's read
-    /// timeout; it covers dialling too. `None` waits as long as it takes; zero is over at once.
+    /// Like [`call`](Mux::call), but waits for `timeout` instead of the connection's read timeout.
+    /// The timeout includes a dial. `None` waits forever, zero fails immediately.
     ///
     /// # Errors
-    /// As [`call`](Mux::call), and [`Error::Timeout`] of kind `Connect` when there was no
+    /// Like [`call`](Mux::call), and [`Error::Timeout`] of kind `Connect` if there was no
     /// connection in time.
     ///
     /// ```
@@ -163,7 +175,7 @@ impl Mux {
     /// let slow = mux.call_timeout(Duration::from_millis(5), "GET", "a").unwrap_err();
     /// assert!(slow.is_timeout());
     /// # server.push("$4\r\nlate\r\n+PONG\r\n");
-    /// mux.call("PING", ())?; // the connection lives on, and the late reply is nobody's
+    /// mux.call("PING", ())?; // the connection stays usable; the late reply is dropped
     /// # Ok::<(), Error>(())
     /// ```
     #[doc(alias = "DoWithTimeout")]
@@ -173,50 +185,105 @@ impl Mux {
         command: &str,
         args: impl ToArgs,
     ) -> Result<Value> {
-        self.shared.call(command, &args, &Patience::timeout(timeout.into()))
+        self.inner.call(command, &args, &CallDeadline::after(timeout.into()))
     }
 
-    /// As [`call`](Mux::call), but no longer than the context lasts. One that has ended already
-    /// sends nothing.
+    /// Like [`call`](Mux::call), but stops waiting when the context ends. If it has already ended,
+    /// nothing is sent.
     ///
     /// # Errors
-    /// As [`call`](Mux::call); [`Error::Canceled`], or a timeout of kind
-    /// [`TimeoutKind::Context`](crate::TimeoutKind::Context), when the context ends first.
+    /// Like [`call`](Mux::call). [`Error::Canceled`], or a timeout of kind
+    /// [`TimeoutKind::Context`](crate::TimeoutKind::Context), if the context ends first.
+    ///
+    /// ```
+    /// # use redigo::{Context, Error, Mux, testing::ScriptedServer};
+    /// # use std::time::Duration;
+    /// # let server = ScriptedServer::new();
+    /// # server.expect("GET", "a").reply("1");
+    /// # let mux = Mux::with(move |_| Ok(server.conn()));
+    /// let ctx = Context::background().with_timeout(Duration::from_secs(5));
+    /// assert_eq!(mux.call_context(&ctx, "GET", "a")?.as_str(), Some("1"));
+    /// # Ok::<(), Error>(())
+    /// ```
     #[doc(alias = "DoContext")]
     pub fn call_context(&self, ctx: &Context, command: &str, args: impl ToArgs) -> Result<Value> {
-        self.shared.call(command, &args, &Patience::context(ctx))
+        self.inner.call(command, &args, &CallDeadline::of_context(ctx))
     }
 
-    /// A connection of one's own in appearance, to send several commands before receiving their
-    /// replies, or for code that is ported from Go.
+    /// Returns a handle with the methods of a connection. Use it to send several commands before
+    /// receiving their replies, or for code that is ported from Go. Does no I/O.
+    ///
+    /// ```
+    /// # use redigo::{Error, Mux, testing::ScriptedServer};
+    /// # let server = ScriptedServer::new();
+    /// # server.expect("SET", ("a", 1)).ok();
+    /// # server.expect("GET", "a").reply("1");
+    /// # let mux = Mux::with(move |_| Ok(server.conn()));
+    /// let mut conn = mux.get();
+    /// conn.send("SET", ("a", 1))?;
+    /// assert_eq!(conn.query::<i64>("GET", "a")?, 1);
+    /// # Ok::<(), Error>(())
+    /// ```
     #[doc(alias = "Get")]
     pub fn get(&self) -> MuxConn {
-        MuxConn::new(Arc::clone(&self.shared))
+        MuxConn::new(Arc::clone(&self.inner))
     }
 
-    /// Why there is no connection: the error that ended the last one or kept it from being
-    /// dialled, [`Error::ConnClosed`] once the mux is closed. `None` with a connection, and before
-    /// the first.
+    /// Returns why there is no connection: the error that ended the last connection, the error of
+    /// the last dial, or [`Error::ConnClosed`] after [`close`](Mux::close). Returns `None` while
+    /// there is a connection, during a dial, and before the first dial.
+    ///
+    /// ```
+    /// use redigo::{Error, Mux};
+    ///
+    /// let mux = Mux::with(|_| Err(Error::other("no such host")));
+    /// assert!(mux.err().is_none());
+    /// let error = mux.call("PING", ()).unwrap_err();
+    /// assert_eq!(mux.err().unwrap().to_string(), error.to_string());
+    /// ```
     #[doc(alias = "Err")]
     pub fn err(&self) -> Option<Error> {
-        self.shared.core().err()
+        self.inner.core().err()
     }
 
-    /// A consistent look at the mux.
+    /// Returns a snapshot of the mux and its counters.
+    ///
+    /// ```
+    /// # use redigo::{Dialer, Error, Mux, testing::MemoryStream};
+    /// # let mux = Mux::with(|_| Ok(Dialer::tcp(":6379").wrap(MemoryStream::new("+PONG\r\n"))));
+    /// mux.call("PING", ())?;
+    /// assert_eq!(mux.stats().dials, 1);
+    /// # Ok::<(), Error>(())
+    /// ```
     pub fn stats(&self) -> MuxStats {
-        self.shared.core().stats()
+        self.inner.core().stats()
     }
 
-    /// Closes the connection, without writing what is queued: calls under way, and all that
-    /// come later, fail with [`Error::ConnClosed`] at once. Closing twice is the same as once.
+    /// Closes the connection immediately, without writing queued commands. Calls in flight and all
+    /// later calls fail with [`Error::ConnClosed`]. Closing again does nothing.
+    ///
+    /// ```
+    /// # use redigo::{Dialer, Error, Mux};
+    /// # let mux = Mux::new(Dialer::tcp(":6379"));
+    /// mux.close();
+    /// assert!(matches!(mux.call("PING", ()), Err(Error::ConnClosed)));
+    /// ```
     #[doc(alias = "Close")]
     pub fn close(&self) {
-        self.shared.close();
+        self.inner.close();
     }
 
-    /// True once it is closed.
+    /// Returns true if the mux is closed.
+    ///
+    /// ```
+    /// # use redigo::{Dialer, Mux};
+    /// # let mux = Mux::new(Dialer::tcp(":6379"));
+    /// assert!(!mux.is_closed());
+    /// mux.close();
+    /// assert!(mux.is_closed());
+    /// ```
     pub fn is_closed(&self) -> bool {
-        self.shared.core().is_closed()
+        self.inner.core().is_closed()
     }
 }
 

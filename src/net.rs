@@ -1,4 +1,4 @@
-//! Byte streams: what a connection runs over, and how to get one.
+//! Byte streams, and the ways to open them.
 
 pub(crate) mod resolve;
 pub(crate) mod stream;

@@ -1,21 +1,19 @@
-//! The handle that users clone into their threads.
+//! [`Pool`], and how a [`PoolBuilder`] builds it.
 
 pub(crate) mod builder;
 pub mod check;
-pub(crate) mod clock;
-pub(crate) mod closing;
 pub(crate) mod core;
 pub(crate) mod hooks;
 pub(crate) mod inner;
 pub(crate) mod meter;
 #[cfg(all(test, shuttle))]
 mod models;
+pub(crate) mod parker;
 pub(crate) mod pooled_conn;
+pub(crate) mod settings;
 pub(crate) mod stats;
 pub(crate) mod threads;
-pub(crate) mod upkeep;
-pub(crate) mod waiter;
-pub(crate) mod warming;
+pub(crate) mod timer;
 
 use std::fmt;
 use std::panic::Location;
@@ -26,23 +24,23 @@ use crate::conn::Conn;
 use crate::context::Context;
 use crate::dial::dialer::Dialer;
 use crate::error::{Borrow, Result};
-use crate::pool::builder::{Dial, PoolBuilder, Settings};
-use crate::pool::closing::CloseReport;
-use crate::pool::core::CoreSettings;
+use crate::pool::builder::PoolBuilder;
 use crate::pool::core::registry::Borrower;
 use crate::pool::inner::PoolInner;
-use crate::pool::inner::checkout::Patience;
+use crate::pool::inner::checkout::CheckoutLimit;
+use crate::pool::inner::lifecycle::CloseReport;
 use crate::pool::pooled_conn::PooledConn;
 use crate::pool::stats::PoolStats;
 
-/// Connections that threads share, one at a time each.
+/// A pool of connections that threads share.
 ///
-/// [`get`](Pool::get) lends a connection and [`PooledConn::close`] gives it back. Clones are the
-/// same pool. Dropping the last one [closes](Pool::close) it.
+/// [`get`](Pool::get) checks a connection out and [`PooledConn::close`] returns it. A connection is
+/// used by one thread at a time. Clones of a `Pool` are handles of the same pool; dropping the last
+/// one [closes](Pool::close) it.
 ///
-/// Those who wait are served in the order in which they came, each by the first connection that
-/// there is: one given back or a new one. A dial is never wasted: when its caller has left, the
-/// connection goes to the next or becomes idle.
+/// Waiters are served first come, first served, by the next connection to become available, returned
+/// or newly dialed. A newcomer cannot overtake a waiter. No dial is wasted: if its caller has left,
+/// the connection goes to the next waiter or becomes idle.
 ///
 /// ```
 /// use redigo::{Dialer, Pool, testing::MemoryStream};
@@ -65,8 +63,8 @@ pub struct Pool {
     handle: Arc<Handle>,
 }
 
-/// What the clones of a pool share. CheckoutInfo connections and dial threads do not: when the last clone
-/// goes, nobody can ask any more, and the pool is closed.
+/// Shared by the clones of a `Pool`, but not by its connections and threads: the pool is closed when
+/// no more checkouts are possible.
 struct Handle(Arc<PoolInner>);
 
 impl Drop for Handle {
@@ -75,15 +73,40 @@ impl Drop for Handle {
     }
 }
 
+impl PoolBuilder {
+    /// Checks the options and builds the pool.
+    ///
+    /// Dials nothing, except in the background for [`min_idle`](PoolBuilder::min_idle).
+    ///
+    /// # Errors
+    /// [`Error::InvalidConfig`](crate::Error::InvalidConfig) if options contradict each other. The
+    /// error names them.
+    ///
+    /// ```
+    /// use redigo::{Dialer, Error, Pool};
+    ///
+    /// let error = Pool::builder(Dialer::tcp(":6379")).wait(true).build().unwrap_err();
+    /// assert!(matches!(error, Error::InvalidConfig(_)));
+    /// assert!(error.to_string().contains("max_active"));
+    /// ```
+    pub fn build(self) -> Result<Pool> {
+        let dial = Arc::clone(&self.dial);
+        let (core_settings, settings) = self.checked()?;
+        let inner = Arc::new(PoolInner::new(core_settings, settings, dial));
+        inner.begin();
+        Ok(Pool { handle: Arc::new(Handle(inner)) })
+    }
+}
+
 impl Pool {
-    /// The options of a pool over this dialler.
+    /// Returns the options of a pool that dials with this dialer.
     ///
     /// ```
     /// use redigo::{Dialer, Pool};
     ///
     /// let dialer = Dialer::url("redis://localhost:6379/2")?;
     /// let pool = Pool::builder(dialer).max_active(8).wait(true).build()?;
-    /// assert_eq!(pool.active_count(), 0); // nothing is dialled yet
+    /// assert_eq!(pool.active_count(), 0); // nothing is dialed yet
     /// # Ok::<(), redigo::Error>(())
     /// ```
     #[doc(alias = "NewPool")]
@@ -91,8 +114,11 @@ impl Pool {
         Pool::builder_with(move |ctx| dialer.dial_context(ctx))
     }
 
-    /// The options of a pool over a function that dials. The context that it gets ends when the
-    /// pool is closed; how long a dial may take is the function's own affair.
+    /// Returns the options of a pool that dials with this function.
+    ///
+    /// The function's context ends when the pool is closed and when the
+    /// [`dial_budget`](PoolBuilder::dial_budget) is used up. Apart from that, the function limits its
+    /// own time.
     ///
     /// ```no_run
     /// use redigo::{Dialer, Pool};
@@ -111,17 +137,13 @@ impl Pool {
         PoolBuilder::new(Arc::new(dial))
     }
 
-    pub(crate) fn new(core_settings: CoreSettings, settings: Settings, dial: Dial) -> Pool {
-        let inner = Arc::new(PoolInner::new(core_settings, settings, dial));
-        inner.begin();
-        Pool { handle: Arc::new(Handle(inner)) }
-    }
-
-    /// Lends a connection. This never fails: where there is none to be had, the error is in
-    /// [`Conn::err`] and in every call. Use [`acquire`](Pool::acquire) for a `Result`.
+    /// Checks out a connection. Never fails: if none is available, the returned connection carries
+    /// the error, which [`Conn::err`] and every call return.
     ///
-    /// It takes what is idle; else it dials, on the caller's own thread; at `max_active` it waits
-    /// if the pool was told to. It may take as long as that takes, unless the pool has a
+    /// Use [`acquire`](Pool::acquire) to get a `Result` instead.
+    ///
+    /// Takes an idle connection if there is one. Otherwise dials on the calling thread, or, at
+    /// `max_active`, waits if [`wait`](PoolBuilder::wait) is set. The only time limit is the pool's
     /// [`wait_timeout`](PoolBuilder::wait_timeout).
     ///
     /// ```
@@ -139,16 +161,16 @@ impl Pool {
         self.acquire().unwrap_or_else(PooledConn::failed)
     }
 
-    /// As [`get`](Pool::get), with the error at once.
+    /// Checks out a connection, like [`get`](Pool::get), but returns the error if none is available.
     ///
     /// # Errors
-    /// - [`Error::PoolExhausted`](crate::Error::PoolExhausted): at the maximum, and not told to wait,
-    ///   or `max_waiters` wait already.
+    /// - [`Error::PoolExhausted`](crate::Error::PoolExhausted): `max_active` connections are open and
+    ///   the pool does not wait, or `max_waiters` callers already wait.
     /// - [`Error::PoolTimeout`](crate::Error::PoolTimeout): the pool's `wait_timeout` has passed.
-    /// - [`Error::PoolClosed`](crate::Error::PoolClosed).
+    /// - [`Error::PoolClosed`](crate::Error::PoolClosed): the pool is closed.
     /// - [`Error::BreakerOpen`](crate::Error::BreakerOpen) and
-    ///   [`Error::PoolDeadlock`](crate::Error::PoolDeadlock), where the pool has these options.
-    /// - The error of a dial that failed, which is one caller's only.
+    ///   [`Error::PoolDeadlock`](crate::Error::PoolDeadlock), in a pool with these options.
+    /// - The error of a failed dial. Each failed dial fails one caller.
     ///
     /// ```
     /// use redigo::{Pool, testing::ScriptedServer};
@@ -167,16 +189,20 @@ impl Pool {
     #[track_caller]
     pub fn acquire(&self) -> Result<PooledConn> {
         let timeout = self.inner().settings().wait_timeout;
-        self.lend(&Patience::timeout(timeout, self.borrower(Location::caller())))
+        self.check_out(&CheckoutLimit::timeout(timeout, self.borrower(Location::caller())))
     }
 
-    /// As [`acquire`](Pool::acquire), within this time, waiting and dialling together. Zero takes
-    /// what is idle, and has a connection dialled for the next caller if there is nothing.
+    /// Checks out a connection, like [`acquire`](Pool::acquire), within this time.
     ///
-    /// At `max_active` it waits only if the pool was told to, as redigo's does.
+    /// The timeout covers waiting and dialing together. With a timeout of zero, the caller gets an
+    /// idle connection or an error, and in the second case a connection is dialed for the next
+    /// caller.
+    ///
+    /// As in redigo, the caller waits at `max_active` only if [`wait`](PoolBuilder::wait) is set.
     ///
     /// # Errors
-    /// Those of [`acquire`](Pool::acquire); [`Error::PoolTimeout`](crate::Error::PoolTimeout) when the time is over.
+    /// Those of [`acquire`](Pool::acquire), and [`Error::PoolTimeout`](crate::Error::PoolTimeout) if
+    /// the time has passed.
     ///
     /// ```
     /// use std::time::Duration;
@@ -193,15 +219,18 @@ impl Pool {
     #[doc(alias = "timeout_get")]
     #[track_caller]
     pub fn get_timeout(&self, timeout: Duration) -> Result<PooledConn> {
-        self.lend(&Patience::timeout(Some(timeout), self.borrower(Location::caller())))
+        self.check_out(&CheckoutLimit::timeout(Some(timeout), self.borrower(Location::caller())))
     }
 
-    /// As [`acquire`](Pool::acquire), no longer than the context lasts. The context has no say
-    /// in what is done with the connection later.
+    /// Checks out a connection, like [`acquire`](Pool::acquire), unless the context ends first.
+    ///
+    /// The context limits only the checkout, not the use of the connection.
     ///
     /// # Errors
-    /// Those of [`acquire`](Pool::acquire); [`Error::Canceled`](crate::Error::Canceled), or [`Error::PoolTimeout`](crate::Error::PoolTimeout) of kind
-    /// [`TimeoutKind::Context`](crate::TimeoutKind::Context), when the context ends first, even when a connection is there.
+    /// Those of [`acquire`](Pool::acquire). If the context ends first,
+    /// [`Error::Canceled`](crate::Error::Canceled), or
+    /// [`Error::PoolTimeout`](crate::Error::PoolTimeout) of kind
+    /// [`TimeoutKind::Context`](crate::TimeoutKind::Context), even if a connection is idle.
     ///
     /// ```
     /// use std::time::Duration;
@@ -210,17 +239,17 @@ impl Pool {
     /// let pool = Pool::builder_with(ScriptedServer::new().dialer()).build()?;
     /// let (ctx, handle) = Context::background().with_timeout(Duration::from_secs(5)).with_cancel();
     /// assert!(pool.get_context(&ctx).is_ok());
-    /// handle.cancel(); // from any thread, also while somebody waits
+    /// handle.cancel(); // from any thread, also while a caller waits
     /// assert!(pool.get_context(&ctx).unwrap_err().is_canceled());
     /// # Ok::<(), redigo::Error>(())
     /// ```
     #[doc(alias = "GetContext")]
     #[track_caller]
     pub fn get_context(&self, ctx: &Context) -> Result<PooledConn> {
-        self.lend(&Patience::context(ctx.clone(), self.borrower(Location::caller())))
+        self.check_out(&CheckoutLimit::context(ctx.clone(), self.borrower(Location::caller())))
     }
 
-    /// A consistent look at the pool.
+    /// Returns the pool's statistics, all from the same moment.
     ///
     /// ```
     /// use redigo::{CloseReason, Pool, testing::ScriptedServer};
@@ -236,30 +265,33 @@ impl Pool {
     #[doc(alias = "Stats")]
     #[doc(alias = "PoolStats")]
     pub fn stats(&self) -> PoolStats {
-        self.inner().stats()
+        self.inner().core().stats()
     }
 
-    /// Gives the numbers of [`stats`](Pool::stats) to the recorder of the `metrics` facade, in a pool
-    /// that has a name there: see [`PoolBuilder::metrics`]. To be called when they are about to be
-    /// read, before a scrape is answered or at the interval of an exporter that pushes; all numbers
-    /// of one call are of the same moment.
+    /// Publishes the [statistics](Pool::stats) to the recorder of the `metrics` facade.
+    ///
+    /// Does nothing in a pool without a [`metrics`](PoolBuilder::metrics) name. Call it just before
+    /// the numbers are read: before a scrape is answered, or at the interval of a pushing exporter.
+    /// All numbers of one call are from the same moment.
     ///
     /// ```no_run
     /// # fn render() -> String { String::new() }
     /// # fn page(pool: &redigo::Pool) -> String {
     /// pool.publish_metrics();
-    /// render() // of a PrometheusHandle, say
+    /// render() // of a PrometheusHandle, for example
     /// # }
     /// ```
     #[cfg(feature = "metrics")]
     pub fn publish_metrics(&self) {
-        let inner = self.inner();
-        if inner.settings().meter.is_on() {
-            inner.settings().meter.publish(&inner.stats());
+        let meter = &self.inner().settings().meter;
+        if meter.is_on() {
+            // A statement of its own, because the recorder must not run under the pool's lock.
+            let stats = self.stats();
+            meter.publish(&stats);
         }
     }
 
-    /// How many connections are open or being dialled.
+    /// Returns the number of connections that are open or being dialed.
     ///
     /// ```
     /// use redigo::{Pool, testing::ScriptedServer};
@@ -276,15 +308,27 @@ impl Pool {
         self.inner().core().open()
     }
 
-    /// How many connections wait in the pool.
-    /// It is part of [`active_count`](Pool::active_count).
+    /// Returns the number of idle connections, which [`active_count`](Pool::active_count) includes.
+    ///
+    /// ```
+    /// use redigo::{Pool, testing::ScriptedServer};
+    ///
+    /// let pool = Pool::builder_with(ScriptedServer::new().dialer()).build()?;
+    /// let conn = pool.acquire()?;
+    /// assert_eq!(pool.idle_count(), 0);
+    /// conn.close()?;
+    /// assert_eq!(pool.idle_count(), 1);
+    /// # Ok::<(), redigo::Error>(())
+    /// ```
     #[doc(alias = "IdleCount")]
     pub fn idle_count(&self) -> usize {
         self.inner().core().idle()
     }
 
-    /// Closes the idle connections that are too old by `idle_timeout` or `max_conn_lifetime`, and
-    /// says how many. For pools that nobody uses for long: any use does the same on its way.
+    /// Closes the idle connections that are past `idle_timeout` or `max_conn_lifetime`, and returns
+    /// their number.
+    ///
+    /// Useful in a pool without traffic: every checkout closes expired connections too.
     ///
     /// ```
     /// use std::time::Duration;
@@ -304,8 +348,10 @@ impl Pool {
         self.inner().prune()
     }
 
-    /// The connections that are out, the longest first: who has them, and where they were borrowed.
-    /// Only in a pool that [tracks its borrows](PoolBuilder::track_borrows).
+    /// Returns the connections in use, the longest borrow first: the borrowing thread, the line of
+    /// the checkout and its age.
+    ///
+    /// Empty unless the pool [tracks its borrows](PoolBuilder::track_borrows).
     ///
     /// ```
     /// use redigo::{Pool, testing::ScriptedServer};
@@ -323,14 +369,17 @@ impl Pool {
         self.inner().outstanding()
     }
 
-    /// Dials until so many connections are open and not being dialled any more, for those who want to
-    /// wait for it before they begin. Dials that fail are tried again after the pauses of
-    /// [`dial_backoff`](PoolBuilder::dial_backoff).
+    /// Blocks until `connections` connections are open, dialing them as needed. Useful at startup.
+    ///
+    /// Connections in use count, connections being dialed do not. Failed dials are repeated after
+    /// the pauses of [`dial_backoff`](PoolBuilder::dial_backoff).
     ///
     /// # Errors
-    /// [`Error::PoolTimeout`](crate::Error::PoolTimeout), with the last dial's error, when they are
-    /// not there in time; [`Error::InvalidConfig`](crate::Error::InvalidConfig) for more than
-    /// `max_idle` or `max_active`; [`Error::PoolClosed`](crate::Error::PoolClosed).
+    /// - [`Error::PoolTimeout`](crate::Error::PoolTimeout), with the last dial's error, if the time
+    ///   has passed.
+    /// - [`Error::InvalidConfig`](crate::Error::InvalidConfig) if `connections` is above `max_idle`
+    ///   or `max_active`.
+    /// - [`Error::PoolClosed`](crate::Error::PoolClosed).
     ///
     /// ```
     /// use std::time::Duration;
@@ -347,15 +396,16 @@ impl Pool {
         self.inner().warm_up(connections, timeout)
     }
 
-    /// Sets other limits for a pool that is in use. Idle connections beyond them are closed at once,
-    /// others when they come back; until then there may be more than `max_active`, but no more than
-    /// before. Callers that wait are served at once where there is room now. A `max_active` of zero
-    /// is no limit.
+    /// Changes the limits of a pool that is in use. A `max_active` of zero means no limit.
+    ///
+    /// Idle connections beyond the new limits are closed immediately, connections in use when they
+    /// are returned. Until then more than `max_active` connections can be open, but never more than
+    /// before the call. If there are free slots now, waiters are served immediately.
     ///
     /// # Errors
-    /// [`Error::InvalidConfig`](crate::Error::InvalidConfig) for limits below `min_idle`, and for none
-    /// where the pool was built with `wait(true)`, `max_waiters` or `detect_deadlock`, which
-    /// [`build`](PoolBuilder::build) refuses as well. Nothing is changed then.
+    /// [`Error::InvalidConfig`](crate::Error::InvalidConfig), as from
+    /// [`build`](PoolBuilder::build), if a limit is below `min_idle`, or if there is no limit and the
+    /// pool was built with `wait(true)`, `max_waiters` or `detect_deadlock`. Nothing changes then.
     ///
     /// ```
     /// use redigo::{Pool, testing::ScriptedServer};
@@ -366,7 +416,7 @@ impl Pool {
     /// pool.resize(2, 2)?;
     /// let second = pool.acquire()?;
     /// pool.resize(1, 1)?;
-    /// drop(second); // one too many: it is closed
+    /// drop(second); // beyond the limit, so it is closed
     /// assert_eq!((pool.active_count(), pool.idle_count()), (1, 0));
     /// # drop(first);
     /// # Ok::<(), redigo::Error>(())
@@ -374,12 +424,14 @@ impl Pool {
     #[doc(alias = "SetMaxOpenConns")]
     #[doc(alias = "SetMaxIdleConns")]
     pub fn resize(&self, max_active: usize, max_idle: usize) -> Result<()> {
-        self.inner().resize(if max_active == 0 { usize::MAX } else { max_active }, max_idle)
+        self.inner().resize(Some(max_active).filter(|&max| max > 0), max_idle)
     }
 
-    /// Lends nothing and dials nothing until [`resume`](Pool::resume): for the time of a switch to
-    /// another server, say. Callers wait, as long as they are willing to, whatever
-    /// [`wait`](PoolBuilder::wait) says; connections in use stay usable and come back.
+    /// Stops checkouts and dials until [`resume`](Pool::resume), for example during a switch to
+    /// another server.
+    ///
+    /// Callers wait, up to their time limit, even without [`wait`](PoolBuilder::wait). Connections in
+    /// use stay usable and can be returned.
     ///
     /// ```
     /// use std::time::Duration;
@@ -398,16 +450,34 @@ impl Pool {
         self.inner().core().suspend();
     }
 
-    /// Lends again after [`suspend`](Pool::suspend): first to those who have waited longest.
-    /// See [`suspend`](Pool::suspend) for an example. Resuming a pool that is not suspended does nothing.
+    /// Ends [`suspend`](Pool::suspend) and serves the waiters, oldest first.
+    ///
+    /// Does nothing if the pool is not suspended.
+    ///
+    /// ```
+    /// use redigo::{Pool, testing::ScriptedServer};
+    ///
+    /// let pool = Pool::builder_with(ScriptedServer::new().dialer()).build()?;
+    /// pool.suspend();
+    /// let waiter = std::thread::spawn({
+    ///     let pool = pool.clone();
+    ///     move || pool.acquire().map(drop)
+    /// });
+    /// pool.resume();
+    /// waiter.join().unwrap()?;
+    /// assert!(!pool.stats().suspended);
+    /// # Ok::<(), redigo::Error>(())
+    /// ```
     #[doc(alias = "resumePool")]
     pub fn resume(&self) {
         self.inner().resume();
     }
 
-    /// Closes all connections there are, idle ones now and those in use when they come back: after a
-    /// failover, or when a name points to another server. What is dialled from now on is not
-    /// affected. An open breaker is closed.
+    /// Closes all connections that are open now, for example after a failover or when a host name
+    /// points to another server.
+    ///
+    /// Idle connections are closed immediately, connections in use when they are returned.
+    /// Connections dialed from now on are not affected. An open breaker is closed.
     ///
     /// ```
     /// use redigo::{CloseReason, Pool, testing::ScriptedServer};
@@ -426,8 +496,8 @@ impl Pool {
         self.inner().evict_all();
     }
 
-    /// Dials in another way from now on, with new credentials or to another server, and
-    /// [evicts](Pool::evict_all) what was dialled before.
+    /// Replaces the dialer, for example to change the password or the server, and
+    /// [evicts](Pool::evict_all) the connections that the old one has dialed.
     ///
     /// ```
     /// use redigo::{Dialer, Pool};
@@ -443,7 +513,7 @@ impl Pool {
         self.replace_dial_function(move |ctx| dialer.dial_context(ctx));
     }
 
-    /// As [`replace_dialer`](Pool::replace_dialer), with a function as for
+    /// Replaces the dialer, like [`replace_dialer`](Pool::replace_dialer), by a function as for
     /// [`builder_with`](Pool::builder_with).
     ///
     /// ```
@@ -464,13 +534,15 @@ impl Pool {
         self.inner().replace_dial(Arc::new(dial));
     }
 
-    /// [Closes](Pool::close) the pool and waits until the connections in use have come back. Those
-    /// that have not in this time are shut down: whatever their borrowers do with them fails with
-    /// [`Error::Canceled`](crate::Error::Canceled). The report says how many finished, how many were
-    /// cut, and where these had been borrowed if the pool
-    /// [tracks its borrows](PoolBuilder::track_borrows).
+    /// [Closes](Pool::close) the pool and waits until the connections in use are returned.
     ///
-    /// A thread that holds a connection itself waits for itself, and loses it.
+    /// After the timeout, the connections still in use are shut down: their calls fail with
+    /// [`Error::Canceled`](crate::Error::Canceled). The report has the numbers of returned and of
+    /// aborted connections, and, if the pool [tracks its borrows](PoolBuilder::track_borrows), where
+    /// the aborted ones were borrowed.
+    ///
+    /// A thread that calls this while it holds a connection waits for itself until the timeout, and
+    /// loses the connection.
     ///
     /// ```
     /// use std::time::Duration;
@@ -482,18 +554,20 @@ impl Pool {
     /// let mut conn = pool.acquire()?;
     /// let worker = std::thread::spawn(move || conn.call("BLPOP", ("queue", 0)));
     /// let report = pool.close_and_wait(Duration::from_millis(20));
-    /// assert_eq!((report.finished, report.cut), (0, 1));
+    /// assert_eq!((report.returned, report.aborted), (0, 1));
     /// assert!(worker.join().unwrap().unwrap_err().is_canceled());
-    /// println!("{report}"); // … 1 cut; borrowed 0.0 s ago by thread "main" at src/main.rs:8:21
+    /// println!("{report}"); // … 1 aborted; borrowed 0.0 s ago by thread "main" at src/main.rs:8:21
     /// # Ok::<(), redigo::Error>(())
     /// ```
     pub fn close_and_wait(&self, timeout: Duration) -> CloseReport {
         self.inner().close_and_wait(timeout)
     }
 
-    /// Closes the pool: whoever waits gets [`Error::PoolClosed`](crate::Error::PoolClosed) at once, dials under way are
-    /// cancelled, idle connections are closed. Those in use stay usable and are closed when they
-    /// are given back. Closing twice is the same as once.
+    /// Closes the pool.
+    ///
+    /// Waiters fail immediately with [`Error::PoolClosed`](crate::Error::PoolClosed), running dials
+    /// are canceled and idle connections are closed. Connections in use stay usable and are closed
+    /// when they are returned. Closing a closed pool does nothing.
     ///
     /// ```
     /// use redigo::{Error, Pool, testing::ScriptedServer};
@@ -511,7 +585,17 @@ impl Pool {
         self.inner().close();
     }
 
-    /// True once it is closed.
+    /// Returns true if the pool is closed.
+    ///
+    /// ```
+    /// use redigo::{Pool, testing::ScriptedServer};
+    ///
+    /// let pool = Pool::builder_with(ScriptedServer::new().dialer()).build()?;
+    /// assert!(!pool.is_closed());
+    /// pool.close();
+    /// assert!(pool.is_closed());
+    /// # Ok::<(), redigo::Error>(())
+    /// ```
     pub fn is_closed(&self) -> bool {
         self.inner().is_closed()
     }
@@ -520,18 +604,18 @@ impl Pool {
         &self.handle.0
     }
 
-    /// Who asks, where that is noted.
+    /// Returns the calling thread, if checkouts are recorded.
     fn borrower(&self, location: &'static Location<'static>) -> Option<Borrower> {
-        self.inner().settings().tracks.then(|| Borrower::here(location))
+        self.inner().settings().track_borrows.then(|| Borrower::here(location))
     }
 
-    fn lend(&self, patience: &Patience) -> Result<PooledConn> {
+    fn check_out(&self, limit: &CheckoutLimit) -> Result<PooledConn> {
         let inner = self.inner();
-        let member = match inner.settings().meter.is_on() {
-            false => inner.lend(patience)?,
-            true => inner.lend_and_tell(patience)?,
+        let entry = match inner.settings().meter.is_on() {
+            false => inner.check_out(limit)?,
+            true => inner.check_out_metered(limit)?,
         };
-        Ok(PooledConn::new(Arc::clone(inner), member))
+        Ok(PooledConn::new(Arc::clone(inner), entry))
     }
 }
 

@@ -1,10 +1,10 @@
-//! redigo's helper functions: each takes the result of a call and gives the type in its name.
+//! redigo's reply helpers: each takes the result of a call and converts it to the type in its name.
 //!
-//! They are for code that is ported from Go: where it has `redis.Int(c.Do("INCR", "n"))`, Rust has
-//! `reply::int(conn.call("INCR", "n"))?`. New code may ask for the type directly, with
+//! They are for code that is ported from Go: `redis.Int(c.Do("INCR", "n"))` becomes
+//! `reply::int(conn.call("INCR", "n"))?`. New code can request the type directly, with
 //! `conn.query::<i64>("INCR", "n")?` or [`Value::convert`](crate::Value::convert).
 //!
-//! | redigo | here | from |
+//! | redigo | here | converted from |
 //! |---|---|---|
 //! | `Int`, `Int64` | [`int`] | an integer, a bulk string |
 //! | `Uint64` | [`uint64`] | an integer, a bulk string |
@@ -19,21 +19,21 @@
 //! | `Float64s` | [`float64s`] | a list of bulk strings or integers |
 //! | `Uint64s` | [`uint64s`] | a list of bulk strings or integers |
 //! | `StringMap` | [`string_map`] | a list of keys and values, all of them bulk strings |
-//! | `IntMap`, `Int64Map` | [`int_map`] | the same, with values as for [`int`] |
-//! | `Uint64Map` | [`uint64_map`] | the same, with values as for [`uint64`] |
-//! | `Float64Map` | [`float64_map`] | the same, with values as for [`float64`] |
-//! | `Positions` | [`positions`] | `GEOPOS` |
-//! | `SlowLogs` | [`slow_logs`] | `SLOWLOG GET` |
-//! | `Latencies` | [`latencies`] | `LATENCY LATEST` |
-//! | `LatencyHistories` | [`latency_histories`] | `LATENCY HISTORY` |
-//! | `err == ErrNil` | [`optional`] | the result of any of the above |
+//! | `IntMap`, `Int64Map` | [`int_map`] | a list of keys and values; the values as for [`int`] |
+//! | `Uint64Map` | [`uint64_map`] | a list of keys and values; the values as for [`uint64`] |
+//! | `Float64Map` | [`float64_map`] | a list of keys and values; the values as for [`float64`] |
+//! | `Positions` | [`positions`] | the reply to `GEOPOS` |
+//! | `SlowLogs` | [`slow_logs`] | the reply to `SLOWLOG GET` |
+//! | `Latencies` | [`latencies`] | the reply to `LATENCY LATEST` |
+//! | `LatencyHistories` | [`latency_histories`] | the reply to `LATENCY HISTORY` |
+//! | `err == ErrNil` | [`optional`] | the result of any function above |
 //!
-//! All of them pass an error on as it is, give [`Error::Nil`] for a nil reply,
-//! [`Error::Server`] for an error in the reply, and
-//! [`Error::Convert`] for any other reply than those in the table.
+//! All functions return the error of the call unchanged, [`Error::Nil`] for a nil reply,
+//! [`Error::Server`] for an error in the reply, and [`Error::Convert`] for any reply that is not in
+//! the table.
 //!
-//! A nil *element* is redigo's zero value: 0, an empty string, `None` in [`byte_slices`]. To tell
-//! them apart, ask for a `Vec<Option<T>>`. In a map, a nil is an error, as in redigo.
+//! A nil *element* becomes redigo's zero value: 0, an empty string, `None` in [`byte_slices`]. To
+//! distinguish nil from zero, request a `Vec<Option<T>>`. In a map, a nil is an error, as in redigo.
 
 mod lists;
 mod maps;
@@ -49,9 +49,9 @@ pub use records::{
 };
 pub use scalars::{bool, bytes, float64, int, string, uint64};
 
-/// Makes a nil reply `None`, where the helpers give [`Error::Nil`]. Every other error stays.
+/// Turns the [`Error::Nil`] of a helper into `None`, and keeps every other error.
 ///
-/// Without a helper it is `conn.query::<Option<i64>>("GET", "key")`.
+/// Without a helper, use `conn.query::<Option<i64>>("GET", "key")`.
 ///
 /// ```
 /// use redigo::{Error, Value, reply};
@@ -63,7 +63,7 @@ pub use scalars::{bool, bytes, float64, int, string, uint64};
 /// ```
 ///
 /// # Errors
-/// The error that it was given, unless that is [`Error::Nil`].
+/// The given error, unless it is [`Error::Nil`].
 #[doc(alias = "ErrNil")]
 pub fn optional<T>(result: Result<T>) -> Result<Option<T>> {
     match result {

@@ -1,4 +1,4 @@
-//! RESP2, both ways, without a socket: bytes in, bytes out.
+//! Encoding and decoding of RESP2. Works on bytes in memory and does no I/O.
 
 pub(crate) mod decode;
 pub(crate) mod encode;

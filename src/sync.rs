@@ -1,5 +1,5 @@
-//! The one place that names the lock library, and whatever else a thread waits with: so that a model
-//! checker can be put in its place.
+//! The only module that names the lock library and the other primitives that threads wait with, so
+//! that a model checker can replace them.
 
 #[cfg(all(test, shuttle))]
 pub(crate) mod model;
@@ -18,7 +18,7 @@ mod system {
     pub(crate) use parking_lot::{Condvar, Mutex, MutexGuard};
     pub(crate) use std::thread_local;
 
-    /// Values that all pools share, made when they are first used.
+    /// Defines statics that are created at their first use.
     macro_rules! global {
         ($(static $name:ident: $type:ty = $value:expr;)+) => {
             $(static $name: std::sync::LazyLock<$type> = std::sync::LazyLock::new(|| $value);)+
@@ -26,15 +26,20 @@ mod system {
     }
     pub(crate) use global;
 
-    /// What time it is for those who wait.
+    /// Returns the current time, for waiting.
     pub(crate) fn now() -> Instant {
         Instant::now()
     }
 
-    /// Runs the work on a thread of its own.
+    /// Returns a seed for jitter.
+    pub(crate) fn random_seed() -> u64 {
+        fastrand::u64(..)
+    }
+
+    /// Runs the work on a new thread.
     ///
     /// # Errors
-    /// When the system has no thread to give.
+    /// If the system cannot start a thread.
     pub(crate) fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> io::Result<()> {
         std::thread::Builder::new().name(name.into()).spawn(work).map(drop)
     }

@@ -40,7 +40,7 @@ mod script_state;
 mod scripted;
 mod scripted_conn;
 
-pub use crate::pool::clock::ManualClock;
+pub use crate::pool::timer::ManualClock;
 pub use arg::Arg;
 pub use expectation::Expectation;
 pub use memory::MemoryStream;

@@ -1,4 +1,4 @@
-//! One reply, owned.
+//! [`Value`]: one reply of the server, owned.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -7,9 +7,9 @@ use crate::error::ServerError;
 
 /// A reply of the server.
 ///
-/// `Nil` stands for both the null bulk string and the null array, which RESP2 tells apart but
-/// no program does. An error inside an array (from `EXEC`, say) is a [`Value::Error`]; an error
-/// that is the whole reply comes as [`Error::Server`](crate::Error::Server) instead.
+/// `Nil` represents both the null bulk string and the null array of RESP2; as in redigo, the two
+/// are not distinguished. An error inside a list (from `EXEC`, for example) is a [`Value::Error`].
+/// An error that is the whole reply is returned as [`Error::Server`](crate::Error::Server) instead.
 ///
 /// ```
 /// use redigo::Value;
@@ -22,13 +22,14 @@ use crate::error::ServerError;
 #[derive(Clone, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Value {
-    /// No value.
+    /// A null bulk string or a null array.
     Nil,
     /// An integer.
     Int(i64),
-    /// A simple string: a status such as `OK`. Frequent ones are not allocated.
+    /// A simple string: a status such as `OK`. The statuses `OK`, `PONG` and `QUEUED` are not
+    /// allocated.
     Simple(Cow<'static, [u8]>),
-    /// A bulk string: any bytes.
+    /// A bulk string. It can contain any bytes.
     Bulk(Vec<u8>),
     /// A list of replies.
     Array(Vec<Value>),
@@ -37,7 +38,13 @@ pub enum Value {
 }
 
 impl Value {
-    /// A simple string, as a server sends after `+`.
+    /// Creates a simple string, which a server sends after `+`.
+    ///
+    /// ```
+    /// use redigo::Value;
+    ///
+    /// assert_eq!(Value::simple("OK").as_str(), Some("OK"));
+    /// ```
     pub fn simple(text: impl Into<Cow<'static, str>>) -> Value {
         Value::Simple(match text.into() {
             Cow::Borrowed(text) => Cow::Borrowed(text.as_bytes()),
@@ -45,7 +52,14 @@ impl Value {
         })
     }
 
-    /// What kind of reply it is, in words for an error message.
+    /// Returns the kind of the reply in words, for an error message.
+    ///
+    /// ```
+    /// use redigo::Value;
+    ///
+    /// assert_eq!(Value::Int(1).kind(), "an integer");
+    /// assert_eq!(Value::from("text").kind(), "a bulk string");
+    /// ```
     pub fn kind(&self) -> &'static str {
         match self {
             Value::Nil => "nil",
@@ -57,12 +71,26 @@ impl Value {
         }
     }
 
-    /// True for nil.
+    /// Returns true for nil.
+    ///
+    /// ```
+    /// use redigo::Value;
+    ///
+    /// assert!(Value::Nil.is_nil());
+    /// assert!(!Value::from("").is_nil());
+    /// ```
     pub fn is_nil(&self) -> bool {
         matches!(self, Value::Nil)
     }
 
-    /// The bytes of a simple or bulk string.
+    /// Returns the bytes of a simple or bulk string, and `None` for any other reply.
+    ///
+    /// ```
+    /// use redigo::Value;
+    ///
+    /// assert_eq!(Value::from("text").as_bytes(), Some(&b"text"[..]));
+    /// assert_eq!(Value::Int(1).as_bytes(), None);
+    /// ```
     pub fn as_bytes(&self) -> Option<&[u8]> {
         match self {
             Value::Simple(bytes) => Some(bytes),
@@ -71,12 +99,28 @@ impl Value {
         }
     }
 
-    /// The text of a simple or bulk string, if it is UTF-8.
+    /// Returns the text of a simple or bulk string if it is valid UTF-8, and `None` for any other
+    /// reply.
+    ///
+    /// ```
+    /// use redigo::Value;
+    ///
+    /// assert_eq!(Value::from("text").as_str(), Some("text"));
+    /// assert_eq!(Value::from(&b"\xff"[..]).as_str(), None);
+    /// ```
     pub fn as_str(&self) -> Option<&str> {
         self.as_bytes().and_then(|bytes| std::str::from_utf8(bytes).ok())
     }
 
-    /// The number, if the reply is an integer.
+    /// Returns the number if the reply is an integer, and `None` for any other reply. Does not
+    /// parse strings; [`convert`](Value::convert) does.
+    ///
+    /// ```
+    /// use redigo::Value;
+    ///
+    /// assert_eq!(Value::Int(7).as_int(), Some(7));
+    /// assert_eq!(Value::from("7").as_int(), None);
+    /// ```
     pub fn as_int(&self) -> Option<i64> {
         match self {
             Value::Int(number) => Some(*number),
@@ -84,7 +128,14 @@ impl Value {
         }
     }
 
-    /// The elements of a list.
+    /// Returns the elements of a list, and `None` for any other reply.
+    ///
+    /// ```
+    /// use redigo::Value;
+    ///
+    /// let list = Value::from(vec![Value::Int(1), Value::Nil]);
+    /// assert_eq!(list.as_array(), Some(&[Value::Int(1), Value::Nil][..]));
+    /// ```
     pub fn as_array(&self) -> Option<&[Value]> {
         match self {
             Value::Array(items) => Some(items),
@@ -159,19 +210,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn value_stays_small() {
+    fn a_value_is_at_most_32_bytes() {
         assert!(size_of::<Value>() <= 32, "Value is {} bytes", size_of::<Value>());
     }
 
     #[test]
-    fn nil_is_neither_an_empty_string_nor_an_empty_list() {
+    fn nil_differs_from_an_empty_string_and_an_empty_list() {
         assert_ne!(Value::Nil, Value::Bulk(Vec::new()));
         assert_ne!(Value::Nil, Value::Array(Vec::new()));
         assert!(Value::Nil.is_nil());
     }
 
     #[test]
-    fn debug_shows_text_as_text() {
+    fn debug_output_shows_strings_as_text() {
         let value = Value::from(vec![Value::simple("OK"), Value::from(&b"a\0"[..])]);
         assert_eq!(format!("{value:?}"), r#"Array([Simple("OK"), Bulk("a\x00")])"#);
     }

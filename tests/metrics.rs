@@ -1,4 +1,4 @@
-//! What a pool tells the `metrics` facade, and that it costs a pool nothing else.
+//! The metrics of a pool, and that the recorder cannot harm the pool.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::OnceLock;
@@ -22,12 +22,12 @@ const CREATE: &str = "db.client.connection.create_time";
 const WAIT: &str = "db.client.connection.wait_time";
 const USE: &str = "db.client.connection.use_time";
 
-/// The series of this pool, with no label beside the pool's name.
+/// The series of this pool without another label.
 fn of(pool: &str, name: &str) -> String {
     format!("{name}{{db.client.connection.pool.name={pool}}}")
 }
 
-/// The one with this label beside it.
+/// The series of this pool with this label.
 fn with(pool: &str, name: &str, label: &str) -> String {
     let mut labels = [format!("db.client.connection.pool.name={pool}"), label.to_owned()];
     labels.sort();
@@ -35,7 +35,7 @@ fn with(pool: &str, name: &str, label: &str) -> String {
 }
 
 #[test]
-fn a_scrape_shows_what_the_pool_looks_like() {
+fn publish_shows_the_current_state() {
     let notes = Notes::of_the_process();
     let pool = FakeDialer::new().pool().max_active(3).max_idle(2).wait(true);
     let pool = pool.detect_deadlock(true).metrics("looks").build().unwrap();
@@ -55,12 +55,12 @@ fn a_scrape_shows_what_the_pool_looks_like() {
     expect(of("looks", "db.client.connection.idle.max"), 2.0);
     expect(of("looks", "db.client.connection.idle.min"), 0.0);
 
-    // This thread has them all, and would wait for itself.
+    // This thread holds all connections and would wait for itself.
     (0..2).for_each(|_| assert!(pool.acquire().is_err()));
 
     conns.truncate(1);
     join(waiter).unwrap();
-    // Nothing changes before it is published.
+    // Values change only when they are published.
     expect(of("looks", "db.client.connection.pending_requests"), 1.0);
     pool.publish_metrics();
     expect(of("looks", "db.client.connection.pending_requests"), 0.0);
@@ -92,12 +92,12 @@ fn every_count_is_published() {
     let notes = Notes::of_the_process();
     let dialer = FakeDialer::new();
     let pool = dialer.pool().max_active(2).metrics("counts").build().unwrap();
-    // Nobody waits for the end of a dial, and each connection is lent to the next.
+    // The caller of a dial leaves, and the connection is used by the next caller.
     let late = || {
         dialer.set(Verdict::Hang);
         assert!(pool.get_timeout(Duration::ZERO).is_err());
         dialer.decide(Verdict::Connect);
-        wait_until("it is idle", || pool.idle_count() == 1);
+        wait_until("the connection is idle", || pool.idle_count() == 1);
         dialer.set(Verdict::Refuse);
         pool.acquire().unwrap()
     };
@@ -115,11 +115,11 @@ fn every_count_is_published() {
     pool.evict_all();
     pool.warm_up(1, PATIENCE).unwrap();
     pool.evict_all();
-    // One more that comes late, and is lent to nobody.
+    // One more late dial, whose connection is not used.
     dialer.set(Verdict::Hang);
     assert!(pool.get_timeout(Duration::ZERO).is_err());
     dialer.decide(Verdict::Connect);
-    wait_until("it is idle", || pool.idle_count() == 1);
+    wait_until("the connection is idle", || pool.idle_count() == 1);
     pool.evict_all();
 
     let stats = pool.stats();
@@ -155,7 +155,7 @@ fn every_count_is_published() {
 }
 
 #[test]
-fn what_is_out_for_too_long_and_what_the_breaker_refuses_is_published() {
+fn leaks_and_breaker_refusals_are_published() {
     let notes = Notes::of_the_process();
     let (dialer, clock) = (FakeDialer::new(), ManualClock::new());
     let pool = dialer
@@ -171,7 +171,7 @@ fn what_is_out_for_too_long_and_what_the_breaker_refuses_is_published() {
     (0..2).for_each(|_| assert!(pool.acquire().is_err()));
     assert!(pool.acquire().is_err());
     clock.advance(Duration::from_secs(31));
-    wait_until("it is reported", || pool.stats().leaks == 1);
+    wait_until("the borrow is reported", || pool.stats().leaks == 1);
     wait_until("the first probe has failed", || pool.stats().dial_errors == 3);
     pool.publish_metrics();
     let value = |series: String| notes.value(&series);
@@ -195,7 +195,7 @@ fn what_is_out_for_too_long_and_what_the_breaker_refuses_is_published() {
 }
 
 #[test]
-fn each_loan_is_told_in_seconds_however_it_ends() {
+fn each_borrow_is_recorded_in_seconds_however_it_ends() {
     let notes = Notes::of_the_process();
     let clock = ManualClock::new();
     let pool = FakeDialer::new().pool().clock(clock.clone()).metrics("loans").build().unwrap();
@@ -215,10 +215,10 @@ fn each_loan_is_told_in_seconds_however_it_ends() {
 }
 
 #[test]
-fn a_connection_that_was_never_lent_was_not_in_use() {
+fn connection_that_fails_its_test_records_no_use_time() {
     let notes = Notes::of_the_process();
     let pool = FakeDialer::new().pool().max_active(1).metrics("unlent");
-    // The first is not asked, as it is new; the next is new as well, for the first was closed.
+    // New connections are not tested, and the second is new because the first was closed.
     let pool = pool.test_on_borrow(|_, _| Err(redigo::Error::Nil)).build().unwrap();
     (0..3).for_each(|_| pool.acquire().unwrap().close().unwrap());
     assert_eq!(pool.stats().closed.of(CloseReason::Health), 2);
@@ -227,14 +227,14 @@ fn a_connection_that_was_never_lent_was_not_in_use() {
 }
 
 #[test]
-fn nor_was_one_whose_caller_got_an_error_instead() {
+fn checkout_that_fails_records_no_use_time() {
     let pool = FakeDialer::new().pool().track_borrows(true);
     let pool = pool.on_borrow(|_| Err(redigo::Error::Nil)).build().unwrap();
     assert!(pool.acquire().unwrap_err().is_nil());
     assert_eq!(pool.stats().closed.of(CloseReason::Hook), 1);
     assert_eq!(pool.stats().use_time.count(), 0);
 
-    // The caller is cancelled while its connection is asked.
+    // The caller is canceled during the test of its connection.
     let (ctx, handle) = Context::background().with_cancel();
     let pool = FakeDialer::new().pool().track_borrows(true);
     let pool = pool.test_on_borrow(move |_, _| {
@@ -249,17 +249,17 @@ fn nor_was_one_whose_caller_got_an_error_instead() {
 }
 
 #[test]
-fn each_dial_and_each_checkout_that_succeeds_is_told_on_whatever_thread() {
+fn successful_dials_and_checkouts_are_recorded_on_any_thread() {
     let notes = Notes::of_the_process();
     let dialer = FakeDialer::new();
     let pool = dialer.pool().max_active(2).wait(true).metrics("times").build().unwrap();
     let count = |name| notes.times(&of("times", name)).len();
     let own = pool.acquire().unwrap();
     assert_eq!((count(CREATE), count(WAIT)), (1, 1));
-    // This one is dialled on a dial thread.
+    // This one is dialed on a dial thread.
     let other = promptly("a dial", || pool.get_timeout(PATIENCE)).unwrap();
     assert_eq!((count(CREATE), count(WAIT)), (2, 2));
-    // Who gets nothing is among the timeouts instead.
+    // A caller without a connection counts as a timeout instead.
     assert!(pool.get_timeout(Duration::from_millis(1)).is_err());
     assert_eq!(count(WAIT), 2);
     let waiter = start_waiting(&pool, |pool| pool.acquire().map(drop));
@@ -274,7 +274,7 @@ fn each_dial_and_each_checkout_that_succeeds_is_told_on_whatever_thread() {
 }
 
 #[test]
-fn a_real_server_takes_its_time() {
+fn times_on_a_real_server_are_recorded() {
     let notes = Notes::of_the_process();
     let pool = Pool::builder(live::dialer()).max_active(1).wait(true).metrics("real");
     let pool = pool.build().unwrap();
@@ -285,7 +285,7 @@ fn a_real_server_takes_its_time() {
     join(waiter).unwrap();
     let times = |name| notes.times(&of("real", name));
     assert!(matches!(times(CREATE)[..], [dial] if dial > 0.0 && dial < PATIENCE.as_secs_f64()));
-    // The next borrower is served before the loan is told, and may be told first.
+    // The next borrower is served before this borrow is recorded, so the order can differ.
     let mut used = times(USE);
     used.sort_by(f64::total_cmp);
     assert!(matches!(used[..], [short, long] if long >= 0.04 && short < long), "{used:?}");
@@ -293,7 +293,7 @@ fn a_real_server_takes_its_time() {
 }
 
 #[test]
-fn each_name_is_described_with_its_unit() {
+fn each_metric_is_described_with_its_unit() {
     let notes = Notes::default();
     let pool = FakeDialer::new().pool().metrics("described").build().unwrap();
     metrics::with_local_recorder(&notes, || {
@@ -313,7 +313,7 @@ fn each_name_is_described_with_its_unit() {
 }
 
 #[test]
-fn the_documentation_names_what_is_published() {
+fn rustdoc_names_all_published_metrics() {
     let notes = Notes::default();
     let pool = FakeDialer::new().pool().metrics("documented").build().unwrap();
     metrics::with_local_recorder(&notes, || {
@@ -323,7 +323,7 @@ fn the_documentation_names_what_is_published() {
     let source = include_str!("../src/pool/builder/monitoring.rs");
     for series in notes.series() {
         let name = series.split('{').next().unwrap();
-        // The last part, as rows with several names leave out the first.
+        // Rows with several names shorten them to the last part.
         let tail = ["db.client.connection", "redigo.pool"]
             .iter()
             .find_map(|prefix| name.strip_prefix(prefix))
@@ -333,7 +333,7 @@ fn the_documentation_names_what_is_published() {
 }
 
 #[test]
-fn a_pool_without_a_name_tells_nothing() {
+fn pool_without_a_name_publishes_nothing() {
     let notes = Notes::default();
     let pool = FakeDialer::new().pool().track_borrows(true).build().unwrap();
     metrics::with_local_recorder(&notes, || {
@@ -344,7 +344,7 @@ fn a_pool_without_a_name_tells_nothing() {
 }
 
 #[test]
-fn a_recorder_may_come_after_the_pool() {
+fn recorder_can_be_installed_after_the_pool() {
     let notes = Notes::default();
     let pool = FakeDialer::new().pool().metrics("before").build().unwrap();
     pool.acquire().unwrap().close().unwrap();
@@ -357,7 +357,7 @@ fn a_recorder_may_come_after_the_pool() {
     assert_eq!(notes.value(&hits), Some(1.0));
 }
 
-/// Does to every histogram what the test wants.
+/// A recorder whose histograms do what the test wants.
 struct Unruly<F>(F);
 
 impl<F: Fn() -> Histogram> Recorder for Unruly<F> {
@@ -379,7 +379,7 @@ impl<F: Fn() -> Histogram> Recorder for Unruly<F> {
 }
 
 #[test]
-fn a_recorder_that_panics_costs_the_pool_nothing() {
+fn panicking_recorder_does_not_affect_the_pool() {
     let pool = FakeDialer::new().pool().max_active(1).metrics("unruly").build().unwrap();
     let recorder = Unruly(|| panic!("on purpose"));
     let used = catch_unwind(AssertUnwindSafe(|| {
@@ -396,8 +396,8 @@ fn a_recorder_that_panics_costs_the_pool_nothing() {
 }
 
 #[test]
-fn a_recorder_may_use_the_pool() {
-    /// Would wait for ever under the pool's lock.
+fn recorder_can_use_the_pool() {
+    /// Would wait forever under the pool's lock.
     struct Looks(&'static OnceLock<Pool>);
 
     impl HistogramFn for Looks {
@@ -412,7 +412,7 @@ fn a_recorder_may_use_the_pool() {
     let pool = FakeDialer::new().pool().max_active(1).metrics("curious").build().unwrap();
     let pool = POOL.get_or_init(|| pool);
     let recorder = Unruly(|| Histogram::from_arc(std::sync::Arc::new(Looks(&POOL))));
-    promptly("using a pool that is looked at", || {
+    promptly("using a pool in its recorder", || {
         metrics::with_local_recorder(&recorder, || {
             pool.acquire().unwrap().close().unwrap();
             pool.acquire().unwrap().discard();

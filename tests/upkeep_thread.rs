@@ -1,5 +1,5 @@
-//! The thread that wakes pools up when something is due: one for all, and only while it is needed.
-//! One test, for it counts the threads of the whole program.
+//! The upkeep thread: one for all pools, and only while an option needs it. A single test, because it
+//! counts the threads of the process.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use support::wait::wait_until;
 
 fn threads_named(name: &str) -> usize {
     let threads = std::fs::read_dir("/proc/self/task").unwrap();
-    // One that ends in the meantime has no name any more.
+    // A thread that ends meanwhile has no name.
     let names = threads
         .filter_map(|thread| std::fs::read_to_string(thread.unwrap().path().join("comm")).ok());
     names.filter(|comm| comm.trim_end() == name).count()
@@ -23,13 +23,13 @@ fn upkeep_threads() -> usize {
     threads_named("redigo-upkeep")
 }
 
-/// A thread has its name from the moment when it begins to run.
+/// A thread gets its name only when it begins to run.
 fn wait_for_the_thread() {
     wait_until("there is a thread", || upkeep_threads() > 0);
     assert_eq!(upkeep_threads(), 1);
 }
 
-/// A pool that has something to come: a connection that is closed after an hour.
+/// A pool with an upkeep task: it closes a connection after an hour.
 fn pool_in_need(dialer: &FakeDialer) -> Pool {
     let hour = Duration::from_secs(3600);
     let pool = dialer.pool().idle_timeout(hour).background_prune(true).build().unwrap();
@@ -38,11 +38,11 @@ fn pool_in_need(dialer: &FakeDialer) -> Pool {
 }
 
 #[test]
-fn there_is_one_while_a_pool_needs_it() {
+fn upkeep_thread_exists_only_while_a_pool_needs_it() {
     let dialer = FakeDialer::new();
     let plain = dialer.pool().idle_timeout(Duration::from_secs(1)).max_active(2).build().unwrap();
     drop(plain.acquire().unwrap());
-    assert_eq!((upkeep_threads(), threads_named("redigo-dial")), (0, 0), "nobody needs one");
+    assert_eq!((upkeep_threads(), threads_named("redigo-dial")), (0, 0), "no pool needs one");
 
     for round in 1..=3 {
         let pools: Vec<_> = (0..10).map(|_| pool_in_need(&dialer)).collect();
@@ -50,7 +50,7 @@ fn there_is_one_while_a_pool_needs_it() {
         assert_eq!(dialer.open(), 11, "round {round}");
         let mut left = pools.into_iter();
         let last = left.next_back().unwrap();
-        // Some are closed, some are dropped, and it holds none of them.
+        // Some pools are closed, some dropped; the thread keeps none of them alive.
         left.by_ref().take(4).for_each(|pool| pool.close());
         drop(left);
         assert_eq!((upkeep_threads(), dialer.open()), (1, 2));
@@ -59,20 +59,20 @@ fn there_is_one_while_a_pool_needs_it() {
         wait_until("the thread ends with the last pool", || upkeep_threads() == 0);
     }
 
-    // It ends with the last thing that is to come, too.
+    // The thread also ends after the last task.
     let clock = ManualClock::new();
     let second = Duration::from_secs(1);
     let options = dialer.pool().idle_timeout(second).background_prune(true).clock(clock.clone());
     let pool = options.build().unwrap();
-    assert_eq!(upkeep_threads(), 0, "there is nothing to come");
+    assert_eq!(upkeep_threads(), 0, "no task is scheduled");
     drop(pool.acquire().unwrap());
     wait_for_the_thread();
     clock.advance(2 * second);
-    wait_until("all is done", || pool.active_count() == 0 && upkeep_threads() == 0);
+    wait_until("the task is done", || pool.active_count() == 0 && upkeep_threads() == 0);
     drop(pool.acquire().unwrap());
     wait_for_the_thread();
 
-    // One that is out keeps its pool, and the upkeep neither.
+    // A connection in use keeps neither the pool open nor the thread alive.
     let conn = pool.acquire().unwrap();
     drop(pool);
     wait_until("the thread ends", || upkeep_threads() == 0);

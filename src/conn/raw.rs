@@ -161,8 +161,8 @@ pub trait RawConn: RawSend + RawReceive {
     fn split(&mut self) -> (&mut dyn RawSend, &mut dyn RawReceive);
 
     /// Returns both sides as values, for a [`Mux`](crate::Mux). After that, only the shutdown
-    /// handle of the connection is used. The default returns `None`: the connection cannot be
-    /// taken apart.
+    /// handle of the connection is used. The default returns `None`: a mux cannot share the
+    /// connection, and its calls fail with [`Error::Unsupported`].
     fn halves(&mut self) -> Option<(Box<dyn RawSend>, Box<dyn RawReceive>)> {
         None
     }

@@ -1,11 +1,13 @@
-//! Where to connect and how.
+//! The dialer: its options, and the steps of a dial.
 
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::handshake;
+use super::address::Address;
+use super::budget::Budget;
+use super::handshake::{self, Handshake};
 #[cfg(feature = "tls")]
 use super::tls::TlsOptions;
 use super::url;
@@ -19,75 +21,44 @@ use crate::net::tcp::{self, TcpOptions};
 use crate::net::unix;
 use crate::resp::decode::{Limits, MAX_BULK};
 
-/// The port of a Redis server unless something else is said.
-pub(crate) const DEFAULT_PORT: u16 = 6379;
-
-/// Where a server is.
-///
-/// ```
-/// use redigo::{Address, Dialer};
-///
-/// let address = Address::Tcp { host: "localhost".into(), port: 6379 };
-/// assert_eq!(address.to_string(), "localhost:6379");
-/// ```
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Address {
-    /// A host, by name or in digits, and a port.
-    Tcp {
-        /// The name or the address in digits, without brackets.
-        host: String,
-        /// The port.
-        port: u16,
-    },
-    /// The path of a Unix socket.
-    Unix(PathBuf),
-}
-
-impl fmt::Display for Address {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Address::Tcp { host, port } if host.contains(':') => write!(f, "[{host}]:{port}"),
-            Address::Tcp { host, port } => write!(f, "{host}:{port}"),
-            Address::Unix(path) => write!(f, "{}", path.display()),
-        }
-    }
-}
+#[cfg(feature = "tls")]
+mod tls;
 
 type Connector = Arc<dyn Fn(&Context, &Address) -> Result<Box<dyn Stream>> + Send + Sync>;
 
-/// Where to connect and how; makes a [`Conn`] as often as it is asked.
+/// The address of a server and the options of its connections. One dialer makes any number of
+/// [`Conn`]s.
 ///
 /// | Option | Default | |
 /// |---|---|---|
-/// | [`connect_timeout`](Dialer::connect_timeout) | 30 s | for everything until the connection is ready |
-/// | [`read_timeout`](Dialer::read_timeout) | off | for the reply to one call |
-/// | [`write_timeout`](Dialer::write_timeout) | off | for writing one call |
+/// | [`connect_timeout`](Dialer::connect_timeout) | 30 s | limits the whole dial |
+/// | [`read_timeout`](Dialer::read_timeout) | none | limits the wait for the reply to one call |
+/// | [`write_timeout`](Dialer::write_timeout) | none | limits the writing of one call |
 /// | [`keep_alive`](Dialer::keep_alive) | 5 min | idle time before the system probes the peer |
-/// | [`tcp_user_timeout`](Dialer::tcp_user_timeout) | off | for sent bytes to be acknowledged (Linux) |
-/// | [`database`](Dialer::database) | 0 | sent as `SELECT` unless 0 |
+/// | [`tcp_user_timeout`](Dialer::tcp_user_timeout) | none | limits the wait for acknowledgments of sent bytes (Linux) |
+/// | [`database`](Dialer::database) | 0 | sent as `SELECT`, unless it is 0 |
 /// | [`username`](Dialer::username), [`password`](Dialer::password) | none | sent as `AUTH` |
 /// | [`client_name`](Dialer::client_name) | none | sent as `CLIENT SETNAME` |
 /// | [`max_bulk_len`](Dialer::max_bulk_len) | 512 MiB | the longest string accepted in a reply |
-/// | [`connector`](Dialer::connector) | none | makes the stream instead |
+/// | [`connector`](Dialer::connector) | none | a function that makes the stream |
 #[cfg_attr(
     feature = "tls",
     doc = "\
-| [`use_tls`](Dialer::use_tls) | off | TLS; also by a `rediss://` URL |
-| [`tls_ca_file`](Dialer::tls_ca_file) | the system's | the authorities to trust |
+| [`use_tls`](Dialer::use_tls) | off | TLS; also enabled by a `rediss://` URL |
+| [`tls_ca_file`](Dialer::tls_ca_file) | the system's | the certificate authorities to trust |
 | [`tls_client_identity`](Dialer::tls_client_identity) | none | the client's certificate (mutual TLS) |
 | [`tls_server_name`](Dialer::tls_server_name) | the host | the name in the server's certificate |
-| [`tls_min_version`](Dialer::tls_min_version) | 1.2 | the oldest version to accept |
-| [`tls_handshake_timeout`](Dialer::tls_handshake_timeout) | 10 s | for the TLS handshake |
+| [`tls_min_version`](Dialer::tls_min_version) | 1.2 | the oldest accepted version |
+| [`tls_handshake_timeout`](Dialer::tls_handshake_timeout) | 10 s | limits the TLS handshake |
 | [`tls_skip_verify`](Dialer::tls_skip_verify) | off | accepts any certificate |
-| [`tls_connector`](Dialer::tls_connector) | none | a `native_tls::TlsConnector` instead |"
+| [`tls_connector`](Dialer::tls_connector) | none | a configured `native_tls::TlsConnector` |"
 )]
 ///
-/// A timeout of zero is the same as none, as in redigo.
+/// A timeout of zero means no timeout, as in redigo.
 ///
-/// TCP connections have `TCP_NODELAY` set. A host may have several addresses: they are tried in
-/// the resolver's order, under one deadline. While there is a deadline a host *name* is resolved
-/// on a thread of its own that ends with the answer, because the system's resolver knows none.
+/// TCP connections have `TCP_NODELAY` set. If a host has several addresses, they are tried in the
+/// resolver's order, within one deadline. If a dial has a deadline, a host *name* is resolved on a
+/// separate thread that ends with the answer, because the system's resolver has no timeout.
 ///
 /// ```no_run
 /// use std::time::Duration;
@@ -105,12 +76,11 @@ type Connector = Arc<dyn Fn(&Context, &Address) -> Result<Box<dyn Stream>> + Sen
 #[doc(alias = "DialOption")]
 #[must_use]
 pub struct Dialer {
-    /// What the address came to, or why it is none: told when it is needed.
+    /// A parse error is returned by `dial`.
     address: Result<Address>,
-    /// Asked for by the URL's scheme.
-    pub(crate) tls: bool,
+    tls: bool,
     #[cfg(feature = "tls")]
-    pub(super) tls_options: TlsOptions,
+    tls_options: TlsOptions,
     connect_timeout: Option<Duration>,
     read_timeout: Option<Duration>,
     write_timeout: Option<Duration>,
@@ -124,31 +94,48 @@ pub struct Dialer {
 }
 
 impl Dialer {
-    /// A server at `host:port`. Without a host (`:6379`) it is `localhost`, without a port 6379;
-    /// an IPv6 address with a port stands in brackets. A bad address is an error of
-    /// [`dial`](Dialer::dial).
+    /// Returns a dialer for a server at `host:port`.
+    ///
+    /// The host defaults to `localhost` and the port to 6379. An IPv6 address with a port must be
+    /// in brackets. [`dial`](Dialer::dial) returns the error of an invalid address.
+    ///
+    /// ```
+    /// use redigo::Dialer;
+    ///
+    /// let dialer = Dialer::tcp("redis.internal:6380");
+    /// let default_port = Dialer::tcp("[::1]");
+    /// let error = Dialer::tcp("redis.internal:http").dial().unwrap_err();
+    /// assert!(error.to_string().ends_with("the port is not a number"));
+    /// # drop((dialer, default_port));
+    /// ```
     #[doc(alias = "Dial")]
     pub fn tcp(address: impl AsRef<str>) -> Dialer {
-        Dialer::to(url::parse_address(address.as_ref()))
+        Dialer::to(Address::parse(address.as_ref()))
     }
 
-    /// A server at a Unix socket.
+    /// Returns a dialer for a server at a Unix socket.
+    ///
+    /// ```no_run
+    /// let mut conn = redigo::Dialer::unix("/run/redis.sock").dial()?;
+    /// conn.call("PING", ())?;
+    /// # Ok::<(), redigo::Error>(())
+    /// ```
     #[doc(alias = "Dial")]
     pub fn unix(path: impl Into<PathBuf>) -> Dialer {
         Dialer::to(Ok(Address::Unix(path.into())))
     }
 
-    /// A server given by a URL.
+    /// Returns a dialer for the server in a URL.
     ///
     /// - `redis://[[user]:password@][host][:port][/database]`, also `valkey://`
-    /// - `rediss://` or `valkeys://`, the same over TLS (feature `tls`)
+    /// - `rediss://` or `valkeys://`: the same over TLS (feature `tls`)
     /// - `unix://[[user]:password@]/path/to/socket`, also `redis+unix://`
     ///
-    /// Each takes `?db=N` too. A lone word before the `@` is the password, as for redis-cli.
-    /// Special characters in user name, password and path are percent-encoded.
+    /// Each form accepts `?db=N`. A single word before the `@` is the password, as in redis-cli.
+    /// Special characters in user name, password and path must be percent-encoded.
     ///
     /// # Errors
-    /// [`Error::InvalidUrl`], which says what is wrong but never shows the credentials.
+    /// [`Error::InvalidUrl`], which says what is wrong and never shows the credentials.
     ///
     /// ```
     /// use redigo::Dialer;
@@ -160,10 +147,17 @@ impl Dialer {
     /// ```
     #[doc(alias = "DialURL")]
     pub fn url(url: impl AsRef<str>) -> Result<Dialer> {
-        url::parse(url.as_ref())
+        let parts = url::parse(url.as_ref())?;
+        Ok(Dialer {
+            tls: parts.tls,
+            database: parts.database,
+            username: parts.username,
+            password: parts.password,
+            ..Dialer::to(Ok(parts.address))
+        })
     }
 
-    pub(crate) fn to(address: Result<Address>) -> Dialer {
+    fn to(address: Result<Address>) -> Dialer {
         Dialer {
             address,
             tls: false,
@@ -182,82 +176,186 @@ impl Dialer {
         }
     }
 
-    /// How long it may take until a connection is ready: resolving the name, connecting to one
-    /// of its addresses, the TLS handshake, and the replies to `AUTH`, `CLIENT SETNAME` and `SELECT`, together.
+    /// Sets the time limit of a whole dial.
+    ///
+    /// The limit includes resolving the name, connecting to one of its addresses, the TLS handshake,
+    /// and the replies to `AUTH`, `CLIENT SETNAME` and `SELECT`. `None` or zero removes it.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let dialer = redigo::Dialer::tcp(":6379").connect_timeout(Duration::from_secs(5));
+    /// # drop(dialer);
+    /// ```
+    ///
+    /// Defaults to 30 seconds.
     #[doc(alias = "DialConnectTimeout")]
     pub fn connect_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Dialer {
         self.connect_timeout = unless_zero(timeout);
         self
     }
 
-    /// How long a call waits for its reply, or for all its replies. Also bounds the writing of
-    /// a call when there is no [`write_timeout`](Dialer::write_timeout).
+    /// Sets how long a call waits for its reply, or for all its replies.
+    ///
+    /// Without a [`write_timeout`](Dialer::write_timeout) it also limits the writing of a call.
+    /// `None` or zero removes the limit.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use redigo::{Dialer, testing::MemoryStream};
+    ///
+    /// let dialer = Dialer::tcp(":6379").read_timeout(Duration::from_millis(10));
+    /// let mut conn = dialer.wrap(MemoryStream::silent());
+    /// assert!(conn.call("PING", ()).unwrap_err().is_timeout());
+    /// ```
+    ///
+    /// Defaults to no limit.
     #[doc(alias = "DialReadTimeout")]
     pub fn read_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Dialer {
         self.read_timeout = unless_zero(timeout);
         self
     }
 
-    /// How long a call, a send or a flush may take to write.
+    /// Sets how long a call, a send or a flush can take to write. `None` or zero removes the limit.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let dialer = redigo::Dialer::tcp(":6379").write_timeout(Duration::from_secs(1));
+    /// # drop(dialer);
+    /// ```
+    ///
+    /// Defaults to none: the [`read_timeout`](Dialer::read_timeout) applies.
     #[doc(alias = "DialWriteTimeout")]
     pub fn write_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Dialer {
         self.write_timeout = unless_zero(timeout);
         self
     }
 
-    /// How long a TCP connection may be idle before the system probes whether the peer is still
-    /// there, and how long it waits between probes. `None` or zero switches the probes off.
+    /// Sets the idle time after which the system probes the peer of a TCP connection.
+    ///
+    /// The system waits the same time between probes. `None` or zero disables the probes. The
+    /// system counts in whole seconds, from 1 to 32767.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let dialer = redigo::Dialer::tcp(":6379").keep_alive(Duration::from_secs(60));
+    /// # drop(dialer);
+    /// ```
+    ///
+    /// Defaults to 5 minutes.
     #[doc(alias = "DialKeepAlive")]
     pub fn keep_alive(mut self, idle: impl Into<Option<Duration>>) -> Dialer {
         self.tcp.keep_alive = unless_zero(idle);
         self
     }
 
-    /// How long sent bytes may stay without an acknowledgement before the system gives the
-    /// connection up. Linux only; elsewhere it has no effect.
+    /// Sets how long sent bytes can remain without an acknowledgment before the system ends the
+    /// connection. It has an effect on Linux only. `None` or zero removes the limit.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let dialer = redigo::Dialer::tcp(":6379").tcp_user_timeout(Duration::from_secs(20));
+    /// # drop(dialer);
+    /// ```
+    ///
+    /// Defaults to the system's limit.
     pub fn tcp_user_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Dialer {
         self.tcp.user_timeout = unless_zero(timeout);
         self
     }
 
-    /// The database to select.
+    /// Sets the database that the connection selects.
+    ///
+    /// ```
+    /// use redigo::{Dialer, Stream, testing::MemoryStream};
+    ///
+    /// let stream = MemoryStream::new("+OK\r\n");
+    /// let server = stream.clone();
+    /// let dialer = Dialer::tcp(":6379")
+    ///     .connector(move |_, _| Ok(Box::new(server.clone()) as Box<dyn Stream>));
+    /// dialer.database(2).dial()?;
+    /// assert_eq!(stream.written(), b"*2\r\n$6\r\nSELECT\r\n$1\r\n2\r\n");
+    /// # Ok::<(), redigo::Error>(())
+    /// ```
+    ///
+    /// Defaults to 0.
     #[doc(alias = "DialDatabase")]
     pub fn database(mut self, database: i64) -> Dialer {
         self.database = database;
         self
     }
 
-    /// The user to authenticate as; needs a password.
+    /// Sets the user to authenticate as. A user name needs a [`password`](Dialer::password).
+    ///
+    /// ```
+    /// use redigo::{Dialer, Error};
+    ///
+    /// let dialer = Dialer::tcp(":6379").username("reports");
+    /// assert!(matches!(dialer.dial(), Err(Error::InvalidConfig(_))));
+    /// let dialer = dialer.password("secret");
+    /// # drop(dialer);
+    /// ```
+    ///
+    /// Defaults to the default user. An empty name means the same.
     #[doc(alias = "DialUsername")]
     pub fn username(mut self, username: impl Into<String>) -> Dialer {
         self.username = Some(username.into()).filter(|name| !name.is_empty());
         self
     }
 
-    /// The password to authenticate with; an empty one is none.
+    /// Sets the password to authenticate with. `Debug` and errors never show it.
+    ///
+    /// ```
+    /// let dialer = redigo::Dialer::tcp(":6379").password("secret");
+    /// assert!(!format!("{dialer:?}").contains("secret"));
+    /// ```
+    ///
+    /// Defaults to no password, and no `AUTH`. An empty password means the same.
     #[doc(alias = "DialPassword")]
     pub fn password(mut self, password: impl Into<String>) -> Dialer {
         self.password = Some(password.into()).filter(|password| !password.is_empty());
         self
     }
 
-    /// The name that the connection has in the server's `CLIENT LIST`.
+    /// Sets the name of the connection in the server's `CLIENT LIST`.
+    ///
+    /// ```
+    /// let dialer = redigo::Dialer::tcp(":6379").client_name("orders-worker");
+    /// # drop(dialer);
+    /// ```
+    ///
+    /// Defaults to no name.
     #[doc(alias = "DialClientName")]
     pub fn client_name(mut self, name: impl Into<String>) -> Dialer {
         self.client_name = Some(name.into()).filter(|name| !name.is_empty());
         self
     }
 
-    /// The longest string accepted in a reply, in bytes. A longer one is a protocol error.
+    /// Sets the length in bytes of the longest string accepted in a reply. A longer string is an
+    /// [`Error::Protocol`]. The maximum is 512 MiB.
+    ///
+    /// ```
+    /// use redigo::{Dialer, Error, testing::MemoryStream};
+    ///
+    /// let dialer = Dialer::tcp(":6379").max_bulk_len(4);
+    /// let mut conn = dialer.wrap(MemoryStream::new("$5\r\nhello\r\n"));
+    /// assert!(matches!(conn.call("GET", "greeting"), Err(Error::Protocol(_))));
+    /// ```
+    ///
+    /// Defaults to 512 MiB.
     pub fn max_bulk_len(mut self, bytes: usize) -> Dialer {
         self.limits.bulk = bytes.min(MAX_BULK);
         self
     }
 
-    /// Makes the stream with a function of the caller's instead, through a proxy or a tunnel,
-    /// say. It answers for its own time limits: the context that it gets ends with
-    /// [`connect_timeout`](Dialer::connect_timeout), or sooner. With TLS on, the TLS session runs
-    /// over the stream that it makes.
+    /// Sets a function that makes the stream, for example through a proxy or a tunnel.
+    ///
+    /// The function must keep its own time limits: its context ends with
+    /// [`connect_timeout`](Dialer::connect_timeout), or sooner. With TLS enabled, the TLS session
+    /// runs over the stream that the function returns.
     ///
     /// ```no_run
     /// use std::net::TcpStream;
@@ -271,6 +369,8 @@ impl Dialer {
     /// });
     /// # drop(dialer);
     /// ```
+    ///
+    /// Defaults to connecting to the address over TCP or a Unix socket.
     #[doc(alias = "DialNetDial")]
     #[doc(alias = "DialContextFunc")]
     pub fn connector(
@@ -281,54 +381,72 @@ impl Dialer {
         self
     }
 
-    /// Connects.
+    /// Connects and sets the connection up.
     ///
     /// # Errors
-    /// - [`Error::InvalidConfig`]: a bad address, options that contradict each other.
-    /// - [`Error::Io`]: the name has no address, the connection was refused, or lost in the
-    ///   middle of the set-up.
+    /// - [`Error::InvalidConfig`]: the address is invalid, or options contradict each other.
+    /// - [`Error::Io`]: the name has no address, the connection was refused, or it was lost during
+    ///   the set-up.
     /// - [`Error::Tls`]: the handshake failed; its kind says why.
     /// - [`Error::Timeout`]: of kind `Connect`, `TlsHandshake`, or `Handshake` with the command
-    ///   that was not answered.
+    ///   that got no reply.
     /// - [`Error::Server`]: the server refused a command of the set-up;
-    ///   [`ServerError::step`](crate::ServerError::step) tells which.
+    ///   [`ServerError::step`](crate::ServerError::step) says which.
+    ///
+    /// ```no_run
+    /// let mut conn = redigo::Dialer::tcp("localhost:6379").dial()?;
+    /// conn.call("SET", ("greeting", "hello"))?;
+    /// # Ok::<(), redigo::Error>(())
+    /// ```
     #[doc(alias = "Dial")]
     pub fn dial(&self) -> Result<Conn> {
         self.dial_context(&Context::background())
     }
 
-    /// Connects, no longer than the context lasts.
+    /// Like [`dial`](Dialer::dial), but ends with the context.
     ///
     /// # Errors
-    /// Those of [`dial`](Dialer::dial), and the end of the context.
+    /// Those of [`dial`](Dialer::dial), [`Error::Canceled`], and [`Error::Timeout`] of kind
+    /// `Context`.
+    ///
+    /// ```
+    /// use redigo::{Context, Dialer};
+    ///
+    /// let (ctx, cancel) = Context::background().with_cancel();
+    /// cancel.cancel();
+    /// assert!(Dialer::tcp(":6379").dial_context(&ctx).unwrap_err().is_canceled());
+    /// ```
     #[doc(alias = "DialContext")]
     pub fn dial_context(&self, ctx: &Context) -> Result<Conn> {
         let address = self.validate()?;
         if let Some(error) = ctx.err() {
             return Err(error);
         }
-        let budget = match self.connect_timeout {
-            Some(timeout) => ctx.with_timeout(timeout),
-            None => ctx.clone(),
-        };
-        // Whose limit it is that ends first, so that it goes by the right name.
-        let callers = ctx.deadline().is_some() && ctx.deadline() == budget.deadline();
-        let dialed = self.connect(address, &budget, callers).and_then(|stream| {
+        let budget = Budget::new(ctx, self.connect_timeout);
+        let dialed = self.connect(address, &budget).and_then(|stream| {
             let mut conn = self.conn_over(stream);
-            handshake::run(&mut conn, &self.handshake(), &budget, callers)?;
+            handshake::run(&mut conn, &self.handshake(), &budget)?;
             Ok(conn)
         });
         dialed.map_err(|error| match error {
             Error::Timeout(TimeoutKind::Connect | TimeoutKind::Context) => {
-                let kind = if callers { TimeoutKind::Context } else { TimeoutKind::Connect };
-                Error::Timeout(kind)
+                Error::Timeout(budget.timeout_kind(TimeoutKind::Connect))
             }
             error => error,
         })
     }
 
-    /// A connection over a stream that is there already, without any set-up: no TLS, and neither
-    /// authentication nor database are sent.
+    /// Returns a connection over an existing stream, without any set-up.
+    ///
+    /// There is no TLS handshake, and neither `AUTH`, `CLIENT SETNAME` nor `SELECT` is sent.
+    ///
+    /// ```
+    /// use redigo::{Dialer, testing::MemoryStream};
+    ///
+    /// let mut conn = Dialer::tcp(":6379").wrap(MemoryStream::new("+PONG\r\n"));
+    /// assert_eq!(conn.query::<String>("PING", ())?, "PONG");
+    /// # Ok::<(), redigo::Error>(())
+    /// ```
     #[doc(alias = "NewConn")]
     pub fn wrap(&self, stream: impl Stream + 'static) -> Conn {
         self.conn_over(Arc::new(stream))
@@ -354,41 +472,33 @@ impl Dialer {
         Ok(address)
     }
 
-    /// A stream to the server, ready for commands.
-    #[cfg_attr(not(feature = "tls"), expect(unused_variables))]
-    fn connect(
-        &self,
-        address: &Address,
-        budget: &Context,
-        callers: bool,
-    ) -> Result<Arc<dyn Stream>> {
+    /// Connects, over TLS if it is enabled.
+    fn connect(&self, address: &Address, budget: &Budget) -> Result<Arc<dyn Stream>> {
         #[cfg(feature = "tls")]
         if self.tls {
-            // First what may fail without the server.
+            // The connector can fail without the server, so it comes first.
             let connector = self.tls_options.connector()?;
-            let stream = Arc::from(self.connect_plain(address, budget)?);
-            return self.tls_options.secure(&connector, stream, address, budget, callers);
+            let stream = Arc::from(self.connect_plain(address, budget.ctx())?);
+            return self.tls_options.secure(&connector, stream, address, budget);
         }
-        self.connect_plain(address, budget).map(Arc::from)
+        self.connect_plain(address, budget.ctx()).map(Arc::from)
     }
 
-    fn connect_plain(&self, address: &Address, budget: &Context) -> Result<Box<dyn Stream>> {
+    fn connect_plain(&self, address: &Address, ctx: &Context) -> Result<Box<dyn Stream>> {
         if let Some(connect) = &self.connector {
-            return connect(budget, address);
+            return connect(ctx, address);
         }
         match address {
-            Address::Tcp { host, port } => {
-                Ok(Box::new(tcp::connect(host, *port, &self.tcp, budget)?))
-            }
+            Address::Tcp { host, port } => Ok(Box::new(tcp::connect(host, *port, &self.tcp, ctx)?)),
             #[cfg(unix)]
-            Address::Unix(path) => Ok(Box::new(unix::connect(path, budget)?)),
+            Address::Unix(path) => Ok(Box::new(unix::connect(path, ctx)?)),
             #[cfg(not(unix))]
             Address::Unix(_) => Err(Error::Unsupported("Unix sockets on this system".into())),
         }
     }
 
-    fn handshake(&self) -> handshake::Handshake<'_> {
-        handshake::Handshake {
+    fn handshake(&self) -> Handshake<'_> {
+        Handshake {
             username: self.username.as_deref(),
             password: self.password.as_deref(),
             client_name: self.client_name.as_deref(),
@@ -397,7 +507,8 @@ impl Dialer {
     }
 }
 
-pub(super) fn unless_zero(timeout: impl Into<Option<Duration>>) -> Option<Duration> {
+/// In options a timeout of zero means none.
+fn unless_zero(timeout: impl Into<Option<Duration>>) -> Option<Duration> {
     timeout.into().filter(|timeout| !timeout.is_zero())
 }
 
@@ -437,7 +548,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bad_address_is_told_when_dialling() {
+    fn dialing_an_invalid_address_fails() {
         let error = Dialer::tcp("localhost:port").dial().unwrap_err();
         assert!(matches!(error, Error::InvalidConfig(_)), "{error:?}");
         let error = Dialer::tcp(":6379").username("x").dial().unwrap_err();
@@ -445,8 +556,8 @@ mod tests {
     }
 
     #[test]
-    fn a_context_that_has_ended_dials_nothing() {
-        let dialer = Dialer::tcp(":1").connector(|_, _| panic!("dialled"));
+    fn an_ended_context_dials_nothing() {
+        let dialer = Dialer::tcp(":1").connector(|_, _| panic!("dialed"));
         let (ctx, cancel) = Context::background().with_cancel();
         cancel.cancel();
         assert!(dialer.dial_context(&ctx).unwrap_err().is_canceled());

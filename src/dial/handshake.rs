@@ -1,29 +1,24 @@
 //! The commands that make a new connection ready.
 
+use super::budget::Budget;
 use crate::conn::Conn;
-use crate::context::Context;
 use crate::error::{DialStep, Error, Result, ServerError, TimeoutKind};
 
-/// What a new connection is told.
-pub(crate) struct Handshake<'a> {
-    pub(crate) username: Option<&'a str>,
-    pub(crate) password: Option<&'a str>,
-    pub(crate) client_name: Option<&'a str>,
-    pub(crate) database: i64,
+/// The set-up of a new connection.
+pub(super) struct Handshake<'a> {
+    pub(super) username: Option<&'a str>,
+    pub(super) password: Option<&'a str>,
+    pub(super) client_name: Option<&'a str>,
+    pub(super) database: i64,
 }
 
-/// Sends `AUTH`, `CLIENT SETNAME` and `SELECT`, as far as they are wanted, in one write; the
-/// first that fails gives its name to the error. A deadline is the caller's, or else the step's.
-pub(crate) fn run(
-    conn: &mut Conn,
-    handshake: &Handshake<'_>,
-    budget: &Context,
-    callers: bool,
-) -> Result<()> {
-    conn.run_within(budget, |conn| {
-        talk(conn, handshake).map_err(|(step, error)| match error {
-            Error::Timeout(TimeoutKind::Context) if !callers => {
-                Error::Timeout(TimeoutKind::Handshake(step))
+/// Sends `AUTH`, `CLIENT SETNAME` and `SELECT`, each if it is configured, in one write. An error
+/// names the first command that failed.
+pub(super) fn run(conn: &mut Conn, handshake: &Handshake<'_>, budget: &Budget) -> Result<()> {
+    conn.run_within(budget.ctx(), |conn| {
+        exchange(conn, handshake).map_err(|(step, error)| match error {
+            Error::Timeout(TimeoutKind::Context) => {
+                Error::Timeout(budget.timeout_kind(TimeoutKind::Handshake(step)))
             }
             Error::Server(error) if step == DialStep::Auth => {
                 Error::from(handshake.without_secrets(&error)).in_step(step)
@@ -35,10 +30,10 @@ pub(crate) fn run(
     Ok(())
 }
 
-fn talk(conn: &mut Conn, handshake: &Handshake<'_>) -> Result<(), (DialStep, Error)> {
+fn exchange(conn: &mut Conn, handshake: &Handshake<'_>) -> Result<(), (DialStep, Error)> {
     let mut steps = Vec::new();
     if let Some(password) = handshake.password {
-        // Without a user name it is one argument, and the default user's.
+        // Without a user name, AUTH has one argument: the password of the default user.
         let sent = conn.send("AUTH", (handshake.username, password));
         sent.map_err(|error| (DialStep::Auth, error))?;
         steps.push(DialStep::Auth);
@@ -63,8 +58,8 @@ fn talk(conn: &mut Conn, handshake: &Handshake<'_>) -> Result<(), (DialStep, Err
 }
 
 impl Handshake<'_> {
-    /// A refusal that does not quote the password. A server that does not know the command
-    /// repeats its arguments, cut short and with other line ends than they had.
+    /// Removes the password from a refusal. A server that does not know `AUTH` quotes the
+    /// arguments, truncated and with different line ends.
     fn without_secrets(&self, refusal: &ServerError) -> ServerError {
         let text = refusal.message();
         let text = text.split(" with args beginning with").next().unwrap_or(text);
@@ -75,7 +70,7 @@ impl Handshake<'_> {
     }
 }
 
-/// Masks a word wherever it is not merely a part of another: "PASS" leaves "WRONGPASS" alone.
+/// Masks a word unless it is a part of a longer word: "PASS" does not change "WRONGPASS".
 fn mask_word(text: &str, word: &str) -> String {
     let (mut masked, mut rest) = (String::new(), 0);
     for (at, _) in text.match_indices(word) {
@@ -96,7 +91,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_refusal_shows_all_but_the_password() {
+    fn a_refusal_never_shows_the_password() {
         let shown = |password, text| {
             let password = Some(password);
             let handshake = Handshake { username: None, password, client_name: None, database: 0 };

@@ -1,29 +1,33 @@
-//! Redis URLs, read strictly.
+//! A strict parser of Redis URLs.
 //!
-//! What stands before an `@` may be a password, and with a password that was not encoded the
-//! parser is misled about where it ends. So no error repeats any of the URL but its scheme, and
-//! the database where no `@` is in the URL at all.
+//! Anything before an `@` can be a password, and a password that is not percent-encoded hides its
+//! own end. An error therefore repeats only the scheme, and the database if the URL has no `@`.
 
 use std::borrow::Cow;
 use std::path::PathBuf;
 
 use percent_encoding::percent_decode_str;
 
-use super::dialer::{Address, DEFAULT_PORT, Dialer};
+use super::address::{Address, parse_host_port};
 use crate::error::{Error, Result};
 
-fn invalid(why: impl Into<Cow<'static, str>>) -> Error {
-    Error::InvalidUrl(why.into())
+/// The parts of a URL.
+#[derive(PartialEq, Eq)]
+#[cfg_attr(test, derive(Debug))]
+pub(super) struct UrlParts {
+    pub(super) address: Address,
+    pub(super) tls: bool,
+    pub(super) database: i64,
+    pub(super) username: Option<String>,
+    pub(super) password: Option<String>,
 }
 
-/// Reads a URL; see [`Dialer::url`] for the grammar.
-pub(crate) fn parse(url: &str) -> Result<Dialer> {
-    let Some((scheme, rest)) = url.split_once(':') else {
-        return Err(invalid("no scheme; it begins with redis:// or unix://"));
-    };
+/// Parses a URL. [`Dialer::url`](crate::Dialer::url) documents the grammar.
+pub(super) fn parse(url: &str) -> Result<UrlParts> {
+    let Some((scheme, rest)) = url.split_once(':') else { return Err(no_scheme()) };
     let scheme = Scheme::parse(scheme, rest)?;
     let Some(rest) = rest.strip_prefix("//") else {
-        return Err(invalid("no // behind the scheme"));
+        return Err(invalid("no // after the scheme"));
     };
     if let Some(odd) = url.chars().find(|c| c.is_control() || c.is_whitespace()) {
         return Err(invalid(format!("{odd:?} must be percent-encoded")));
@@ -47,39 +51,31 @@ pub(crate) fn parse(url: &str) -> Result<Dialer> {
         None => (None, authority),
     };
     let may_show = credentials.is_none();
-    let database = query.map(|query| parse_query(query, may_show)).transpose()?.flatten();
-    let mut dialer = match scheme {
-        Scheme::Unix => {
-            if !host.is_empty() {
-                return Err(invalid("a Unix socket's path begins with a third '/'"));
-            }
-            Dialer::unix(unix_path(path)?).database(database.unwrap_or(0))
+    let in_query = query.map(|query| parse_query(query, may_show)).transpose()?.flatten();
+    let (address, tls, database) = match scheme {
+        Scheme::Unix if !host.is_empty() => {
+            return Err(invalid("the path of a Unix socket begins with a third '/'"));
         }
+        Scheme::Unix => (Address::Unix(unix_path(path)?), false, in_query),
         Scheme::Tcp { tls } => {
-            let (host, port) = parse_host(host).map_err(invalid)?;
+            let (host, port) = parse_host_port(host).map_err(invalid)?;
             let in_path = parse_path(path, may_show)?;
-            if in_path.is_some() && database.is_some() && in_path != database {
+            if in_path.is_some() && in_query.is_some() && in_path != in_query {
                 return Err(invalid("the path and ?db= name different databases"));
             }
-            let mut dialer = Dialer::to(Ok(Address::Tcp { host, port }));
-            dialer.tls = tls;
-            dialer.database(in_path.or(database).unwrap_or(0))
+            (Address::Tcp { host, port }, tls, in_path.or(in_query))
         }
     };
-    if let Some(credentials) = credentials {
-        dialer = with_credentials(dialer, credentials)?;
-    }
-    Ok(dialer)
+    let (username, password) = credentials.map_or(Ok((None, None)), parse_credentials)?;
+    Ok(UrlParts { address, tls, database: database.unwrap_or(0), username, password })
 }
 
-/// Reads `host:port` as given to [`Dialer::tcp`].
-pub(crate) fn parse_address(address: &str) -> Result<Address> {
-    // An address may be a URL by mistake, with a password in it.
-    let shown = if address.contains('@') || address.contains('/') { "" } else { address };
-    match parse_host(address) {
-        Ok((host, port)) => Ok(Address::Tcp { host, port }),
-        Err(why) => Err(Error::InvalidConfig(format!("address {shown:?}: {why}").into())),
-    }
+fn invalid(why: impl Into<Cow<'static, str>>) -> Error {
+    Error::InvalidUrl(why.into())
+}
+
+fn no_scheme() -> Error {
+    invalid("no scheme; a Redis URL begins with redis:// or unix://")
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -94,50 +90,14 @@ impl Scheme {
             "redis" | "valkey" => Ok(Scheme::Tcp { tls: false }),
             "rediss" | "valkeys" => Ok(Scheme::Tcp { tls: true }),
             "unix" | "redis+unix" | "valkey+unix" => Ok(Scheme::Unix),
-            // What stands before a ':' alone may be the user of "user:password@host".
-            "" => Err(invalid("no scheme; it begins with redis:// or unix://")),
+            "" => Err(no_scheme()),
             other if rest.starts_with("//") && other.bytes().all(|b| b.is_ascii_alphanumeric()) => {
                 let known = "redis, rediss, valkey, valkeys or unix";
-                Err(invalid(format!("unknown scheme {other}; it is {known}")))
+                Err(invalid(format!("unknown scheme {other}; use {known}")))
             }
-            _ => Err(invalid("no scheme; it begins with redis:// or unix://")),
+            // The text before the ':' can be the user name of "user:password@host".
+            _ => Err(no_scheme()),
         }
-    }
-}
-
-/// Splits host and port, with the defaults for either.
-fn parse_host(text: &str) -> Result<(String, u16), &'static str> {
-    let (host, port) = if let Some(rest) = text.strip_prefix('[') {
-        let (host, rest) = rest.split_once(']').ok_or("no ']' behind an IPv6 address")?;
-        if host.parse::<std::net::Ipv6Addr>().is_err() {
-            return Err("no IPv6 address between '[' and ']'");
-        }
-        match rest.strip_prefix(':') {
-            Some(port) => (host, port),
-            None if rest.is_empty() => (host, ""),
-            None => return Err("something other than a port behind ']'"),
-        }
-    } else {
-        let (host, port) = text.split_once(':').unwrap_or((text, ""));
-        if port.contains(':') {
-            return Err("more than one ':'; an IPv6 address stands in brackets");
-        }
-        (host, port)
-    };
-    if host.chars().any(|c| c.is_whitespace() || "/?#@[]%".contains(c)) {
-        return Err("a character that no host has");
-    }
-    let host = if host.is_empty() { "localhost" } else { host };
-    let port = match port {
-        "" => DEFAULT_PORT,
-        port if port.bytes().all(|byte| byte.is_ascii_digit()) => {
-            port.parse().map_err(|_| "the port is not between 1 and 65535")?
-        }
-        _ => return Err("the port is not a number"),
-    };
-    match port {
-        0 => Err("the port is not between 1 and 65535"),
-        port => Ok((host.to_owned(), port)),
     }
 }
 
@@ -156,7 +116,7 @@ fn parse_query(query: &str, may_show: bool) -> Result<Option<i64>> {
                 database = Some(parse_database(text, may_show)?);
             }
             Some(("db", _)) => return Err(invalid("?db= is given twice")),
-            _ => return Err(invalid("unknown parameter; there is only ?db=")),
+            _ => return Err(invalid("unknown parameter; only ?db= is supported")),
         }
     }
     Ok(database)
@@ -173,19 +133,24 @@ fn parse_database(text: &str, may_show: bool) -> Result<i64> {
 
 fn unix_path(path: &str) -> Result<PathBuf> {
     match path {
-        "" | "/" => Err(invalid("no path of a Unix socket")),
+        "" | "/" => Err(invalid("the path of the Unix socket is missing")),
         path => Ok(PathBuf::from(decode(path)?)),
     }
 }
 
-fn with_credentials(dialer: Dialer, credentials: &str) -> Result<Dialer> {
+/// User name and password.
+fn parse_credentials(credentials: &str) -> Result<(Option<String>, Option<String>)> {
     match credentials.split_once(':') {
-        // As redis-cli has it: a lone word is the password.
-        None => Ok(dialer.password(decode(credentials)?)),
-        // No password, no AUTH, whoever the user is.
-        Some((_, "")) => Ok(dialer),
-        Some((user, password)) => Ok(dialer.username(decode(user)?).password(decode(password)?)),
+        // Like redis-cli: a single word is the password.
+        None => Ok((None, non_empty(decode(credentials)?))),
+        // Without a password no AUTH is sent, and the user name has no effect.
+        Some((_, "")) => Ok((None, None)),
+        Some((user, password)) => Ok((non_empty(decode(user)?), non_empty(decode(password)?))),
     }
+}
+
+fn non_empty(text: String) -> Option<String> {
+    Some(text).filter(|text| !text.is_empty())
 }
 
 fn decode(text: &str) -> Result<String> {
@@ -195,8 +160,26 @@ fn decode(text: &str) -> Result<String> {
         byte == b'%' && !(hex(1) && hex(2))
     });
     if broken {
-        return Err(invalid("a '%' without two hexadecimal digits behind it"));
+        return Err(invalid("a '%' must be followed by two hexadecimal digits"));
     }
     let text = percent_decode_str(text).decode_utf8();
     Ok(text.map_err(|_| invalid("user name, password or path is not UTF-8"))?.into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_is_parsed_into_its_parts() {
+        let parts = parse("rediss://user:se%40cret@redis.internal:6380/3").unwrap();
+        let expected = UrlParts {
+            address: Address::Tcp { host: "redis.internal".into(), port: 6380 },
+            tls: true,
+            database: 3,
+            username: Some("user".into()),
+            password: Some("se@cret".into()),
+        };
+        assert_eq!(parts, expected);
+    }
 }

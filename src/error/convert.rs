@@ -1,19 +1,31 @@
-//! Replies of another type than was asked for.
+//! Replies that do not fit the requested type.
 
 use std::borrow::Cow;
 use std::error::Error as StdError;
 use std::fmt;
 use std::sync::Arc;
 
-/// A reply that does not fit the type asked for. Says what was wanted and what was found, and
-/// which element of a list or which field of a struct it was.
+/// A reply that does not fit the requested type.
+///
+/// The text says what was expected and what was found, and names the element of a list or the
+/// field of a struct.
+///
+/// ```
+/// use redigo::{Error, Value};
+///
+/// let reply = Value::from(vec![Value::from(1), Value::from("x")]);
+/// match reply.convert::<Vec<i64>>() {
+///     Err(Error::Convert(error)) => assert!(error.to_string().ends_with("at element [1]")),
+///     other => panic!("{other:?}"),
+/// }
+/// ```
 #[derive(Debug, Clone)]
 pub struct ConvertError(Box<Conversion>);
 
 #[derive(Debug, Clone)]
 struct Conversion {
     problem: Problem,
-    /// Outermost last.
+    /// The outermost place is last.
     path: Vec<Place>,
     cause: Option<Arc<dyn StdError + Send + Sync>>,
 }
@@ -24,7 +36,7 @@ enum Problem {
         wanted: Cow<'static, str>,
         found: Cow<'static, str>,
     },
-    /// The words of the type's own code, and what it was given where that is known.
+    /// The message of the type's own code, and its input if that is known.
     #[cfg(feature = "serde")]
     Refused {
         why: String,
@@ -35,12 +47,12 @@ enum Problem {
 #[derive(Debug, Clone)]
 enum Place {
     Element(usize),
-    /// Its name, quoted.
+    /// The quoted name.
     Field(String),
 }
 
 impl ConvertError {
-    /// A conversion to `wanted` that failed on `found`, both in words for a reader.
+    /// Makes an error for a conversion to `wanted` that failed on `found`.
     ///
     /// ```
     /// let error = redigo::ConvertError::new("a date", "a list");
@@ -57,14 +69,14 @@ impl ConvertError {
         }))
     }
 
-    /// A reply that the type's own code refused.
+    /// Makes an error from the message of the type's own code.
     #[cfg(feature = "serde")]
     pub(crate) fn refused(why: String) -> ConvertError {
         let problem = Problem::Refused { why, found: None };
         ConvertError(Box::new(Conversion { problem, path: Vec::new(), cause: None }))
     }
 
-    /// Tells what the type's own code was given.
+    /// Adds the input of the type's own code.
     #[cfg(feature = "serde")]
     pub(crate) fn given(mut self, text: impl FnOnce() -> String) -> ConvertError {
         if let Problem::Refused { found: found @ None, .. } = &mut self.0.problem {
@@ -73,7 +85,17 @@ impl ConvertError {
         self
     }
 
-    /// The same, with the error of the parser that refused the text.
+    /// Adds the error of the parser that refused the text. It becomes the
+    /// [`source`](StdError::source).
+    ///
+    /// ```
+    /// use std::error::Error as _;
+    /// use redigo::ConvertError;
+    ///
+    /// let cause = "x".parse::<u8>().unwrap_err();
+    /// let error = ConvertError::new("a percentage", "\"x\"").caused_by(cause);
+    /// assert_eq!(error.source().unwrap().to_string(), "invalid digit found in string");
+    /// ```
     #[must_use]
     pub fn caused_by(mut self, cause: impl StdError + Send + Sync + 'static) -> ConvertError {
         self.0.cause = Some(Arc::new(cause));
@@ -101,13 +123,13 @@ impl fmt::Display for ConvertError {
             Problem::Refused { why, found: Some(found) } => write!(f, "{why}, found {found}")?,
         }
         write_path(f, &self.0.path)?;
-        // The cause is the next in the chain, for those who print it.
+        // The cause is the source, so it is not part of the text.
         Ok(())
     }
 }
 
-/// `in field "rating" of element [2]`; indices next to each other stand outermost first, as in
-/// `at element [7][2]`.
+/// Writes `in field "rating" of element [2]`. Adjacent indices are written outermost first, as
+/// in `at element [7][2]`.
 fn write_path(f: &mut fmt::Formatter<'_>, path: &[Place]) -> fmt::Result {
     let alike = |a: &Place, b: &Place| matches!((a, b), (Place::Element(_), Place::Element(_)));
     for (at, places) in path.chunk_by(alike).enumerate() {

@@ -1,4 +1,4 @@
-//! What a pool looked like when it refused.
+//! The state of a pool at the time of its error.
 
 use std::fmt;
 use std::panic::Location;
@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::{Error, TimeoutKind};
 
-/// What a pool looked like when it could not lend a connection.
+/// The state of a pool when a checkout failed.
 ///
 /// ```
 /// use redigo::{Pool, testing::ScriptedServer};
@@ -24,31 +24,31 @@ use super::{Error, TimeoutKind};
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct PoolReport {
-    /// How long the caller had waited.
+    /// How long the caller waited.
     pub waited: Duration,
-    /// Which limit passed: [`TimeoutKind::PoolWait`] or [`TimeoutKind::Context`].
+    /// The limit that passed: [`TimeoutKind::PoolWait`] or [`TimeoutKind::Context`].
     pub limit: TimeoutKind,
-    /// The most connections that may be open; `None`: no limit.
+    /// The maximum number of open connections; `None` means no limit.
     pub max_active: Option<usize>,
-    /// Connections waiting in the pool.
+    /// The number of idle connections.
     pub idle: usize,
-    /// Connections that are lent.
+    /// The number of connections in use.
     pub in_use: usize,
-    /// Connections being dialled.
+    /// The number of dials under way.
     pub dialing: usize,
-    /// Other callers that were waiting.
+    /// The number of other waiters.
     pub waiting: usize,
-    /// Those of them that had come before this one.
+    /// The number of other waiters that arrived before this caller.
     pub waiters_ahead: usize,
     /// Whether the pool was suspended.
     pub suspended: bool,
-    /// The connection that is out for longest, in a pool that tracks its borrows.
+    /// The oldest borrow, if the pool tracks borrows.
     pub oldest_borrow: Option<Borrow>,
-    /// The connection that the caller's own thread holds for longest, where that is the reason.
+    /// The oldest borrow of the caller's thread, if it is the reason for the error.
     pub own_borrow: Option<Borrow>,
-    /// Why the last dial failed, if no dial has succeeded since.
+    /// The error of the last dial, if no dial has succeeded since.
     pub last_dial_error: Option<Error>,
-    /// How long ago that was.
+    /// The age of that error.
     pub last_dial_error_age: Option<Duration>,
 }
 
@@ -68,7 +68,7 @@ impl fmt::Display for PoolReport {
             f.write_str("; the pool is suspended")?;
         }
         if let Some(borrow) = &self.own_borrow {
-            write!(f, "; this thread's own: {borrow}")?;
+            write!(f, "; held by this thread: {borrow}")?;
         } else if let Some(borrow) = &self.oldest_borrow {
             write!(f, "; the oldest: {borrow}")?;
         }
@@ -80,7 +80,7 @@ impl fmt::Display for PoolReport {
     }
 }
 
-/// A connection that is out: who has borrowed it, where in the program, and how long ago.
+/// The borrow of a connection: the place in the program, the thread, and the age.
 ///
 /// ```
 /// use redigo::{Dialer, Pool, testing::MemoryStream};
@@ -89,22 +89,22 @@ impl fmt::Display for PoolReport {
 ///     .track_borrows(true)
 ///     .build()?;
 /// let conn = pool.acquire()?;
-/// let out = pool.outstanding();
-/// assert_eq!(out[0].location.line(), line!() - 2);
-/// println!("{}", out[0]); // borrowed 0.0 s ago by thread "main" at src/main.rs:9:17
+/// let borrows = pool.outstanding();
+/// assert_eq!(borrows[0].location.line(), line!() - 2);
+/// println!("{}", borrows[0]); // borrowed 0.0 s ago by thread "main" at src/main.rs:9:17
 /// # drop(conn);
 /// # Ok::<(), redigo::Error>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Borrow {
-    /// The call that borrowed it.
+    /// The call that borrowed the connection.
     pub location: &'static Location<'static>,
-    /// The name of the thread that called, or its number if it has none.
+    /// The name of the borrower's thread, or its number if it has no name.
     pub thread: Arc<str>,
-    /// How long it has been out.
+    /// The time since the checkout.
     pub age: Duration,
-    /// Whether it was reported as out for too long.
+    /// Whether the pool reported it as a leak.
     pub overdue: bool,
 }
 

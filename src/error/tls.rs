@@ -1,11 +1,13 @@
-//! What goes wrong with TLS.
+//! Errors of TLS.
 
 use std::error::Error as StdError;
 use std::fmt;
 use std::sync::Arc;
 
-/// TLS could not be set up, or broke. [`kind`](TlsError::kind) says what was wrong;
-/// [`source`](StdError::source) has the words of the system's TLS library.
+/// TLS could not be set up, or its session broke.
+///
+/// [`kind`](TlsError::kind) says what failed. The message of the system's TLS library is in the
+/// text or in [`source`](StdError::source).
 ///
 /// ```
 /// use redigo::{Error, TlsError, TlsErrorKind};
@@ -13,7 +15,7 @@ use std::sync::Arc;
 /// fn advice(error: &Error) -> &'static str {
 ///     match error {
 ///         Error::Tls(error) if error.kind() == TlsErrorKind::Expired => "renew the certificate",
-///         _ => "call the operator",
+///         _ => "see the server's log",
 ///     }
 /// }
 /// assert_eq!(advice(&TlsError::new(TlsErrorKind::Expired).into()), "renew the certificate");
@@ -24,60 +26,81 @@ pub struct TlsError(Arc<Fault>);
 #[derive(Debug, Clone)]
 struct Fault {
     kind: TlsErrorKind,
-    /// The name that the peer's certificate had to have.
+    /// The name that the peer's certificate must have.
     peer: Option<String>,
     cause: Option<Arc<dyn StdError + Send + Sync>>,
 }
 
-/// What was wrong with TLS, as far as the system's TLS library tells; see [`TlsError`].
+/// The reason of a [`TlsError`], as far as the system's TLS library reports it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum TlsErrorKind {
-    /// The server's certificate was issued by an authority that is not trusted here, or by nobody
-    /// but itself.
+    /// The server's certificate was issued by an authority that the client does not trust, or is
+    /// self-signed.
     UnknownAuthority,
-    /// The server's certificate, or one that it depends on, is past its time.
+    /// The server's certificate, or one of its chain, has expired.
     Expired,
-    /// The server's certificate, or one that it depends on, is ahead of its time, or a clock is
-    /// wrong.
+    /// The server's certificate, or one of its chain, is not valid yet, or a clock is wrong.
     NotYetValid,
     /// The server's certificate is for another name or address.
     WrongHost,
-    /// The server's certificate is of no use for another reason.
+    /// The server's certificate is invalid for another reason.
     InvalidCertificate,
-    /// The server wants a certificate of the client, and was given none.
+    /// The server requires a client certificate, and the client sent none.
     ClientCertificateRequired,
     /// The server does not accept the client's certificate.
     ClientCertificateRejected,
-    /// There is no TLS version that both sides accept.
+    /// Client and server accept no common TLS version.
     Version,
     /// The peer does not speak TLS.
     NotTls,
-    /// The peer closed the connection in the middle of the handshake.
+    /// The peer closed the connection during the handshake.
     Closed,
-    /// Something else; the library's own words say what.
+    /// Another reason; the text has the message of the TLS library.
     Other,
 }
 
 impl TlsError {
-    /// An error of this kind, for connectors that do TLS in a way of their own.
+    /// Makes an error of this kind, for connectors that have their own TLS.
+    ///
+    /// ```
+    /// use redigo::{TlsError, TlsErrorKind};
+    ///
+    /// let error = TlsError::new(TlsErrorKind::NotTls);
+    /// assert_eq!(error.to_string(), "TLS: the peer does not speak TLS");
+    /// ```
     pub fn new(kind: TlsErrorKind) -> TlsError {
         TlsError(Arc::new(Fault { kind, peer: None, cause: None }))
     }
 
-    /// The same, with the error of the TLS library.
+    /// Adds the error of the TLS library.
+    ///
+    /// ```
+    /// use redigo::{TlsError, TlsErrorKind};
+    ///
+    /// let cause = std::io::Error::other("bad record mac");
+    /// let error = TlsError::new(TlsErrorKind::Other).caused_by(cause);
+    /// assert_eq!(error.to_string(), "TLS: failed: bad record mac");
+    /// ```
     #[must_use]
     pub fn caused_by(mut self, cause: impl StdError + Send + Sync + 'static) -> TlsError {
         Arc::make_mut(&mut self.0).cause = Some(Arc::new(cause));
         self
     }
 
-    /// What was wrong.
+    /// Returns the reason.
+    ///
+    /// ```
+    /// use redigo::{TlsError, TlsErrorKind};
+    ///
+    /// let error = TlsError::new(TlsErrorKind::WrongHost);
+    /// assert_eq!(error.kind(), TlsErrorKind::WrongHost);
+    /// ```
     pub fn kind(&self) -> TlsErrorKind {
         self.0.kind
     }
 
-    /// The same, with the name that the peer was to prove.
+    /// Adds the name that the peer's certificate must have.
     #[cfg(feature = "tls")]
     pub(crate) fn with_peer(mut self, name: &str) -> TlsError {
         Arc::make_mut(&mut self.0).peer = Some(name.to_owned());
@@ -93,34 +116,34 @@ impl fmt::Display for TlsError {
         }
         f.write_str(match self.0.kind {
             TlsErrorKind::UnknownAuthority => {
-                "the server's certificate comes from an authority that is not trusted here"
+                "the server's certificate was issued by an authority that the client does not trust"
             }
             TlsErrorKind::Expired => "the server's certificate has expired",
             TlsErrorKind::NotYetValid => "the server's certificate is not valid yet",
             TlsErrorKind::WrongHost => "the server's certificate is for another name",
             TlsErrorKind::InvalidCertificate => "the server's certificate is not valid",
             TlsErrorKind::ClientCertificateRequired => {
-                "the server wants a client certificate, and got none"
+                "the server requires a client certificate, and the client sent none"
             }
             TlsErrorKind::ClientCertificateRejected => {
                 "the server does not accept the client certificate"
             }
-            TlsErrorKind::Version => "there is no TLS version that both sides accept",
+            TlsErrorKind::Version => "client and server accept no common TLS version",
             TlsErrorKind::NotTls => "the peer does not speak TLS",
             TlsErrorKind::Closed => "the peer closed the connection during the handshake",
             TlsErrorKind::Other => "failed",
         })?;
         match &self.0.cause {
-            Some(cause) if self.tells_its_cause() => write!(f, ": {cause}"),
-            // The cause is the next in the chain, for those who print it.
+            Some(cause) if self.shows_cause() => write!(f, ": {cause}"),
+            // The cause is the source, so it is not part of the text.
             _ => Ok(()),
         }
     }
 }
 
 impl TlsError {
-    /// True where the kind alone says too little.
-    fn tells_its_cause(&self) -> bool {
+    /// True if the kind alone says too little.
+    fn shows_cause(&self) -> bool {
         matches!(self.0.kind, TlsErrorKind::InvalidCertificate | TlsErrorKind::Other)
     }
 }
@@ -128,8 +151,8 @@ impl TlsError {
 impl StdError for TlsError {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
         match &self.0.cause {
-            // Shown already, so its own source is the next in the chain.
-            Some(cause) if self.tells_its_cause() => cause.source(),
+            // The text already shows the cause, so its source is next in the chain.
+            Some(cause) if self.shows_cause() => cause.source(),
             Some(cause) => Some(&**cause as _),
             None => None,
         }

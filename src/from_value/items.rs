@@ -1,4 +1,4 @@
-//! A list, element by element.
+//! [`Items`]: a list that is converted element by element.
 
 use std::fmt;
 
@@ -6,51 +6,55 @@ use super::{FromValue, element, in_element, wrong_length};
 use crate::error::{Error, Result};
 use crate::value::Value;
 
-/// Where the elements of a list come from.
+/// The source of the elements of a list.
 pub(crate) trait Source {
-    /// The next one.
+    /// Returns the next element.
     fn next(&mut self) -> Result<Value>;
 
-    /// The next one, if it is a string that can be lent: its bytes.
+    /// Returns the bytes of the next element without a copy if it is a bulk string that can be
+    /// borrowed.
     fn next_bulk(&mut self) -> Option<&[u8]> {
         None
     }
 }
 
-/// The elements of a list, which are in memory or are received one by one.
+/// The elements of a list. They are in memory, or are received one by one.
 #[doc(hidden)]
 pub struct Items<'a> {
     source: &'a mut dyn Source,
     length: usize,
     taken: usize,
-    /// How many of them are known to be there, at least.
+    /// The next element, if it was inspected before it is taken.
+    peeked: Option<Value>,
+    /// The number of elements that is certain. `length` can be an announcement of the server.
     known: usize,
-    /// Why there are no more.
-    fault: Option<Error>,
+    /// The error of the source, after which it is not called again.
+    failure: Option<Error>,
 }
 
 impl<'a> Items<'a> {
-    /// So many elements as were asked for, or are in memory.
+    /// Creates a list whose length is certain: the elements are in memory or were requested.
     pub(crate) fn known(length: usize, source: &'a mut dyn Source) -> Items<'a> {
-        Items { source, length, taken: 0, known: length, fault: None }
+        Items { source, length, taken: 0, peeked: None, known: length, failure: None }
     }
 
-    /// So many elements as a peer has announced. The source is not asked again after an error.
+    /// Creates a list whose length the server has announced. The source is not called again after
+    /// an error.
     pub(crate) fn announced(length: usize, source: &'a mut dyn Source) -> Items<'a> {
-        /// The memory that an announced length is worth.
+        /// The number of elements for which memory is reserved before any of them is received.
         const FIRST: usize = 1024;
         Items { known: FIRST, ..Items::known(length, source) }
     }
 
-    /// Takes and drops what was not wanted.
+    /// Takes and drops the elements that the conversion left.
     ///
     /// # Errors
-    /// That of the source, whatever the conversion has made of it.
+    /// The error of the source, even if the conversion ignored it.
     pub(crate) fn finish(mut self) -> Result<()> {
         while self.left() > 0 {
             let _ = self.next();
         }
-        self.fault.map_or(Ok(()), Err)
+        self.failure.map_or(Ok(()), Err)
     }
 
     pub(super) fn left(&self) -> usize {
@@ -61,19 +65,39 @@ impl<'a> Items<'a> {
         if self.left() == 0 {
             return Ok(Value::Nil);
         }
+        let next = match self.peeked.take() {
+            Some(value) => Ok(value),
+            None => self.source.next(),
+        };
         self.taken += 1;
-        let next = self.source.next();
         if let Err(error) = &next {
-            self.fault = Some(error.clone());
+            self.failure = Some(error.clone());
             self.taken = self.length;
         }
         next
     }
 
-    /// The next element, converted.
+    /// Returns true if there are elements and the first is not a list.
+    ///
+    /// # Errors
+    /// The error of the source, or the server's error if that is the first element.
+    pub(super) fn is_flat(&mut self) -> Result<bool> {
+        if self.left() == 0 {
+            return Ok(false);
+        }
+        let first = self.next()?;
+        self.taken -= 1;
+        match self.peeked.insert(first) {
+            Value::Error(error) => Err(error.clone().into()),
+            Value::Array(_) => Ok(false),
+            _ => Ok(true),
+        }
+    }
+
+    /// Takes the next element and converts it.
     pub(super) fn take<T: FromValue>(&mut self) -> Result<T> {
         let index = self.taken;
-        if self.left() > 0 {
+        if self.left() > 0 && self.peeked.is_none() {
             if let Some(bytes) = self.source.next_bulk() {
                 self.taken += 1;
                 return T::from_bulk(bytes).map_err(|error| in_element::<T>(index, error));
@@ -86,10 +110,9 @@ impl<'a> Items<'a> {
         if self.left() == length { Ok(()) } else { Err(wrong_length(length, self.left())) }
     }
 
-    /// For how many of `count` more elements to set memory aside: for no more of it than the reply
-    /// itself has taken so far, however large one element is, because their number is the
-    /// server's choice.
-    pub(super) fn room<T>(&self, count: usize) -> usize {
+    /// Returns for how many of `count` more elements to reserve memory. The server chooses `count`,
+    /// so the reservation is never larger than the memory that the reply itself has taken so far.
+    pub(super) fn capacity_for<T>(&self, count: usize) -> usize {
         let bytes = self.known.max(self.taken).saturating_mul(size_of::<Value>());
         count.min(bytes / size_of::<T>().max(1))
     }
@@ -105,29 +128,29 @@ impl fmt::Debug for Items<'_> {
 mod tests {
     use super::*;
 
-    struct Nothing;
-    impl Source for Nothing {
+    struct Nils;
+    impl Source for Nils {
         fn next(&mut self) -> Result<Value> {
             Ok(Value::Nil)
         }
     }
 
     #[test]
-    fn large_elements_get_no_more_room_than_the_reply_took() {
-        let mut nothing = Nothing;
-        let here = Items::known(10, &mut nothing);
-        assert_eq!(here.room::<i64>(10), 10);
-        assert_eq!(here.room::<()>(10), 10);
-        assert_eq!(here.room::<[u64; 16]>(10), 10 * size_of::<Value>() / 128);
-        assert_eq!(here.room::<[u8; 1 << 30]>(10), 0);
+    fn capacity_for_large_elements_is_bounded_by_the_reply() {
+        let mut nils = Nils;
+        let items = Items::known(10, &mut nils);
+        assert_eq!(items.capacity_for::<i64>(10), 10);
+        assert_eq!(items.capacity_for::<()>(10), 10);
+        assert_eq!(items.capacity_for::<[u64; 16]>(10), 10 * size_of::<Value>() / 128);
+        assert_eq!(items.capacity_for::<[u8; 1 << 30]>(10), 0);
     }
 
     #[test]
-    fn elements_that_were_only_announced_get_next_to_no_room() {
-        let mut nothing = Nothing;
-        let mut items = Items::announced(1 << 40, &mut nothing);
-        assert_eq!(items.room::<Value>(items.left()), 1024);
+    fn an_announced_length_reserves_little_capacity() {
+        let mut nils = Nils;
+        let mut items = Items::announced(1 << 40, &mut nils);
+        assert_eq!(items.capacity_for::<Value>(items.left()), 1024);
         (0..5000).for_each(|_| drop(items.next()));
-        assert_eq!(items.room::<Value>(items.left()), 5000);
+        assert_eq!(items.capacity_for::<Value>(items.left()), 5000);
     }
 }

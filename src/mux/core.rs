@@ -1,14 +1,16 @@
-//! Who waits for which reply, and who writes and reads for everybody: the bookkeeping of a mux,
-//! without locks, clocks, threads or sockets.
+//! The bookkeeping of a mux: which call gets which reply, and which call writes and reads for all.
+//! It has no locks, clocks, threads or sockets.
 //!
-//! The connection has two sides, one to write to and one to read from. Whoever holds a side uses
-//! it for all: the writer takes everything that is queued, the reader hands out replies in the
-//! order in which the commands were queued. A side that nobody holds is *at home*.
+//! A connection has two halves, a writer and a reader. A caller leases a half and uses it for all
+//! callers: the writer takes the whole send queue, and the reader dispatches replies in the order
+//! in which the commands were queued. A half that is not leased is *idle*.
 //!
-//! Two rules keep it going. While there is work for a side at home, a call that waits is awake and
-//! will take a [`Step`], or it is [nudged](Nudges) to; a nudge to one who is served before it
-//! comes goes to the next. And only a call whose command has left may read, for a reader cannot
-//! be woken: it would wait for ever for what nobody writes.
+//! Two rules prevent a stall:
+//!
+//! - While an idle half has work, some call is awake and will take a [`Step`], or is being
+//!   [woken](Wakeups) to take one. If that call is answered first, the next call is woken.
+//! - Only a call whose command was written can read. A caller blocked in a read cannot be woken, so
+//!   it must not wait for a reply to a command that has not left.
 
 use std::collections::VecDeque;
 use std::mem;
@@ -20,38 +22,40 @@ use crate::net::stream::ShutdownHandle;
 
 mod types;
 
-pub(crate) use types::{Arrival, Command, Door, Held, Line, Nudges, Step, Ticket, Visitor, Wreck};
+pub(crate) use types::{
+    Admission, Arrival, Command, Lease, SplitConn, Step, Teardown, Ticket, WaiterId, Wakeups,
+};
 
-/// More than this in the queue is not added to before some of it is written, in bytes.
-const FULL: usize = 1 << 20;
+/// A send queue of this size is full, in bytes. A writer must take it before more is queued.
+const QUEUE_LIMIT: usize = 1 << 20;
 
-/// With so many calls under way, processors have enough to do until the next replies come.
-const CROWD: usize = 16;
+/// With this many calls in flight, the processors are busy until the next replies arrive.
+const SPIN_THRESHOLD: usize = 16;
 
-/// `S` and `R` are the two sides, `W` wakes a waiting call.
+/// The state of a mux. `S` is the write half, `R` the read half, and `W` wakes a caller.
 #[derive(Debug)]
 pub(crate) struct Core<S, R, W> {
     link: Link<S, R>,
-    /// How many connections there were.
-    lines: u64,
-    /// Calls whose reply has not come, in the order of their commands. The last of them are those
-    /// of `outbox`.
-    flight: VecDeque<Call<W>>,
-    /// The ticket of the first of them.
+    /// The number of connections so far. Identifies the current one.
+    epoch: u64,
+    /// Calls without a reply, in the order of their commands. The last of them are the calls of
+    /// `send_queue`.
+    in_flight: VecDeque<Call<W>>,
+    /// The ticket of the first call in flight.
     first: u64,
-    /// How many of them are parked.
+    /// The number of calls in flight that are parked.
     parked: usize,
-    /// Commands with a lower ticket were taken by a writer.
+    /// A writer has taken all commands with a lower ticket.
     taken: u64,
-    /// Commands with a lower ticket have left.
+    /// All commands with a lower ticket were written.
     written: u64,
     /// Commands that no writer has taken.
-    outbox: VecDeque<Command>,
-    outbox_bytes: usize,
-    /// Those who could not queue their command yet.
-    lobby: Vec<(u64, W)>,
-    next_visitor: u64,
-    /// Since when nothing has come although something was due.
+    send_queue: VecDeque<Command>,
+    queued_bytes: usize,
+    /// Callers that cannot queue their command yet.
+    waiters: Vec<(u64, W)>,
+    next_waiter: u64,
+    /// The last time that a reply arrived or that the first command became due.
     quiet_since: Option<Instant>,
     counters: MuxStats,
 }
@@ -60,17 +64,17 @@ pub(crate) struct Core<S, R, W> {
 enum Link<S, R> {
     Down(Option<Error>),
     Dialing,
-    Up(Up<S, R>),
+    Up(Connected<S, R>),
     Closed,
 }
 
 #[derive(Debug)]
-struct Up<S, R> {
-    /// At home, or held by the writer.
-    sender: Option<S>,
-    /// At home, or held by the reader.
-    receiver: Option<R>,
-    /// Whether the last writer left before everything was out.
+struct Connected<S, R> {
+    /// `None` while it is leased.
+    writer: Option<S>,
+    /// `None` while it is leased.
+    reader: Option<R>,
+    /// The last writer left before everything was written.
     unfinished: bool,
     shutdown: ShutdownHandle,
     read_timeout: Option<Duration>,
@@ -78,80 +82,80 @@ struct Up<S, R> {
 
 #[derive(Debug)]
 struct Call<W> {
-    /// `None` when the caller has left.
+    /// `None` after the caller has left.
     waker: Option<W>,
-    state: State,
-    /// When it is too late for the reply, if it can be.
+    state: CallState,
+    /// The time at which the reply is overdue, if it can be.
     due: Option<Instant>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
-    /// Holds a side, or does not wait for its reply yet.
+enum CallState {
+    /// The caller holds a lease, or does not wait for its reply yet.
     Busy,
-    /// Sleeps, and will come if it is nudged.
+    /// The caller sleeps until it is woken.
     Parked,
-    /// Will take a step.
-    Coming,
+    /// The caller is about to take a step.
+    Woken,
 }
 
 impl<S, R, W: Clone> Core<S, R, W> {
     pub(crate) fn new() -> Core<S, R, W> {
         Core {
             link: Link::Down(None),
-            lines: 0,
-            flight: VecDeque::new(),
+            epoch: 0,
+            in_flight: VecDeque::new(),
             first: 0,
             parked: 0,
             taken: 0,
             written: 0,
-            outbox: VecDeque::new(),
-            outbox_bytes: 0,
-            lobby: Vec::new(),
-            next_visitor: 0,
+            send_queue: VecDeque::new(),
+            queued_bytes: 0,
+            waiters: Vec::new(),
+            next_waiter: 0,
             quiet_since: None,
             counters: MuxStats::default(),
         }
     }
 
-    /// Somebody has a command to queue. `inspected` when it has just seen that the connection
-    /// lives.
-    pub(crate) fn knock(&mut self, inspected: bool, waker: impl FnOnce() -> W) -> Door<S, R, W> {
-        let full = self.outbox_bytes >= FULL;
+    /// Asks whether a caller can queue a command. `probed` is true if the caller has just seen the
+    /// connection alive.
+    pub(crate) fn admit(&mut self, probed: bool, waker: impl FnOnce() -> W) -> Admission<S, R, W> {
+        let full = self.queued_bytes >= QUEUE_LIMIT;
         match &mut self.link {
-            Link::Closed => Door::Closed,
+            Link::Closed => Admission::Closed,
             Link::Down(error) => {
                 let error = error.take();
                 self.link = Link::Dialing;
-                Door::Dial(error)
+                Admission::Dial(error)
             }
-            Link::Up(up) if full => match up.sender.take() {
-                Some(side) => Door::Write(Held { line: self.lines, side }),
-                None => self.wait_in_lobby(waker()),
+            Link::Up(up) if full => match up.writer.take() {
+                Some(half) => Admission::Write(Lease { epoch: self.epoch, half }),
+                None => self.add_waiter(waker()),
             },
-            Link::Up(up) if self.flight.is_empty() && !inspected => match up.receiver.take() {
-                Some(side) => Door::Inspect(Held { line: self.lines, side }),
-                None => Door::Open(up.read_timeout),
+            Link::Up(up) if self.in_flight.is_empty() && !probed => match up.reader.take() {
+                Some(half) => Admission::Probe(Lease { epoch: self.epoch, half }),
+                None => Admission::Open(up.read_timeout),
             },
-            Link::Up(up) => Door::Open(up.read_timeout),
-            Link::Dialing => self.wait_in_lobby(waker()),
+            Link::Up(up) => Admission::Open(up.read_timeout),
+            Link::Dialing => self.add_waiter(waker()),
         }
     }
 
-    fn wait_in_lobby(&mut self, waker: W) -> Door<S, R, W> {
-        let visitor = self.next_visitor;
-        self.next_visitor += 1;
-        self.lobby.push((visitor, waker.clone()));
-        Door::Wait(Visitor(visitor), waker)
+    fn add_waiter(&mut self, waker: W) -> Admission<S, R, W> {
+        let id = self.next_waiter;
+        self.next_waiter += 1;
+        self.waiters.push((id, waker.clone()));
+        Admission::Wait(WaiterId(id), waker)
     }
 
-    /// A visitor does not wait any more.
-    pub(crate) fn leave_lobby(&mut self, visitor: Visitor) -> Option<W> {
-        let place = self.lobby.iter().position(|(number, _)| *number == visitor.0)?;
-        Some(self.lobby.swap_remove(place).1)
+    /// Removes a waiter that no longer waits.
+    pub(crate) fn remove_waiter(&mut self, waiter: WaiterId) -> Option<W> {
+        let index = self.waiters.iter().position(|(id, _)| *id == waiter.0)?;
+        Some(self.waiters.swap_remove(index).1)
     }
 
-    /// Queues a command, through an open [`Door`]. `now` is only needed with a read timeout.
+    /// Queues a command after [`Admission::Open`]. `now` is needed only with a read timeout.
     pub(crate) fn enqueue(
         &mut self,
         command: Command,
@@ -159,250 +163,255 @@ impl<S, R, W: Clone> Core<S, R, W> {
         now: Option<Instant>,
         due: Option<Instant>,
     ) -> Ticket {
-        if self.flight.is_empty() {
+        if self.in_flight.is_empty() {
             self.quiet_since = now;
         }
         let ticket = self.next_ticket();
-        self.outbox_bytes += command.weight;
-        self.outbox.push_back(command);
-        self.flight.push_back(Call { waker: Some(waker), state: State::Busy, due });
+        self.queued_bytes += command.weight;
+        self.send_queue.push_back(command);
+        self.in_flight.push_back(Call { waker: Some(waker), state: CallState::Busy, due });
         self.counters.calls += 1;
         Ticket(ticket)
     }
 
-    /// What a call does next that waits for its reply.
-    pub(crate) fn step(&mut self, ticket: Ticket) -> (Step<S, R>, Nudges<W>) {
-        let nobody = Nudges::nobody();
-        let Some(place) = self.place(ticket) else { return (Step::Arriving, nobody) };
-        self.set_state(place, State::Busy);
-        let alone = self.flight.len() == 1;
-        let has_left = ticket.0 < self.written;
+    /// Returns the next step of a call that waits for its reply.
+    pub(crate) fn step(&mut self, ticket: Ticket) -> (Step<S, R>, Wakeups<W>) {
+        let Some(index) = self.index(ticket) else { return (Step::AwaitOutcome, Wakeups::none()) };
+        self.set_state(index, CallState::Busy);
+        let alone = self.in_flight.len() == 1;
+        let is_written = ticket.0 < self.written;
         let has_to_write = self.has_to_write();
-        let Link::Up(up) = &mut self.link else { return (Step::Arriving, nobody) };
+        let Link::Up(up) = &mut self.link else { return (Step::AwaitOutcome, Wakeups::none()) };
         if has_to_write {
-            if let Some(side) = up.sender.take() {
-                // The other side is not to wait for this writer.
-                let nudges = self.nudge();
-                return (Step::Write { held: Held { line: self.lines, side }, alone }, nudges);
+            if let Some(half) = up.writer.take() {
+                // The reader must not wait until this caller has written.
+                let wakeups = self.wake();
+                return (Step::Write { lease: Lease { epoch: self.epoch, half }, alone }, wakeups);
             }
         }
-        if has_left {
-            if let Some(side) = up.receiver.take() {
-                return (Step::Read(Held { line: self.lines, side }), nobody);
+        if is_written {
+            if let Some(half) = up.reader.take() {
+                return (Step::Read(Lease { epoch: self.epoch, half }), Wakeups::none());
             }
         }
-        self.set_state(place, State::Parked);
-        (Step::Park { crowded: self.flight.len() >= CROWD }, nobody)
+        self.set_state(index, CallState::Parked);
+        (Step::Park { spin: self.in_flight.len() >= SPIN_THRESHOLD }, Wakeups::none())
     }
 
-    /// The sender, for one who flushes without waiting for a reply.
-    pub(crate) fn take_sender(&mut self) -> Option<Held<S>> {
-        let waiting = self.has_to_write();
+    /// Leases the writer to a caller that flushes without waiting for a reply.
+    pub(crate) fn lease_writer(&mut self) -> Option<Lease<S>> {
+        let has_to_write = self.has_to_write();
         let Link::Up(up) = &mut self.link else { return None };
-        let side = up.sender.take_if(|_| waiting)?;
-        Some(Held { line: self.lines, side })
+        let half = up.writer.take_if(|_| has_to_write)?;
+        Some(Lease { epoch: self.epoch, half })
     }
 
-    /// Gives the writer what is queued, in exchange for an empty queue. Whoever waited for room
-    /// may come in. `None` when the writer's connection is not the present one.
-    pub(crate) fn take_outbox(
+    /// Gives the writer the send queue in exchange for an empty one, and admits the waiters.
+    /// Returns `None` if the writer belongs to an earlier connection.
+    pub(crate) fn take_send_queue(
         &mut self,
-        held: &Held<S>,
+        lease: &Lease<S>,
         spare: &mut VecDeque<Command>,
-    ) -> Option<Nudges<W>> {
-        if !self.is_present(held.line) {
+    ) -> Option<Wakeups<W>> {
+        if !self.is_current(lease.epoch) {
             return None;
         }
         self.written = self.taken;
         self.taken = self.next_ticket();
-        if !self.outbox.is_empty() {
-            mem::swap(&mut self.outbox, spare);
-            self.outbox_bytes = 0;
+        if !self.send_queue.is_empty() {
+            mem::swap(&mut self.send_queue, spare);
+            self.queued_bytes = 0;
             self.counters.writes += 1;
         }
-        Some(Nudges { one: None, lobby: mem::take(&mut self.lobby) })
+        Some(Wakeups { call: None, waiters: mem::take(&mut self.waiters) })
     }
 
-    /// The writer stops, and takes a step next if it waits for the reply to `own`. Gives the side
-    /// back when its connection is not the present one.
-    pub(crate) fn sender_home(
+    /// Returns the writer. A caller that waits for the reply to `own` takes a step next. A half of
+    /// an earlier connection comes back.
+    pub(crate) fn return_writer(
         &mut self,
-        held: Held<S>,
+        lease: Lease<S>,
         unfinished: bool,
         own: Option<Ticket>,
-    ) -> (Option<S>, Nudges<W>) {
+    ) -> (Option<S>, Wakeups<W>) {
         let taken = self.taken;
-        let Some(up) = self.up(held.line) else { return (Some(held.side), Nudges::nobody()) };
-        up.sender = Some(held.side);
+        let Some(up) = self.up(lease.epoch) else { return (Some(lease.half), Wakeups::none()) };
+        up.writer = Some(lease.half);
         up.unfinished = unfinished;
         if !unfinished {
             self.written = taken;
         }
-        match own.and_then(|own| self.place(own)) {
-            Some(place) => {
-                self.set_state(place, State::Coming);
-                (None, Nudges::nobody())
+        match own.and_then(|own| self.index(own)) {
+            Some(index) => {
+                self.set_state(index, CallState::Woken);
+                (None, Wakeups::none())
             }
-            None => (None, self.nudge()),
+            None => (None, self.wake()),
         }
     }
 
-    /// The reader stops. Gives the side back when its connection is not the present one.
-    pub(crate) fn receiver_home(&mut self, held: Held<R>) -> (Option<R>, Nudges<W>) {
-        match self.up(held.line) {
-            None => (Some(held.side), Nudges::nobody()),
+    /// Returns the reader. A half of an earlier connection comes back.
+    pub(crate) fn return_reader(&mut self, lease: Lease<R>) -> (Option<R>, Wakeups<W>) {
+        match self.up(lease.epoch) {
+            None => (Some(lease.half), Wakeups::none()),
             Some(up) => {
-                up.receiver = Some(held.side);
-                (None, self.nudge())
+                up.reader = Some(lease.half);
+                (None, self.wake())
             }
         }
     }
 
-    /// The reader has this many replies; `calls` gets those they belong to, in order.
+    /// Records that the reader has `count` replies. Appends the calls that they answer to `calls`,
+    /// in order.
     pub(crate) fn arrived(
         &mut self,
-        held: &Held<R>,
+        lease: &Lease<R>,
         count: usize,
         now: Option<Instant>,
         calls: &mut Vec<Option<W>>,
-    ) -> (Arrival, Nudges<W>) {
-        if !self.is_present(held.line) {
-            return (Arrival::Stray, Nudges::nobody());
+    ) -> (Arrival, Wakeups<W>) {
+        if !self.is_current(lease.epoch) {
+            return (Arrival::Stale, Wakeups::none());
         }
-        let due = self.flight.len() - self.outbox.len();
-        let served = count.min(due);
-        let mut was_coming = false;
-        for call in self.flight.drain(..served) {
-            self.parked -= usize::from(call.state == State::Parked);
-            was_coming |= call.state == State::Coming;
+        let due = self.in_flight.len() - self.send_queue.len();
+        let answered = count.min(due);
+        let mut was_woken = false;
+        for call in self.in_flight.drain(..answered) {
+            self.parked -= usize::from(call.state == CallState::Parked);
+            was_woken |= call.state == CallState::Woken;
             calls.push(call.waker);
         }
-        self.first += served as u64;
+        self.first += answered as u64;
         self.quiet_since = now;
-        let nudges = if was_coming { self.nudge() } else { Nudges::nobody() };
-        (if count > due { Arrival::Surplus } else { Arrival::Expected }, nudges)
+        let wakeups = if was_woken { self.wake() } else { Wakeups::none() };
+        (if count > due { Arrival::Surplus } else { Arrival::Expected }, wakeups)
     }
 
-    /// True when the reader's connection is the present one and nothing is due on it.
-    pub(crate) fn is_idle(&self, held: &Held<R>) -> bool {
-        self.is_present(held.line) && self.flight.is_empty()
+    /// Returns true if the reader belongs to the current connection and nothing is in flight.
+    pub(crate) fn is_idle(&self, lease: &Lease<R>) -> bool {
+        self.is_current(lease.epoch) && self.in_flight.is_empty()
     }
 
-    /// A caller leaves before its reply; its command is answered to nobody. `None` when the
-    /// outcome is on its way already.
-    pub(crate) fn abandon(&mut self, ticket: Ticket) -> Option<(W, Nudges<W>)> {
-        let place = self.place(ticket)?;
-        self.set_state(place, State::Busy);
-        let waker = self.flight.get_mut(place)?.waker.take()?;
+    /// Records that a caller left before its reply, which will be dropped. Returns `None` if the
+    /// outcome is already being stored in the slot.
+    pub(crate) fn abandon(&mut self, ticket: Ticket) -> Option<(W, Wakeups<W>)> {
+        let index = self.index(ticket)?;
+        self.set_state(index, CallState::Busy);
+        let waker = self.in_flight.get_mut(index)?.waker.take()?;
         self.counters.abandoned += 1;
-        Some((waker, self.nudge()))
+        Some((waker, self.wake()))
     }
 
-    /// The present connection, if the oldest reply is overdue on it and nothing at all has come
-    /// for as long as its read timeout.
-    pub(crate) fn silent_line(&self, now: Instant) -> Option<u64> {
+    /// Returns the epoch of the current connection if its oldest reply is overdue and nothing has
+    /// arrived for the read timeout.
+    pub(crate) fn silent_epoch(&self, now: Instant) -> Option<u64> {
         let Link::Up(up) = &self.link else { return None };
         let quiet = now.saturating_duration_since(self.quiet_since?);
-        let overdue = self.flight.front()?.due? <= now;
-        (overdue && quiet >= up.read_timeout?).then_some(self.lines)
+        let overdue = self.in_flight.front()?.due? <= now;
+        (overdue && quiet >= up.read_timeout?).then_some(self.epoch)
     }
 
-    /// Who takes over what there is to do, if a side is at home that should not be.
-    fn nudge(&mut self) -> Nudges<W> {
+    /// Chooses a caller to take over the work of an idle half, if there is work.
+    fn wake(&mut self) -> Wakeups<W> {
         let has_to_write = self.has_to_write();
-        let Link::Up(up) = &self.link else { return Nudges::nobody() };
-        let writes = has_to_write && up.sender.is_some();
-        // Who may take over: to write anybody, to read those whose commands have left.
-        let able = match up.receiver.is_some() {
-            _ if writes => self.flight.len(),
+        let Link::Up(up) = &self.link else { return Wakeups::none() };
+        let writes = has_to_write && up.writer.is_some();
+        // Any call can write; only a call whose command was written can read.
+        let able = match up.reader.is_some() {
+            _ if writes => self.in_flight.len(),
             true => usize::try_from(self.written.saturating_sub(self.first)).unwrap_or(usize::MAX),
             false => 0,
         };
-        let able = able.min(self.flight.len());
+        let able = able.min(self.in_flight.len());
         if self.parked > 0 {
-            // The last waits longest, so it will not have to pass the work on soon.
-            let place = (0..able).rev().find(|place| self.flight[*place].state == State::Parked);
-            if let Some(place) = place {
-                self.set_state(place, State::Coming);
-                return Nudges { one: self.flight[place].waker.clone(), lobby: Vec::new() };
+            // The last call waits longest, so it rarely has to pass the work on.
+            let mut indexes = (0..able).rev();
+            let index = indexes.find(|index| self.in_flight[*index].state == CallState::Parked);
+            if let Some(index) = index {
+                self.set_state(index, CallState::Woken);
+                return Wakeups { call: self.in_flight[index].waker.clone(), waiters: Vec::new() };
             }
         }
-        // Those in front of a full queue can write, too.
-        let lobby = if writes { mem::take(&mut self.lobby) } else { Vec::new() };
-        Nudges { one: None, lobby }
+        // Waiters at a full queue can write, too.
+        let waiters = if writes { mem::take(&mut self.waiters) } else { Vec::new() };
+        Wakeups { call: None, waiters }
     }
 
-    /// The dial has given a connection. Gives it back when the mux was closed meanwhile.
-    pub(crate) fn dialed(&mut self, line: Line<S, R>) -> (Option<Line<S, R>>, Nudges<W>) {
+    /// Records a successful dial. The connection comes back if the mux was closed meanwhile.
+    pub(crate) fn dialed(
+        &mut self,
+        conn: SplitConn<S, R>,
+    ) -> (Option<SplitConn<S, R>>, Wakeups<W>) {
         self.counters.dials += 1;
         if !matches!(self.link, Link::Dialing) {
-            return (Some(line), Nudges::nobody());
+            return (Some(conn), Wakeups::none());
         }
-        self.lines += 1;
-        self.link = Link::Up(Up {
-            sender: Some(line.sender),
-            receiver: Some(line.receiver),
+        self.epoch += 1;
+        self.link = Link::Up(Connected {
+            writer: Some(conn.writer),
+            reader: Some(conn.reader),
             unfinished: false,
-            shutdown: line.shutdown,
-            read_timeout: line.read_timeout,
+            shutdown: conn.shutdown,
+            read_timeout: conn.read_timeout,
         });
-        (None, Nudges { one: None, lobby: mem::take(&mut self.lobby) })
+        (None, Wakeups { call: None, waiters: mem::take(&mut self.waiters) })
     }
 
-    /// The dial has failed: so have all who waited for it.
+    /// Records a failed dial. Returns the waiters, which fail with the same error.
     pub(crate) fn dial_failed(&mut self, error: &Error) -> Vec<(u64, W)> {
         self.counters.dials += 1;
         self.counters.failed_dials += 1;
         if matches!(self.link, Link::Dialing) {
             self.link = Link::Down(Some(error.clone()));
         }
-        mem::take(&mut self.lobby)
+        mem::take(&mut self.waiters)
     }
 
-    /// The caller who dialled has left: somebody else is to dial.
-    pub(crate) fn dial_left(&mut self) -> Nudges<W> {
+    /// Records that the dialing caller left. One of the waiters dials next.
+    pub(crate) fn dial_abandoned(&mut self) -> Wakeups<W> {
         self.counters.dials += 1;
         self.counters.failed_dials += 1;
         if matches!(self.link, Link::Dialing) {
             self.link = Link::Down(None);
         }
-        Nudges { one: None, lobby: mem::take(&mut self.lobby) }
+        Wakeups { call: None, waiters: mem::take(&mut self.waiters) }
     }
 
-    /// The connection has failed. Nothing is left to do when it is not the present one.
-    pub(crate) fn lost(&mut self, line: u64, error: Error) -> Wreck<S, R, W> {
-        if !self.is_present(line) {
-            return Wreck { _remains: (None, None, VecDeque::new(), Some(error)), ..Wreck::none() };
+    /// Records that a connection failed. Does nothing if it is not the current one.
+    pub(crate) fn lost(&mut self, epoch: u64, error: Error) -> Teardown<S, R, W> {
+        if !self.is_current(epoch) {
+            let garbage = (None, None, VecDeque::new(), Some(error));
+            return Teardown { _garbage: garbage, ..Teardown::none() };
         }
         self.counters.lost += 1;
-        self.clear(Link::Down(Some(error)))
+        self.tear_down(Link::Down(Some(error)))
     }
 
-    /// No more connections.
-    pub(crate) fn close(&mut self) -> Wreck<S, R, W> {
-        self.clear(Link::Closed)
+    /// Closes the mux. It no longer dials.
+    pub(crate) fn close(&mut self) -> Teardown<S, R, W> {
+        self.tear_down(Link::Closed)
     }
 
-    fn clear(&mut self, link: Link<S, R>) -> Wreck<S, R, W> {
-        let mut wreck = Wreck::none();
+    fn tear_down(&mut self, link: Link<S, R>) -> Teardown<S, R, W> {
+        let mut teardown = Teardown::none();
         match mem::replace(&mut self.link, link) {
             Link::Up(up) => {
-                wreck.shutdown = Some(up.shutdown);
-                wreck._remains = (up.sender, up.receiver, mem::take(&mut self.outbox), None);
+                teardown.shutdown = Some(up.shutdown);
+                teardown._garbage = (up.writer, up.reader, mem::take(&mut self.send_queue), None);
             }
-            Link::Down(error) => wreck._remains.3 = error,
+            Link::Down(error) => teardown._garbage.3 = error,
             Link::Dialing | Link::Closed => {}
         }
-        self.outbox_bytes = 0;
+        self.queued_bytes = 0;
         self.parked = 0;
         self.first = self.next_ticket();
         (self.taken, self.written) = (self.first, self.first);
-        wreck.calls = self.flight.drain(..).filter_map(|call| call.waker).collect();
-        wreck.lobby = mem::take(&mut self.lobby);
-        wreck
+        teardown.calls = self.in_flight.drain(..).filter_map(|call| call.waker).collect();
+        teardown.waiters = mem::take(&mut self.waiters);
+        teardown
     }
 
-    /// Why there is no connection, if that is for a reason.
+    /// Returns the reason why there is no connection, if there is a reason.
     pub(crate) fn err(&self) -> Option<Error> {
         match &self.link {
             Link::Down(error) => error.clone(),
@@ -429,42 +438,42 @@ impl<S, R, W: Clone> Core<S, R, W> {
     pub(crate) fn stats(&self) -> MuxStats {
         MuxStats {
             connected: matches!(self.link, Link::Up(_)),
-            in_flight: self.flight.len(),
-            waiting: self.lobby.len(),
+            in_flight: self.in_flight.len(),
+            waiting: self.waiters.len(),
             ..self.counters
         }
     }
 
     fn has_to_write(&self) -> bool {
         let unfinished = matches!(&self.link, Link::Up(up) if up.unfinished);
-        unfinished || !self.outbox.is_empty()
+        unfinished || !self.send_queue.is_empty()
     }
 
-    fn is_present(&self, line: u64) -> bool {
-        line == self.lines && matches!(self.link, Link::Up(_))
+    fn is_current(&self, epoch: u64) -> bool {
+        epoch == self.epoch && matches!(self.link, Link::Up(_))
     }
 
-    fn up(&mut self, line: u64) -> Option<&mut Up<S, R>> {
+    fn up(&mut self, epoch: u64) -> Option<&mut Connected<S, R>> {
         match &mut self.link {
-            Link::Up(up) if line == self.lines => Some(up),
+            Link::Up(up) if epoch == self.epoch => Some(up),
             _ => None,
         }
     }
 
-    fn place(&self, ticket: Ticket) -> Option<usize> {
-        let place = usize::try_from(ticket.0.checked_sub(self.first)?).ok()?;
-        (place < self.flight.len()).then_some(place)
+    fn index(&self, ticket: Ticket) -> Option<usize> {
+        let index = usize::try_from(ticket.0.checked_sub(self.first)?).ok()?;
+        (index < self.in_flight.len()).then_some(index)
     }
 
     fn next_ticket(&self) -> u64 {
-        self.first + self.flight.len() as u64
+        self.first + self.in_flight.len() as u64
     }
 
-    fn set_state(&mut self, place: usize, state: State) {
-        if let Some(call) = self.flight.get_mut(place) {
-            self.parked -= usize::from(call.state == State::Parked);
+    fn set_state(&mut self, index: usize, state: CallState) {
+        if let Some(call) = self.in_flight.get_mut(index) {
+            self.parked -= usize::from(call.state == CallState::Parked);
             call.state = state;
-            self.parked += usize::from(state == State::Parked);
+            self.parked += usize::from(state == CallState::Parked);
         }
     }
 }

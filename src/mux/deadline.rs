@@ -1,4 +1,4 @@
-//! How long one call is willing to wait.
+//! The time limit of one call.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -7,112 +7,113 @@ use crate::context::{Context, Registration};
 use crate::error::{Error, TimeoutKind};
 use crate::mux::slot::Slot;
 
-/// Somebody who reads or writes the socket cannot be woken without ending the connection for
-/// everybody. So one who can be cancelled looks up this often.
-const LOOK_UP: Duration = Duration::from_millis(20);
+/// A caller in a system call cannot be woken without ending the connection for all callers, so a
+/// caller with a cancelable context returns from it this often.
+const CANCEL_CHECK: Duration = Duration::from_millis(20);
 
-/// The end of one call's waiting: a deadline with its name, and a context.
+/// The end of one call: a deadline with the name of its timeout, and a context.
 #[derive(Debug, Clone)]
-pub(crate) struct Patience<'a> {
-    deadline: Option<Instant>,
+pub(crate) struct CallDeadline<'a> {
+    at: Option<Instant>,
     kind: TimeoutKind,
     ctx: Option<&'a Context>,
-    /// Whether the connection's read timeout applies as well.
-    read_timeout: bool,
+    /// The connection's read timeout applies as well.
+    has_read_timeout: bool,
 }
 
-impl Patience<'static> {
-    /// As long as the connection's read timeout allows.
-    pub(crate) fn usual() -> Patience<'static> {
-        Patience { deadline: None, kind: TimeoutKind::Read, ctx: None, read_timeout: true }
+impl CallDeadline<'static> {
+    /// The connection's read timeout, and no other limit.
+    pub(crate) fn read_timeout() -> CallDeadline<'static> {
+        CallDeadline { at: None, kind: TimeoutKind::Read, ctx: None, has_read_timeout: true }
     }
 
-    /// This long from now, whatever the read timeout.
-    pub(crate) fn timeout(timeout: Option<Duration>) -> Patience<'static> {
-        let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
-        Patience { deadline, read_timeout: false, ..Patience::usual() }
+    /// This time from now, instead of the read timeout.
+    pub(crate) fn after(timeout: Option<Duration>) -> CallDeadline<'static> {
+        let at = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        CallDeadline { at, has_read_timeout: false, ..CallDeadline::read_timeout() }
     }
 }
 
-impl<'a> Patience<'a> {
-    /// As long as the context lasts and the read timeout allows.
-    pub(crate) fn context(ctx: &'a Context) -> Patience<'a> {
+impl<'a> CallDeadline<'a> {
+    /// The end of the context or the read timeout, whichever is sooner.
+    pub(crate) fn of_context(ctx: &'a Context) -> CallDeadline<'a> {
         let kind = TimeoutKind::Context;
-        Patience { deadline: ctx.deadline(), kind, ctx: Some(ctx), read_timeout: true }
+        CallDeadline { at: ctx.deadline(), kind, ctx: Some(ctx), has_read_timeout: true }
     }
 
-    /// The patience for a reply that is asked for now.
-    pub(crate) fn for_reply(&self, read_timeout: Option<Duration>) -> Patience<'a> {
+    /// Starts the read timeout now.
+    pub(crate) fn start(&self, read_timeout: Option<Duration>) -> CallDeadline<'a> {
         match read_timeout {
-            Some(timeout) => self.for_reply_from(Instant::now(), timeout),
+            Some(timeout) => self.start_at(Instant::now(), timeout),
             None => self.clone(),
         }
     }
 
-    /// The patience for a reply that was asked for at `begin`.
-    pub(crate) fn for_reply_from(&self, begin: Instant, read_timeout: Duration) -> Patience<'a> {
-        let end = begin.checked_add(read_timeout).filter(|_| self.read_timeout);
-        match (end, self.deadline) {
+    /// Starts the read timeout at `begin`.
+    pub(crate) fn start_at(&self, begin: Instant, read_timeout: Duration) -> CallDeadline<'a> {
+        let end = begin.checked_add(read_timeout).filter(|_| self.has_read_timeout);
+        match (end, self.at) {
             (Some(end), own) if own.is_none_or(|own| end < own) => {
-                Patience { deadline: Some(end), kind: TimeoutKind::Read, ..self.clone() }
+                CallDeadline { at: Some(end), kind: TimeoutKind::Read, ..self.clone() }
             }
             _ => self.clone(),
         }
     }
 
-    /// Why it has ended; `None` while it goes on. Reads no clock without a deadline.
-    pub(crate) fn over(&self) -> Option<Error> {
+    /// Returns the error of the call if its time is over. Reads no clock without a deadline.
+    pub(crate) fn err(&self) -> Option<Error> {
         if self.ctx.is_some_and(Context::is_canceled) {
             return Some(Error::Canceled);
         }
-        let passed = self.deadline? <= Instant::now();
+        let passed = self.at? <= Instant::now();
         passed.then_some(Error::Timeout(self.kind))
     }
 
-    pub(crate) fn deadline(&self) -> Option<Instant> {
-        self.deadline
+    pub(crate) fn at(&self) -> Option<Instant> {
+        self.at
     }
 
-    /// Until when a system call may last that nobody can wake.
-    pub(crate) fn until(&self) -> Option<Instant> {
+    /// Returns the time at which a system call of this caller must return.
+    pub(crate) fn io_deadline(&self) -> Option<Instant> {
         match self.ctx {
             Some(ctx) if ctx.is_cancelable() => {
-                let look_up = Instant::now() + LOOK_UP;
-                Some(self.deadline.map_or(look_up, |deadline| deadline.min(look_up)))
+                let check = Instant::now() + CANCEL_CHECK;
+                Some(self.at.map_or(check, |deadline| deadline.min(check)))
             }
-            _ => self.deadline,
+            _ => self.at,
         }
     }
 
-    /// The context under which this caller dials.
+    /// Returns the context for a dial by this caller.
     pub(crate) fn dial_context(&self) -> Context {
         let ctx = self.ctx.cloned().unwrap_or_default();
-        match self.deadline {
+        match self.at {
             Some(deadline) => ctx.with_deadline(deadline),
             None => ctx,
         }
     }
 
-    /// Has the end of the context wake a slot's owner, as long as the registration lives.
-    pub(crate) fn watch(&self, slot: &Arc<Slot>) -> Option<Registration> {
+    /// Wakes the owner of a slot when the context is canceled, while the registration lives.
+    pub(crate) fn wake_on_cancel(&self, slot: &Arc<Slot>) -> Option<Registration> {
         let ctx = self.ctx?;
         let canceled = Arc::clone(slot);
-        match ctx.on_cancel(move || canceled.nudge()) {
+        match ctx.on_cancel(move || canceled.wake()) {
             Ok(registration) => registration,
-            // It has happened already.
+            // The context is already canceled.
             Err(_) => {
-                slot.nudge();
+                slot.wake();
                 None
             }
         }
     }
 
-    /// When a connection may be given up because of a reply that was asked for at `begin`.
-    pub(crate) fn due(&self, begin: Instant, read_timeout: Duration) -> Option<Instant> {
+    /// Returns the time at which a reply that was requested at `begin` is overdue, so that its
+    /// absence may end the connection.
+    pub(crate) fn overdue_at(&self, begin: Instant, read_timeout: Duration) -> Option<Instant> {
         let after_timeout = begin.checked_add(read_timeout)?;
-        match self.read_timeout {
+        match self.has_read_timeout {
             true => Some(after_timeout),
-            false => self.deadline.map(|deadline| deadline.max(after_timeout)),
+            false => self.at.map(|deadline| deadline.max(after_timeout)),
         }
     }
 }

@@ -1,130 +1,130 @@
-//! The work that a caller does for everybody who shares a connection.
+//! Writing and reading: the work that one caller does for all.
 
 use std::sync::Arc;
 use std::time::Instant;
 
 use crate::error::{Error, ProtocolError, Result};
-use crate::mux::core::{Arrival, Held, Nudges};
-use crate::mux::deadline::Patience;
-use crate::mux::inner::{Pending, Receiver, Sender, Shared, nudge};
+use crate::mux::core::{Arrival, Lease, Wakeups};
+use crate::mux::deadline::CallDeadline;
+use crate::mux::inner::{MuxInner, Pending, Reader, Writer, wake};
 use crate::mux::slot::Slot;
 use crate::value::Value;
 
-impl Shared {
-    /// Writes for everybody, until nothing is queued or patience ends; one who waits for its
-    /// reply until that is there, and one who only flushes what is queued now.
+impl MuxInner {
+    /// Writes for all callers until the send queue is empty or the deadline passes. A caller that
+    /// waits for its reply stops when the reply arrives; a caller that only flushes stops after the
+    /// commands that are queued now.
     pub(super) fn write(
         &self,
-        held: Held<Sender>,
-        patience: &Patience<'_>,
+        lease: Lease<Writer>,
+        deadline: &CallDeadline<'_>,
         own: Option<&Pending>,
     ) -> Result<()> {
-        let line = held.line();
-        let mut holding = Holding { shared: self, line, held: Some(held) };
+        let epoch = lease.epoch();
+        let mut guard = LeaseGuard { inner: self, epoch, lease: Some(lease) };
         let mut has_taken = false;
-        while let Some(side) = holding.side() {
-            if !side.is_unfinished() {
-                let (more, nudges) = self.next_batch(&mut holding, own);
-                nudge(nudges);
+        while let Some(half) = guard.half() {
+            if !half.is_unfinished() {
+                let (more, wakeups) = self.next_batch(&mut guard, own);
+                wake(wakeups);
                 has_taken |= more;
                 continue;
             }
-            let written = match side.write(patience.until()) {
+            let written = match half.write(deadline.io_deadline()) {
                 Ok(written) => written,
                 Err(error) => {
-                    holding.take();
-                    return Err(self.lose(line, error));
+                    guard.take();
+                    return Err(self.lose(epoch, error));
                 }
             };
             let enough = match written {
                 true => own.map_or(has_taken, |own| own.slot.is_finished()),
-                false => patience.over().is_some(),
+                false => deadline.err().is_some(),
             };
             if enough {
-                self.put_sender_back(holding.take(), !written, own);
+                self.return_writer(guard.take(), !written, own);
             }
         }
         Ok(())
     }
 
-    fn put_sender_back(&self, held: Option<Held<Sender>>, unfinished: bool, own: Option<&Pending>) {
-        if let Some(held) = held {
+    fn return_writer(&self, lease: Option<Lease<Writer>>, unfinished: bool, own: Option<&Pending>) {
+        if let Some(lease) = lease {
             let own = own.map(|own| own.ticket);
-            let (stray, nudges) = self.core().sender_home(held, unfinished, own);
-            nudge(nudges);
-            drop(stray);
+            let (stale, wakeups) = self.core().return_writer(lease, unfinished, own);
+            wake(wakeups);
+            drop(stale);
         }
     }
 
-    /// Takes what is queued, or lets go of the side when there is nothing.
+    /// Takes the send queue, or returns the writer if the queue is empty.
     fn next_batch(
         &self,
-        holding: &mut Holding<'_, Sender>,
+        guard: &mut LeaseGuard<'_, Writer>,
         own: Option<&Pending>,
-    ) -> (bool, Nudges<Arc<Slot>>) {
-        let Some(mut held) = holding.take() else { return (false, Nudges::nobody()) };
-        // Outside the lock: the queue that is given in exchange is empty.
-        let mut batch = std::mem::take(&mut held.side.backlog);
+    ) -> (bool, Wakeups<Arc<Slot>>) {
+        let Some(mut lease) = guard.take() else { return (false, Wakeups::none()) };
+        let mut batch = std::mem::take(&mut lease.half.backlog);
         let mut core = self.core();
-        let Some(nudges) = core.take_outbox(&held, &mut batch) else {
+        let Some(wakeups) = core.take_send_queue(&lease, &mut batch) else {
             drop(core);
-            return (false, Nudges::nobody());
+            return (false, Wakeups::none());
         };
         if batch.is_empty() {
-            held.side.backlog = batch;
-            let (stray, mut more) = core.sender_home(held, false, own.map(|own| own.ticket));
+            lease.half.backlog = batch;
+            let (stale, mut more) = core.return_writer(lease, false, own.map(|own| own.ticket));
             drop(core);
-            drop(stray);
-            more.lobby.extend(nudges.lobby);
+            drop(stale);
+            more.waiters.extend(wakeups.waiters);
             return (false, more);
         }
         drop(core);
-        held.side.backlog = batch;
-        holding.held = Some(held);
-        (true, nudges)
+        lease.half.backlog = batch;
+        guard.lease = Some(lease);
+        (true, wakeups)
     }
 
-    /// Reads for everybody, until its own reply is there or patience ends.
-    pub(super) fn read(&self, held: Held<Receiver>, slot: &Slot, patience: &Patience<'_>) {
-        let line = held.line();
+    /// Reads for all callers until the caller's own reply has arrived or its deadline passes.
+    pub(super) fn read(&self, lease: Lease<Reader>, slot: &Slot, deadline: &CallDeadline<'_>) {
+        let epoch = lease.epoch();
         let past = Instant::now();
-        let mut holding = Holding { shared: self, line, held: Some(held) };
+        let mut guard = LeaseGuard { inner: self, epoch, lease: Some(lease) };
         loop {
-            let Some(side) = holding.side() else { return };
-            let read = side.read(patience.until(), past);
-            let arrival = self.hand_out(&mut holding);
+            let Some(half) = guard.half() else { return };
+            let read = half.read(deadline.io_deadline(), past);
+            let arrival = self.dispatch(&mut guard);
             let fault = match (read, arrival) {
                 (Err(error), _) => Some(error),
-                (Ok(()), Arrival::Surplus) => Some(unasked()),
+                (Ok(()), Arrival::Surplus) => Some(unexpected_reply()),
                 (Ok(()), _) => None,
             };
             if let Some(error) = fault {
-                holding.take();
-                self.lose(line, error);
+                guard.take();
+                self.lose(epoch, error);
                 return;
             }
-            if slot.is_finished() || arrival == Arrival::Stray || patience.over().is_some() {
+            if slot.is_finished() || arrival == Arrival::Stale || deadline.err().is_some() {
                 break;
             }
         }
-        self.put_receiver_back(holding.take());
+        self.return_reader(guard.take());
     }
 
-    /// Gives the replies that were read to those who wait for them.
-    fn hand_out(&self, holding: &mut Holding<'_, Receiver>) -> Arrival {
-        let Some(held) = &mut holding.held else { return Arrival::Stray };
-        let count = held.side.replies.len();
+    /// Stores the replies that were read in the slots of their calls.
+    fn dispatch(&self, guard: &mut LeaseGuard<'_, Reader>) -> Arrival {
+        let Some(lease) = &mut guard.lease else { return Arrival::Stale };
+        let count = lease.half.replies.len();
         if count == 0 {
             return Arrival::Expected;
         }
-        let mut owners = std::mem::take(&mut held.side.owners);
+        let mut owners = std::mem::take(&mut lease.half.owners);
         let mut core = self.core();
         let now = core.read_timeout().map(|_| Instant::now());
-        let (arrival, nudges) = core.arrived(held, count, now, &mut owners);
+        let (arrival, wakeups) = core.arrived(lease, count, now, &mut owners);
         drop(core);
-        nudge(nudges);
-        // Replies without an owner are dropped, here, without the lock.
-        for (owner, reply) in owners.drain(..).zip(held.side.replies.drain(..)) {
+        wake(wakeups);
+        // A reply whose caller has left is dropped here, without the lock.
+        for (owner, reply) in owners.drain(..).zip(lease.half.replies.drain(..)) {
             if let Some(slot) = owner {
                 slot.finish(match reply {
                     Value::Error(error) => Err(Error::Server(error)),
@@ -132,67 +132,67 @@ impl Shared {
                 });
             }
         }
-        held.side.owners = owners;
+        lease.half.owners = owners;
         arrival
     }
 
-    /// Looks whether a connection on which nothing is due still lives.
-    pub(super) fn inspect(&self, held: Held<Receiver>) {
-        let line = held.line();
-        let mut holding = Holding { shared: self, line, held: Some(held) };
-        let Some(side) = holding.side() else { return };
-        let seen = side.has_something(Instant::now());
-        let Some(held) = holding.take() else { return };
-        let fault = match seen {
+    /// Checks that a connection with nothing in flight is alive, and ends it if it is not.
+    pub(super) fn probe(&self, lease: Lease<Reader>) {
+        let epoch = lease.epoch();
+        let mut guard = LeaseGuard { inner: self, epoch, lease: Some(lease) };
+        let Some(half) = guard.half() else { return };
+        let unread = half.has_unread(Instant::now());
+        let Some(lease) = guard.take() else { return };
+        let fault = match unread {
             Ok(false) => None,
-            // A command may have been sent and answered since.
-            Ok(true) => self.core().is_idle(&held).then(unasked),
+            // The bytes may be the reply to a command that was sent meanwhile.
+            Ok(true) => self.core().is_idle(&lease).then(unexpected_reply),
             Err(error) => Some(error),
         };
         match fault {
-            None => self.put_receiver_back(Some(held)),
+            None => self.return_reader(Some(lease)),
             Some(error) => {
-                drop(held);
-                self.lose(line, error);
+                drop(lease);
+                self.lose(epoch, error);
             }
         }
     }
 
-    fn put_receiver_back(&self, held: Option<Held<Receiver>>) {
-        if let Some(held) = held {
-            let (stray, nudges) = self.core().receiver_home(held);
-            nudge(nudges);
-            drop(stray);
+    fn return_reader(&self, lease: Option<Lease<Reader>>) {
+        if let Some(lease) = lease {
+            let (stale, wakeups) = self.core().return_reader(lease);
+            wake(wakeups);
+            drop(stale);
         }
     }
 }
 
-/// Makes sure that a side does not get lost with a panic of the connection's own code: the
-/// others would wait for it for ever.
-struct Holding<'a, T> {
-    shared: &'a Shared,
-    line: u64,
-    held: Option<Held<T>>,
+/// Ends the connection if its own code panics. Otherwise the half would be lost and all callers
+/// would wait for it forever.
+struct LeaseGuard<'a, T> {
+    inner: &'a MuxInner,
+    epoch: u64,
+    lease: Option<Lease<T>>,
 }
 
-impl<T> Holding<'_, T> {
-    fn side(&mut self) -> Option<&mut T> {
-        self.held.as_mut().map(|held| &mut held.side)
+impl<T> LeaseGuard<'_, T> {
+    fn half(&mut self) -> Option<&mut T> {
+        self.lease.as_mut().map(|lease| &mut lease.half)
     }
 
-    fn take(&mut self) -> Option<Held<T>> {
-        self.held.take()
+    fn take(&mut self) -> Option<Lease<T>> {
+        self.lease.take()
     }
 }
 
-impl<T> Drop for Holding<'_, T> {
+impl<T> Drop for LeaseGuard<'_, T> {
     fn drop(&mut self) {
-        if self.held.take().is_some() {
-            self.shared.lose(self.line, Error::other("the connection's own code panicked"));
+        if self.lease.take().is_some() {
+            self.inner.lose(self.epoch, Error::other("the connection's own code panicked"));
         }
     }
 }
 
-fn unasked() -> Error {
-    ProtocolError::new("a reply that nobody asked for").into()
+fn unexpected_reply() -> Error {
+    ProtocolError::new("a reply without a command").into()
 }

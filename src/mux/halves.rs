@@ -1,52 +1,52 @@
-//! The two sides of a shared connection, with what their users leave in them for the next.
+//! The two halves of a shared connection, with the state that one user leaves for the next.
 
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::args::ToArgs;
 use crate::conn::observer::Observer;
-use crate::conn::raw::{RawConn, RawReceive, RawSend};
+use crate::conn::raw::{RawReceive, RawSend};
 use crate::conn::{Conn, Parts};
 use crate::error::{Error, Result, TimeoutKind};
-use crate::mux::core::{Command, Line};
+use crate::mux::core::{Command, SplitConn};
 use crate::mux::slot::Slot;
-use crate::sync::Mutex;
 use crate::value::Value;
 
-/// At most this many replies are taken from what was read before they are handed out.
-const HANDFUL: usize = 256;
+/// The reader takes at most this many replies before it dispatches them.
+const BATCH_LIMIT: usize = 256;
 
-type Watcher = Arc<Option<Box<dyn Observer>>>;
+type SharedObserver = Arc<Option<Box<dyn Observer>>>;
 
-/// What the writer holds.
-pub(crate) struct SendSide {
+/// The half that sends.
+pub(crate) struct WriteHalf {
     raw: Box<dyn RawSend>,
-    /// Taken from the queue and not yet encoded.
+    /// Commands that were taken from the send queue and are not encoded yet.
     pub(crate) backlog: VecDeque<Command>,
-    /// Whether something may still be in the write buffer.
+    /// The write buffer may hold bytes.
     unflushed: bool,
     /// How long the server may leave a batch unread.
     limit: Option<Duration>,
     stuck_after: Option<Instant>,
-    watcher: Watcher,
+    observer: SharedObserver,
 }
 
-/// What the reader holds.
-pub(crate) struct ReceiveSide {
+/// The half that receives.
+pub(crate) struct ReadHalf {
     raw: Box<dyn RawReceive>,
-    /// Replies that were read and not yet handed out, and room for whose they are.
+    /// Replies that are not dispatched yet.
     pub(crate) replies: Vec<Value>,
+    /// The slots of the calls that `replies` answer. Kept to reuse the memory.
     pub(crate) owners: Vec<Option<Arc<Slot>>>,
-    watcher: Watcher,
+    observer: SharedObserver,
 }
 
-/// Parts a connection that is ready for use into its sides.
+/// Splits a dialed connection into its halves.
 ///
 /// # Errors
-/// The error of a connection that has failed, or is in the middle of something.
-pub(crate) fn part(mut conn: Conn) -> Result<Line<Box<SendSide>, Box<ReceiveSide>>> {
+/// The error of a failed connection. [`Error::Unsupported`] if replies are due on it or if it has
+/// no halves.
+pub(crate) fn split(mut conn: Conn) -> Result<SplitConn<Box<WriteHalf>, Box<ReadHalf>>> {
     if let Some(error) = conn.err() {
         return Err(error.clone());
     }
@@ -55,41 +55,45 @@ pub(crate) fn part(mut conn: Conn) -> Result<Line<Box<SendSide>, Box<ReceiveSide
         return Err(Error::Unsupported(what.into()));
     }
     let Parts { mut raw, shutdown, observer, read_timeout, write_timeout } = conn.into_parts();
-    let (sender, receiver) = raw.halves().unwrap_or_else(|| Whole::halves(raw));
-    let watcher = Arc::new(observer);
-    Ok(Line {
-        sender: Box::new(SendSide {
-            raw: sender,
+    let Some((writer, reader)) = raw.halves() else {
+        let what = "sharing a connection whose RawConn::halves returns None";
+        return Err(Error::Unsupported(what.into()));
+    };
+    let observer = Arc::new(observer);
+    Ok(SplitConn {
+        writer: Box::new(WriteHalf {
+            raw: writer,
             backlog: VecDeque::new(),
             unflushed: false,
             limit: write_timeout.or(read_timeout),
             stuck_after: None,
-            watcher: Arc::clone(&watcher),
+            observer: Arc::clone(&observer),
         }),
-        receiver: Box::new(ReceiveSide {
-            raw: receiver,
+        reader: Box::new(ReadHalf {
+            raw: reader,
             replies: Vec::new(),
             owners: Vec::new(),
-            watcher,
+            observer,
         }),
         shutdown,
         read_timeout,
     })
 }
 
-impl SendSide {
-    /// Writes the backlog. When `until` comes first the answer is false, and the next attempt
-    /// goes on where this one stopped.
+impl WriteHalf {
+    /// Writes the backlog. Returns false if `until` passes first; the next attempt continues where
+    /// this one stopped.
     ///
     /// # Errors
-    /// Those that end the connection; that the server reads nothing for too long is one.
+    /// Errors that end the connection, including a timeout if the server has read nothing for the
+    /// write timeout.
     pub(crate) fn write(&mut self, until: Option<Instant>) -> Result<bool> {
         if self.stuck_after.is_none() {
             self.stuck_after = self.limit.and_then(|limit| Instant::now().checked_add(limit));
         }
         let until = match (until, self.stuck_after) {
-            (Some(one), Some(other)) => Some(one.min(other)),
-            (one, other) => one.or(other),
+            (Some(call), Some(stuck)) => Some(call.min(stuck)),
+            (call, stuck) => call.or(stuck),
         };
         match self.write_until(until) {
             Ok(()) => {
@@ -100,13 +104,13 @@ impl SendSide {
                 Ok(false)
             }
             Err(error) => {
-                self.watcher.failed(&error);
+                self.observer.failed(&error);
                 Err(error)
             }
         }
     }
 
-    /// True when it has to be continued.
+    /// Returns true if a write must be continued.
     pub(crate) fn is_unfinished(&self) -> bool {
         self.unflushed || !self.backlog.is_empty()
     }
@@ -114,7 +118,7 @@ impl SendSide {
     fn write_until(&mut self, until: Option<Instant>) -> Result<()> {
         while let Some(Command { name, args, .. }) = self.backlog.pop_front() {
             self.unflushed = true;
-            self.watcher.sending(&name, &args);
+            self.observer.sending(&name, &args);
             self.raw.send(&name, &args, until)?;
         }
         self.raw.flush(until)?;
@@ -123,85 +127,54 @@ impl SendSide {
     }
 }
 
-impl ReceiveSide {
-    /// Waits for a reply, and takes those that have come with it. When `until` comes first there
-    /// are none, and the next attempt goes on where this one stopped. `past` is any instant that
-    /// is over.
+impl ReadHalf {
+    /// Waits for a reply and takes all replies that came with it. Takes none if `until` passes
+    /// first; the next attempt continues where this one stopped. `past` is any time in the past.
     ///
     /// # Errors
-    /// Those that end the connection. There may be replies nevertheless.
+    /// Errors that end the connection. `replies` may hold replies all the same.
     pub(crate) fn read(&mut self, until: Option<Instant>, past: Instant) -> Result<()> {
         let mut until = until;
-        while self.replies.len() < HANDFUL {
+        while self.replies.len() < BATCH_LIMIT {
             match self.raw.receive(until) {
                 Ok(reply) => {
-                    self.watcher.received(&reply);
+                    self.observer.received(&reply);
                     self.replies.push(reply);
                 }
                 Err(Error::Timeout(TimeoutKind::Read)) if has_passed(until) => break,
                 Err(error) => {
-                    self.watcher.failed(&error);
+                    self.observer.failed(&error);
                     return Err(error);
                 }
             }
-            // What has been read already, without waiting.
+            // The next replies must be in the buffer already.
             until = Some(past);
         }
         Ok(())
     }
 
-    /// Looks without waiting whether something has come.
+    /// Checks without waiting whether bytes have arrived.
     ///
     /// # Errors
-    /// When the connection has ended.
-    pub(crate) fn has_something(&mut self, past: Instant) -> Result<bool> {
+    /// The connection has ended.
+    pub(crate) fn has_unread(&mut self, past: Instant) -> Result<bool> {
         self.raw.poll(Some(past))
     }
 }
 
-/// A timeout that comes before its time is an error of the connection's own.
+/// Tells the end of a caller's time from a timeout of the connection itself.
 fn has_passed(deadline: Option<Instant>) -> bool {
     deadline.is_some_and(|deadline| deadline <= Instant::now())
 }
 
-/// Both halves of a connection that cannot be parted: one at a time uses it.
-struct Whole(Arc<Mutex<Box<dyn RawConn>>>);
-
-impl Whole {
-    fn halves(raw: Box<dyn RawConn>) -> (Box<dyn RawSend>, Box<dyn RawReceive>) {
-        let whole = Arc::new(Mutex::new(raw));
-        (Box::new(Whole(Arc::clone(&whole))), Box::new(Whole(whole)))
-    }
-}
-
-impl RawSend for Whole {
-    fn send(&mut self, command: &str, args: &dyn ToArgs, deadline: Option<Instant>) -> Result<()> {
-        self.0.lock().send(command, args, deadline)
-    }
-
-    fn flush(&mut self, deadline: Option<Instant>) -> Result<()> {
-        self.0.lock().flush(deadline)
-    }
-}
-
-impl RawReceive for Whole {
-    fn receive(&mut self, deadline: Option<Instant>) -> Result<Value> {
-        self.0.lock().receive(deadline)
-    }
-
-    fn poll(&mut self, deadline: Option<Instant>) -> Result<bool> {
-        self.0.lock().poll(deadline)
-    }
-}
-
-impl fmt::Debug for SendSide {
+impl fmt::Debug for WriteHalf {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SendSide").field("backlog", &self.backlog.len()).finish_non_exhaustive()
+        f.debug_struct("WriteHalf").field("backlog", &self.backlog.len()).finish_non_exhaustive()
     }
 }
 
-impl fmt::Debug for ReceiveSide {
+impl fmt::Debug for ReadHalf {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ReceiveSide").field("replies", &self.replies.len()).finish_non_exhaustive()
+        f.debug_struct("ReadHalf").field("replies", &self.replies.len()).finish_non_exhaustive()
     }
 }

@@ -1,8 +1,9 @@
-//! The shell around the core: one mutex, and everything that must not happen under it.
+//! The shared part of a mux: the core behind one mutex, and all work that must not run under it.
 //!
-//! There are no threads but the callers'. A call that waits for its reply takes a side of the
-//! connection that it finds at home and works for everybody, until its own reply is there.
+//! A mux has no threads of its own. A call that waits for its reply leases an idle half of the
+//! connection and works for all callers until its own reply has arrived.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -10,255 +11,305 @@ use crate::args::{Args, ToArgs};
 use crate::conn::Conn;
 use crate::context::{CancelHandle, Context};
 use crate::error::{Error, Result, TimeoutKind};
-use crate::mux::core::{Command, Core, Door, Nudges, Step, Ticket, Visitor, Wreck};
-use crate::mux::deadline::Patience;
-use crate::mux::halves::{ReceiveSide, SendSide};
-use crate::mux::slot::{Found, Slot};
+use crate::mux::core::{Admission, Command, Core, Step, Teardown, Ticket, WaiterId, Wakeups};
+use crate::mux::deadline::CallDeadline;
+use crate::mux::halves::{ReadHalf, WriteHalf, split};
+use crate::mux::slot::Slot;
 use crate::mux::unsupported::refuse;
 use crate::sync::{Mutex, MutexGuard};
 use crate::value::Value;
 
-pub(super) type Sender = Box<SendSide>;
-pub(super) type Receiver = Box<ReceiveSide>;
-pub(crate) type MuxCore = Core<Sender, Receiver, Arc<Slot>>;
+pub(super) type Writer = Box<WriteHalf>;
+pub(super) type Reader = Box<ReadHalf>;
+pub(crate) type MuxCore = Core<Writer, Reader, Arc<Slot>>;
 type Dial = Box<dyn Fn(&Context) -> Result<Conn> + Send + Sync>;
 
-/// What the handles of a mux share.
-pub(crate) struct Shared {
+/// The state that all handles of a mux share.
+pub(crate) struct MuxInner {
     core: Mutex<MuxCore>,
-    pub(super) dial: Dial,
-    /// Every dial runs under a context that ends when the mux is closed.
-    pub(super) lifetime: Context,
+    dial: Dial,
+    /// Ends when the mux is closed. Every dial runs under it.
+    lifetime: Context,
     end_lifetime: CancelHandle,
 }
 
-/// A command that is queued, and where its reply will be.
+/// A queued command and the slot for its reply.
 #[derive(Debug)]
 pub(crate) struct Pending {
     pub(super) ticket: Ticket,
     pub(super) slot: Arc<Slot>,
 }
 
-impl Shared {
-    pub(crate) fn new(dial: Dial) -> Shared {
+impl MuxInner {
+    pub(crate) fn new(dial: Dial) -> MuxInner {
         let (lifetime, end_lifetime) = Context::background().with_cancel();
-        Shared { core: Mutex::new(Core::new()), dial, lifetime, end_lifetime }
+        MuxInner { core: Mutex::new(Core::new()), dial, lifetime, end_lifetime }
     }
 
     pub(crate) fn core(&self) -> MutexGuard<'_, MuxCore> {
         self.core.lock()
     }
 
-    /// One command and its reply.
+    /// Queues a command and waits for its reply.
     pub(crate) fn call(
         &self,
         command: &str,
         args: &dyn ToArgs,
-        patience: &Patience<'_>,
+        deadline: &CallDeadline<'_>,
     ) -> Result<Value> {
         let command = prepare(command, args)?;
-        let (core, pending, patience) = self.enqueue(command, patience)?;
-        self.wait_for(core, &pending, &patience)
+        let (core, pending, deadline) = self.enqueue(command, deadline)?;
+        self.wait_for(core, &pending, &deadline)
     }
 
-    /// Queues a command that somebody writes later.
+    /// Queues a command, which the next writer sends.
     pub(crate) fn send(
         &self,
         command: &str,
         args: &dyn ToArgs,
-        patience: &Patience<'_>,
+        deadline: &CallDeadline<'_>,
     ) -> Result<Pending> {
         let command = prepare(command, args)?;
-        self.enqueue(command, patience).map(|(_, pending, _)| pending)
+        self.enqueue(command, deadline).map(|(_, pending, _)| pending)
     }
 
-    /// Writes what is queued, unless somebody is writing: then that one will.
-    pub(crate) fn flush(&self, patience: &Patience<'_>) -> Result<()> {
+    /// Writes the send queue, unless another caller is writing it.
+    pub(crate) fn flush(&self, deadline: &CallDeadline<'_>) -> Result<()> {
         let mut core = self.core();
-        let patience = patience.for_reply(core.read_timeout());
-        let held = core.take_sender();
+        let deadline = deadline.start(core.read_timeout());
+        let lease = core.lease_writer();
         drop(core);
-        match held {
-            Some(held) => self.write(held, &patience, None),
+        match lease {
+            Some(lease) => self.write(lease, &deadline, None),
             None => Ok(()),
         }
     }
 
-    /// The reply to a command that was queued before.
-    pub(crate) fn receive(&self, pending: &Pending, patience: &Patience<'_>) -> Result<Value> {
-        if let Found::Outcome(outcome) = pending.slot.look() {
+    /// Waits for the reply to a command that was queued before.
+    pub(crate) fn receive(&self, pending: &Pending, deadline: &CallDeadline<'_>) -> Result<Value> {
+        if let Some(outcome) = pending.slot.take_outcome() {
             return outcome;
         }
         let core = self.core();
-        let patience = patience.for_reply(core.read_timeout());
-        self.wait_for(core, pending, &patience)
+        let deadline = deadline.start(core.read_timeout());
+        self.wait_for(core, pending, &deadline)
     }
 
-    /// Lets a reply go that nobody will ask for.
+    /// Drops the reply to a command when it arrives.
     pub(crate) fn abandon(&self, pending: &Pending) {
         let abandoned = self.core().abandon(pending.ticket);
-        if let Some((_slot, nudges)) = abandoned {
-            nudge(nudges);
+        if let Some((_slot, wakeups)) = abandoned {
+            wake(wakeups);
         }
     }
 
     pub(crate) fn close(&self) {
-        let wreck = self.core().close();
+        let teardown = self.core().close();
         self.end_lifetime.cancel();
         log::debug!(target: "redigo::mux", "mux closed");
-        clear_away(wreck, &Error::ConnClosed);
+        finish(teardown, &Error::ConnClosed);
     }
 
-    /// Gets a command into the queue, with a connection dialled if there is none.
+    /// Queues a command, and dials a connection if there is none.
     fn enqueue<'a>(
         &self,
         command: Command,
-        patience: &Patience<'a>,
-    ) -> Result<(MutexGuard<'_, MuxCore>, Pending, Patience<'a>)> {
-        let mut inspected = false;
+        deadline: &CallDeadline<'a>,
+    ) -> Result<(MutexGuard<'_, MuxCore>, Pending, CallDeadline<'a>)> {
+        let mut probed = false;
         loop {
-            if let Some(error) = patience.over() {
+            if let Some(error) = deadline.err() {
                 return Err(error);
             }
             let mut core = self.core();
-            match core.knock(inspected, Arc::default) {
-                Door::Open(read_timeout) => {
-                    // One look at the clock for all, and none without a read timeout.
+            match core.admit(probed, Arc::default) {
+                Admission::Open(read_timeout) => {
+                    // One clock reading serves all limits; without a read timeout there is none.
                     let now = read_timeout.map(|_| Instant::now());
                     let limits = now.zip(read_timeout);
-                    let due = limits.and_then(|(now, timeout)| patience.due(now, timeout));
-                    let patience = match limits {
-                        Some((now, timeout)) => patience.for_reply_from(now, timeout),
-                        None => patience.clone(),
+                    let due = limits.and_then(|(now, timeout)| deadline.overdue_at(now, timeout));
+                    let deadline = match limits {
+                        Some((now, timeout)) => deadline.start_at(now, timeout),
+                        None => deadline.clone(),
                     };
                     let slot = Arc::new(Slot::default());
                     let ticket = core.enqueue(command, Arc::clone(&slot), now, due);
-                    return Ok((core, Pending { ticket, slot }, patience));
+                    return Ok((core, Pending { ticket, slot }, deadline));
                 }
-                Door::Inspect(held) => {
+                Admission::Probe(lease) => {
                     drop(core);
-                    self.inspect(held);
-                    inspected = true;
+                    self.probe(lease);
+                    probed = true;
                 }
-                Door::Write(held) => {
-                    let patience = patience.for_reply(core.read_timeout());
+                Admission::Write(lease) => {
+                    let deadline = deadline.start(core.read_timeout());
                     drop(core);
-                    // If that ends the connection, there will be another.
-                    let _ = self.write(held, &patience, None);
-                    if let Some(error) = patience.over() {
-                        return Err(full(error));
+                    // After an error the next round dials another connection.
+                    let _ = self.write(lease, &deadline, None);
+                    if let Some(error) = deadline.err() {
+                        return Err(as_write_timeout(error));
                     }
                 }
-                Door::Dial(last_error) => {
+                Admission::Dial(last_error) => {
                     drop(core);
                     drop(last_error);
-                    self.dial_line(patience)?;
-                    // What was dialled just now needs no look.
-                    inspected = true;
+                    self.dial(deadline)?;
+                    // A new connection needs no probe.
+                    probed = true;
                 }
-                Door::Wait(visitor, slot) => {
-                    let name = if core.is_dialing() { dialing } else { full };
-                    let patience = patience.for_reply(core.read_timeout());
+                Admission::Wait(waiter, slot) => {
+                    let rename =
+                        if core.is_dialing() { as_connect_timeout } else { as_write_timeout };
+                    let deadline = deadline.start(core.read_timeout());
                     drop(core);
-                    self.wait_in_lobby(visitor, &slot, &patience).map_err(name)?;
+                    self.wait_for_admission(waiter, &slot, &deadline).map_err(rename)?;
                 }
-                Door::Closed => return Err(Error::ConnClosed),
+                Admission::Closed => return Err(Error::ConnClosed),
             }
         }
     }
 
-    /// Sleeps until it is worth knocking again.
-    fn wait_in_lobby(
+    /// Sleeps until the caller should ask for admission again.
+    fn wait_for_admission(
         &self,
-        visitor: Visitor,
+        waiter: WaiterId,
         slot: &Arc<Slot>,
-        patience: &Patience<'_>,
+        deadline: &CallDeadline<'_>,
     ) -> Result<()> {
-        let watch = patience.watch(slot);
-        let found = slot.wait(patience.deadline());
-        drop(watch);
-        let left = self.core().leave_lobby(visitor);
-        drop(left);
-        match found {
-            Found::Outcome(outcome) => outcome.map(drop),
-            Found::Nothing => patience.over().map_or(Ok(()), Err),
+        let registration = deadline.wake_on_cancel(slot);
+        let outcome = slot.park(deadline.at());
+        drop(registration);
+        let waker = self.core().remove_waiter(waiter);
+        drop(waker);
+        match outcome {
+            Some(outcome) => outcome.map(drop),
+            None => deadline.err().map_or(Ok(()), Err),
         }
     }
 
-    /// Does what there is to do, or sleeps, until the reply is there or patience ends.
+    /// Writes, reads or parks until the reply has arrived or the deadline passes.
     fn wait_for<'a>(
         &'a self,
         mut core: MutexGuard<'a, MuxCore>,
         pending: &Pending,
-        patience: &Patience<'_>,
+        deadline: &CallDeadline<'_>,
     ) -> Result<Value> {
         let Pending { ticket, slot } = pending;
-        let mut watch = None;
+        let mut registration = None;
         loop {
-            let (step, nudges) = core.step(*ticket);
+            let (step, wakeups) = core.step(*ticket);
             drop(core);
-            nudge(nudges);
-            let found = match step {
-                Step::Write { held, alone } => {
+            wake(wakeups);
+            let outcome = match step {
+                Step::Write { lease, alone } => {
                     if !alone {
-                        // Those who are about to queue a command may do so first: one write for
-                        // all of them.
+                        // Other callers can queue their commands first, for one write of all.
                         std::thread::yield_now();
                     }
                     // An error that ends the connection is in the slot.
-                    let _ = self.write(held, patience, Some(pending));
-                    slot.look()
+                    let _ = self.write(lease, deadline, Some(pending));
+                    slot.take_outcome()
                 }
-                Step::Read(held) => {
-                    self.read(held, slot, patience);
-                    slot.look()
+                Step::Read(lease) => {
+                    self.read(lease, slot, deadline);
+                    slot.take_outcome()
                 }
-                Step::Park { crowded } => {
-                    watch = watch.or_else(|| patience.watch(slot));
-                    let soon = if crowded { slot.linger() } else { None };
-                    soon.unwrap_or_else(|| slot.wait(patience.deadline()))
+                Step::Park { spin } => {
+                    registration = registration.or_else(|| deadline.wake_on_cancel(slot));
+                    match spin {
+                        true => slot.spin_then_park(deadline.at()),
+                        false => slot.park(deadline.at()),
+                    }
                 }
-                Step::Arriving => return slot.wait_for_outcome(),
+                Step::AwaitOutcome => return slot.wait_for_outcome(),
             };
-            if let Found::Outcome(outcome) = found {
+            if let Some(outcome) = outcome {
                 return outcome;
             }
-            if let Some(error) = patience.over() {
+            if let Some(error) = deadline.err() {
                 return self.leave(pending, error);
             }
             core = self.core();
         }
     }
 
-    /// The end of a call whose patience has ended.
+    /// Ends a call whose deadline has passed.
     fn leave(&self, pending: &Pending, error: Error) -> Result<Value> {
         let mut core = self.core();
-        let Some((_slot, nudges)) = core.abandon(pending.ticket) else {
+        let Some((_slot, wakeups)) = core.abandon(pending.ticket) else {
             drop(core);
             return pending.slot.wait_for_outcome();
         };
-        let silent = core.read_timeout().and_then(|_| core.silent_line(Instant::now()));
+        let silent = core.read_timeout().and_then(|_| core.silent_epoch(Instant::now()));
         drop(core);
-        nudge(nudges);
-        if let Some(line) = silent {
-            log::debug!(target: "redigo::mux", "nothing came for as long as the read timeout");
-            self.lose(line, Error::Timeout(TimeoutKind::Read));
+        wake(wakeups);
+        if let Some(epoch) = silent {
+            log::debug!(target: "redigo::mux", "no reply arrived within the read timeout");
+            self.lose(epoch, Error::Timeout(TimeoutKind::Read));
         }
         Err(error)
     }
 
-    /// Ends a connection, and the calls that are under way on it, with an error.
-    pub(super) fn lose(&self, line: u64, error: Error) -> Error {
-        let wreck = self.core().lost(line, error.clone());
-        if wreck.shutdown.is_some() {
+    /// Ends a connection and all calls in flight on it with an error.
+    pub(super) fn lose(&self, epoch: u64, error: Error) -> Error {
+        let teardown = self.core().lost(epoch, error.clone());
+        if teardown.shutdown.is_some() {
             log::debug!(target: "redigo::mux", "connection lost: {error}");
         }
-        clear_away(wreck, &error);
+        finish(teardown, &error);
+        error
+    }
+
+    /// Dials on the caller's thread, until the caller's deadline at most. All other callers wait
+    /// for this dial.
+    fn dial(&self, deadline: &CallDeadline<'_>) -> Result<()> {
+        let (ctx, cancel) = deadline.dial_context().with_cancel();
+        let link = self.lifetime.on_cancel(move || cancel.cancel());
+        let dialed = link.and_then(|link| {
+            let dialed = catch_unwind(AssertUnwindSafe(|| (self.dial)(&ctx).and_then(split)));
+            drop(link);
+            dialed.unwrap_or_else(|panic| Err(Error::panicked("the dial function", &*panic)))
+        });
+        match dialed {
+            Ok(conn) => {
+                let (stale, wakeups) = self.core().dialed(conn);
+                wake(wakeups);
+                match stale {
+                    None => log::debug!(target: "redigo::mux", "dialed a connection"),
+                    Some(conn) => drop(conn),
+                }
+                Ok(())
+            }
+            Err(error) => {
+                log::debug!(target: "redigo::mux", "dial failed: {error}");
+                Err(self.dial_failed(error, deadline))
+            }
+        }
+    }
+
+    fn dial_failed(&self, error: Error, deadline: &CallDeadline<'_>) -> Error {
+        let mut core = self.core();
+        if core.is_closed() {
+            let wakeups = core.dial_abandoned();
+            drop(core);
+            wake(wakeups);
+            return Error::ConnClosed;
+        }
+        // The end of this caller does not end the others.
+        if let Some(end) = deadline.err() {
+            let wakeups = core.dial_abandoned();
+            drop(core);
+            wake(wakeups);
+            return as_connect_timeout(end);
+        }
+        let waiters = core.dial_failed(&error);
+        drop(core);
+        waiters.iter().for_each(|(_, slot)| slot.finish(Err(error.clone())));
         error
     }
 }
 
-/// Runs the user's code that makes arguments, before anything else.
+/// Copies the arguments, which may run the caller's code, before any other step.
 fn prepare(command: &str, args: &dyn ToArgs) -> Result<Command> {
     let args = Args::new().args(args);
     match refuse(command, &args) {
@@ -267,32 +318,33 @@ fn prepare(command: &str, args: &dyn ToArgs) -> Result<Command> {
     }
 }
 
-pub(super) fn nudge(nudges: Nudges<Arc<Slot>>) {
-    if let Some(slot) = nudges.one {
-        slot.nudge();
+pub(super) fn wake(wakeups: Wakeups<Arc<Slot>>) {
+    if let Some(slot) = wakeups.call {
+        slot.wake();
     }
-    nudges.lobby.iter().for_each(|(_, slot)| slot.nudge());
+    wakeups.waiters.iter().for_each(|(_, slot)| slot.wake());
 }
 
-fn clear_away(wreck: Wreck<Sender, Receiver, Arc<Slot>>, error: &Error) {
-    if let Some(shutdown) = &wreck.shutdown {
-        // Whoever reads or writes comes back.
+/// Cuts a connection that is over, fails its calls and wakes the waiters.
+fn finish(teardown: Teardown<Writer, Reader, Arc<Slot>>, error: &Error) {
+    if let Some(shutdown) = &teardown.shutdown {
+        // A blocked writer or reader returns.
         shutdown.cut();
     }
-    wreck.calls.iter().for_each(|slot| slot.finish(Err(error.clone())));
-    wreck.lobby.iter().for_each(|(_, slot)| slot.nudge());
+    teardown.calls.iter().for_each(|slot| slot.finish(Err(error.clone())));
+    teardown.waiters.iter().for_each(|(_, slot)| slot.wake());
 }
 
-/// The error of one who could not even queue a command: the server does not read.
-fn full(error: Error) -> Error {
+/// Names the timeout of a caller that could not queue its command because the server does not read.
+fn as_write_timeout(error: Error) -> Error {
     match error {
         Error::Timeout(TimeoutKind::Read) => Error::Timeout(TimeoutKind::Write),
         error => error,
     }
 }
 
-/// The error of one who waited for a connection in vain.
-pub(super) fn dialing(error: Error) -> Error {
+/// Names the timeout of a caller that got no connection.
+fn as_connect_timeout(error: Error) -> Error {
     match error {
         Error::Timeout(TimeoutKind::Read) => Error::Timeout(TimeoutKind::Connect),
         error => error,

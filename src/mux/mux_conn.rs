@@ -1,4 +1,4 @@
-//! A mux seen as a connection.
+//! A handle of a mux with the methods of a connection.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -9,19 +9,22 @@ use crate::args::ToArgs;
 use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::from_value::FromValue;
-use crate::mux::deadline::Patience;
-use crate::mux::inner::{Pending, Shared};
+use crate::mux::deadline::CallDeadline;
+use crate::mux::inner::{MuxInner, Pending};
 use crate::value::Value;
 
-/// What [`Mux::get`](crate::Mux::get) gives: it looks like a connection of its own, with commands
-/// [sent](MuxConn::send) first and their replies [received](MuxConn::receive) later, while all
-/// its commands go over the shared one.
+/// A handle of a [`Mux`](crate::Mux) with the methods of a connection, from
+/// [`Mux::get`](crate::Mux::get).
 ///
-/// Replies wait for their owner without holding anybody up. Dropping it lets go of replies that
-/// are still to come, and does no I/O; [`close`](MuxConn::close) receives them.
+/// A caller can [`send`](MuxConn::send) several commands first and
+/// [`receive`](MuxConn::receive) their replies later. All commands use the shared connection.
+/// A reply that is not received yet does not delay the replies of other callers.
 ///
-/// When the connection is lost, the commands under way fail with it and later ones go over the
-/// next: this handle never ends.
+/// If the connection is lost, the commands in flight fail with its error, and later commands use
+/// the next connection. A handle itself never fails.
+///
+/// Dropping the handle discards the replies that are still pending, without I/O.
+/// [`close`](MuxConn::close) receives them first.
 ///
 /// ```
 /// use redigo::{Dialer, Mux, testing::MemoryStream};
@@ -39,75 +42,143 @@ use crate::value::Value;
 /// ```
 #[doc(alias = "muxConn")]
 pub struct MuxConn {
-    shared: Arc<Shared>,
-    /// Commands sent whose replies were not received, oldest first.
+    inner: Arc<MuxInner>,
+    /// Commands whose replies were not received, oldest first.
     pending: VecDeque<Pending>,
 }
 
 impl MuxConn {
-    pub(crate) fn new(shared: Arc<Shared>) -> MuxConn {
-        MuxConn { shared, pending: VecDeque::new() }
+    pub(crate) fn new(inner: Arc<MuxInner>) -> MuxConn {
+        MuxConn { inner, pending: VecDeque::new() }
     }
 
-    /// Queues a command whose reply is [received](MuxConn::receive) later. It goes out with
-    /// [`flush`](MuxConn::flush), or with the next write of anybody who shares the connection.
+    /// Queues a command whose reply is [received](MuxConn::receive) later. It is written by
+    /// [`flush`](MuxConn::flush) or with the next write of another caller.
     ///
     /// # Errors
-    /// Those of [`Mux::call`](crate::Mux::call) but the server's. A command that was refused
-    /// takes no place among the replies.
+    /// Like [`Mux::call`](crate::Mux::call), except [`Error::Server`]. A refused command has no
+    /// reply to receive.
+    ///
+    /// ```
+    /// # use redigo::{Error, Mux, testing::ScriptedServer};
+    /// # let server = ScriptedServer::new();
+    /// # server.expect("SET", ("a", 1)).ok();
+    /// # let mux = Mux::with(move |_| Ok(server.conn()));
+    /// let mut conn = mux.get();
+    /// conn.send("SET", ("a", 1))?;
+    /// assert!(conn.send("MULTI", ()).is_err());
+    /// assert_eq!(conn.pending(), 1);
+    /// # conn.close()?;
+    /// # Ok::<(), Error>(())
+    /// ```
     #[doc(alias = "Send")]
     pub fn send(&mut self, command: &str, args: impl ToArgs) -> Result<()> {
-        let pending = self.shared.send(command, &args, &Patience::usual())?;
+        let pending = self.inner.send(command, &args, &CallDeadline::read_timeout())?;
         self.pending.push_back(pending);
         Ok(())
     }
 
-    /// Writes what is queued.
+    /// Writes the queued commands of all callers. If another caller is already writing, it writes
+    /// them and this function returns immediately.
     ///
     /// # Errors
-    /// The error that ended the connection. It is the outcome of the commands under way as well.
+    /// The error that ended the connection. The commands in flight fail with the same error.
+    ///
+    /// ```
+    /// # use redigo::{Error, Mux, testing::ScriptedServer};
+    /// # let server = ScriptedServer::new();
+    /// # server.expect("INCR", "hits").reply(1);
+    /// # let mux = Mux::with(move |_| Ok(server.conn()));
+    /// let mut conn = mux.get();
+    /// conn.send("INCR", "hits")?;
+    /// conn.flush()?;
+    /// // … other work while the server answers …
+    /// assert_eq!(conn.receive()?.as_int(), Some(1));
+    /// # Ok::<(), Error>(())
+    /// ```
     #[doc(alias = "Flush")]
     pub fn flush(&mut self) -> Result<()> {
-        self.shared.flush(&Patience::usual())
+        self.inner.flush(&CallDeadline::read_timeout())
     }
 
-    /// Waits for the reply to the oldest command of this handle that has none yet.
+    /// Waits for the reply to the oldest pending command of this handle, for the connection's read
+    /// timeout at most.
     ///
     /// # Errors
-    /// As [`Mux::call`](crate::Mux::call); [`Error::Unsupported`] when nothing was sent. A reply
-    /// that did not come in time is given up, and the next `receive` is for the next command.
+    /// Like [`Mux::call`](crate::Mux::call). [`Error::Unsupported`] if no command is pending. After
+    /// a timeout the reply is discarded, and the next `receive` waits for the next command's reply.
+    ///
+    /// ```
+    /// # use redigo::{Error, Mux, testing::ScriptedServer};
+    /// # let server = ScriptedServer::new();
+    /// # server.expect("GET", "a").reply("1");
+    /// # let mux = Mux::with(move |_| Ok(server.conn()));
+    /// let mut conn = mux.get();
+    /// conn.send("GET", "a")?;
+    /// assert_eq!(conn.receive()?.as_str(), Some("1"));
+    /// assert!(conn.receive().is_err()); // nothing is pending
+    /// # Ok::<(), Error>(())
+    /// ```
     #[doc(alias = "Receive")]
     pub fn receive(&mut self) -> Result<Value> {
-        self.receive_within(&Patience::usual())
+        self.receive_before(&CallDeadline::read_timeout())
     }
 
-    /// As [`receive`](MuxConn::receive), within this time from now instead of the connection's
-    /// read timeout. `None` waits as long as it takes; zero is over at once.
+    /// Like [`receive`](MuxConn::receive), but waits for `timeout` instead of the connection's read
+    /// timeout. `None` waits forever, zero fails immediately.
     ///
     /// # Errors
-    /// As [`receive`](MuxConn::receive).
+    /// Like [`receive`](MuxConn::receive).
+    ///
+    /// ```
+    /// # use redigo::{Dialer, Error, Mux, testing::MemoryStream};
+    /// # use std::time::Duration;
+    /// # let server = MemoryStream::silent();
+    /// # let stream = server.clone();
+    /// # let mux = Mux::with(move |_| Ok(Dialer::tcp(":6379").wrap(stream.clone())));
+    /// let mut conn = mux.get();
+    /// conn.send("GET", "a")?;
+    /// let late = conn.receive_timeout(Duration::from_millis(1)).unwrap_err();
+    /// assert!(late.is_timeout());
+    /// # Ok::<(), Error>(())
+    /// ```
     #[doc(alias = "ReceiveWithTimeout")]
     pub fn receive_timeout(&mut self, timeout: impl Into<Option<Duration>>) -> Result<Value> {
-        self.receive_within(&Patience::timeout(timeout.into()))
+        self.receive_before(&CallDeadline::after(timeout.into()))
     }
 
-    /// As [`receive`](MuxConn::receive), but no longer than the context lasts.
+    /// Like [`receive`](MuxConn::receive), but stops waiting when the context ends.
     ///
     /// # Errors
-    /// As [`receive`](MuxConn::receive); [`Error::Canceled`], or a timeout of kind
-    /// [`TimeoutKind::Context`](crate::TimeoutKind::Context), when the context ends first.
+    /// Like [`receive`](MuxConn::receive). [`Error::Canceled`], or a timeout of kind
+    /// [`TimeoutKind::Context`](crate::TimeoutKind::Context), if the context ends first.
+    ///
+    /// ```
+    /// # use redigo::{Context, Dialer, Error, Mux, testing::MemoryStream};
+    /// # let server = MemoryStream::silent();
+    /// # let stream = server.clone();
+    /// # let mux = Mux::with(move |_| Ok(Dialer::tcp(":6379").wrap(stream.clone())));
+    /// let mut conn = mux.get();
+    /// conn.send("GET", "a")?;
+    /// let (ctx, cancel) = Context::background().with_cancel();
+    /// cancel.cancel();
+    /// assert!(conn.receive_context(&ctx).unwrap_err().is_canceled());
+    /// # Ok::<(), Error>(())
+    /// ```
     #[doc(alias = "ReceiveContext")]
     pub fn receive_context(&mut self, ctx: &Context) -> Result<Value> {
-        self.receive_within(&Patience::context(ctx))
+        self.receive_before(&CallDeadline::of_context(ctx))
     }
 
-    /// Sends a command and waits for its reply, and before that for those that are still to come,
-    /// as [`Conn::call`](crate::Conn::call) does: the reply is the last one, and the first error
-    /// among them is the error. An empty command name sends nothing and gives the replies as a
-    /// list, or nil.
+    /// Sends a command and waits for its reply, and first for all replies that are still pending,
+    /// like [`Conn::call`](crate::Conn::call).
+    ///
+    /// Returns the last reply. If one of the replies is an error, returns the first error instead.
+    /// An empty command name sends nothing and returns all pending replies as a list, or nil if
+    /// there are none.
     ///
     /// # Errors
-    /// As [`Mux::call`](crate::Mux::call).
+    /// Like [`Mux::call`](crate::Mux::call).
     ///
     /// ```
     /// # use redigo::{Dialer, Mux, testing::MemoryStream, Error};
@@ -125,7 +196,7 @@ impl MuxConn {
             return Ok(if replies.is_empty() { Value::Nil } else { Value::Array(replies) });
         }
         self.send(command, args)?;
-        // What flushing has to say, the replies will say.
+        // An error of the flush is the outcome of the replies, too.
         let _ = self.flush();
         let (mut first_error, mut last) = (None, Value::Nil);
         while !self.pending.is_empty() {
@@ -137,20 +208,41 @@ impl MuxConn {
         first_error.map_or(Ok(last), Err)
     }
 
-    /// As [`call`](MuxConn::call), with the reply as a type of the caller's choice.
+    /// Like [`call`](MuxConn::call), but converts the reply to `T`.
     ///
     /// # Errors
-    /// As [`call`](MuxConn::call), and those of [`Value::convert`].
+    /// Like [`call`](MuxConn::call), and the errors of [`Value::convert`].
+    ///
+    /// ```
+    /// # use redigo::{Error, Mux, testing::ScriptedServer};
+    /// # let server = ScriptedServer::new();
+    /// # server.expect("STRLEN", "a").reply(3);
+    /// # let mux = Mux::with(move |_| Ok(server.conn()));
+    /// let length: usize = mux.get().query("STRLEN", "a")?;
+    /// assert_eq!(length, 3);
+    /// # Ok::<(), Error>(())
+    /// ```
     #[doc(alias = "Do")]
     pub fn query<T: FromValue>(&mut self, command: &str, args: impl ToArgs) -> Result<T> {
         self.call(command, args)?.convert()
     }
 
-    /// Flushes, and waits for every reply that is still to come. Error replies are elements of
-    /// the list and not the error.
+    /// Flushes and waits for all pending replies. Error replies are elements of the list.
     ///
     /// # Errors
-    /// The first error that is not the server's.
+    /// The first error that is not an error reply of the server.
+    ///
+    /// ```
+    /// # use redigo::{Dialer, Mux, testing::MemoryStream, Error, Value};
+    /// # let replies = "+OK\r\n-ERR no\r\n";
+    /// # let mux = Mux::with(move |_| Ok(Dialer::tcp(":6379").wrap(MemoryStream::new(replies))));
+    /// let mut conn = mux.get();
+    /// conn.send("SET", ("a", 1))?;
+    /// conn.send("NONSENSE", ())?;
+    /// let replies = conn.drain()?;
+    /// assert!(matches!(replies[..], [Value::Simple(_), Value::Error(_)]));
+    /// # Ok::<(), Error>(())
+    /// ```
     #[doc(alias = "Do")]
     pub fn drain(&mut self) -> Result<Vec<Value>> {
         if self.pending.is_empty() {
@@ -168,21 +260,45 @@ impl MuxConn {
         first_error.map_or(Ok(replies), Err)
     }
 
-    /// How many replies are still to be received.
+    /// Returns the number of replies that are still to be received.
+    ///
+    /// ```
+    /// # use redigo::{Error, Mux, testing::ScriptedServer};
+    /// # let server = ScriptedServer::new();
+    /// # server.expect("PING", ()).reply("PONG");
+    /// # let mux = Mux::with(move |_| Ok(server.conn()));
+    /// let mut conn = mux.get();
+    /// conn.send("PING", ())?;
+    /// assert_eq!(conn.pending(), 1);
+    /// conn.drain()?;
+    /// assert_eq!(conn.pending(), 0);
+    /// # Ok::<(), Error>(())
+    /// ```
     pub fn pending(&self) -> usize {
         self.pending.len()
     }
 
-    /// As [`Mux::err`](crate::Mux::err).
+    /// Like [`Mux::err`](crate::Mux::err).
     #[doc(alias = "Err")]
     pub fn err(&self) -> Option<Error> {
-        self.shared.core().err()
+        self.inner.core().err()
     }
 
-    /// Flushes, and receives what is still to come. The shared connection stays.
+    /// Flushes and waits for all pending replies. The shared connection stays open.
     ///
     /// # Errors
-    /// The first error among the replies, the server's included.
+    /// The first error among the replies, including error replies of the server.
+    ///
+    /// ```
+    /// # use redigo::{Error, Mux, testing::ScriptedServer};
+    /// # let server = ScriptedServer::new();
+    /// # server.expect("INCR", "text").error("ERR value is not an integer");
+    /// # let mux = Mux::with(move |_| Ok(server.conn()));
+    /// let mut conn = mux.get();
+    /// conn.send("INCR", "text")?;
+    /// assert!(conn.close().unwrap_err().as_server().is_some());
+    /// # Ok::<(), Error>(())
+    /// ```
     #[doc(alias = "Close")]
     pub fn close(mut self) -> Result<()> {
         let error = self.drain()?.into_iter().find_map(|reply| match reply {
@@ -192,19 +308,19 @@ impl MuxConn {
         error.map_or(Ok(()), Err)
     }
 
-    fn receive_within(&mut self, patience: &Patience<'_>) -> Result<Value> {
+    fn receive_before(&mut self, deadline: &CallDeadline<'_>) -> Result<Value> {
         let Some(oldest) = self.pending.pop_front() else {
-            let what = "receiving on a shared connection without having sent";
+            let what = "receiving on a shared connection without a pending command";
             return Err(Error::Unsupported(what.into()));
         };
-        self.shared.receive(&oldest, patience)
+        self.inner.receive(&oldest, deadline)
     }
 }
 
 impl Drop for MuxConn {
     fn drop(&mut self) {
         for pending in self.pending.drain(..) {
-            self.shared.abandon(&pending);
+            self.inner.abandon(&pending);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Where a call finds its reply, and where it sleeps until then.
+//! The place where a caller sleeps and finds its reply.
 
 use std::time::Instant;
 
@@ -6,84 +6,78 @@ use crate::error::Result;
 use crate::sync::{Condvar, Mutex};
 use crate::value::Value;
 
-/// How often one who lingers lets others run.
-const TURNS: usize = 4;
+/// How many times a caller yields before it parks.
+const YIELDS: usize = 4;
 
-/// One call's place: whoever reads the connection puts the reply here, and wakes this call and
-/// nobody else.
+/// The slot of one call. The reader stores the reply here and wakes only this caller.
 #[derive(Debug, Default)]
 pub(crate) struct Slot {
     state: Mutex<State>,
-    woken: Condvar,
+    changed: Condvar,
 }
 
 #[derive(Debug, Default)]
 struct State {
     outcome: Option<Result<Value>>,
-    nudged: bool,
-}
-
-/// What a call finds in its slot.
-#[derive(Debug)]
-pub(crate) enum Found {
-    /// The end of the call.
-    Outcome(Result<Value>),
-    /// There may be something to do, or time is up.
-    Nothing,
+    woken: bool,
 }
 
 impl Slot {
-    /// Ends the call. Its owner may be gone; then nobody looks here any more.
+    /// Ends the call. Does no harm if the caller has left.
     pub(crate) fn finish(&self, outcome: Result<Value>) {
         self.state.lock().outcome = Some(outcome);
-        self.woken.notify_one();
+        self.changed.notify_one();
     }
 
-    /// Has the owner look whether there is something to do.
-    pub(crate) fn nudge(&self) {
-        self.state.lock().nudged = true;
-        self.woken.notify_one();
+    /// Makes the caller take its next step.
+    pub(crate) fn wake(&self) {
+        self.state.lock().woken = true;
+        self.changed.notify_one();
     }
 
     pub(crate) fn is_finished(&self) -> bool {
         self.state.lock().outcome.is_some()
     }
 
-    /// Looks without waiting.
-    pub(crate) fn look(&self) -> Found {
-        self.state.lock().look().unwrap_or(Found::Nothing)
+    /// Takes the outcome of the call without waiting. Clears a wakeup: the caller is awake.
+    pub(crate) fn take_outcome(&self) -> Option<Result<Value>> {
+        self.state.lock().take()
     }
 
-    /// Lets others run a few times before the caller sleeps: what comes meanwhile needs no waking up.
-    pub(crate) fn linger(&self) -> Option<Found> {
-        (0..TURNS).find_map(|_| {
-            std::thread::yield_now();
-            self.state.lock().look()
-        })
-    }
-
-    /// Sleeps until there is something, or until the deadline.
-    pub(crate) fn wait(&self, deadline: Option<Instant>) -> Found {
+    /// Sleeps until the call ends, the caller is woken, or the deadline passes. Returns the outcome
+    /// if the call has ended.
+    pub(crate) fn park(&self, deadline: Option<Instant>) -> Option<Result<Value>> {
         let mut state = self.state.lock();
-        loop {
-            if let Some(found) = state.look() {
-                return found;
-            }
+        while !state.is_ready() {
             match deadline {
-                None => self.woken.wait(&mut state),
+                None => self.changed.wait(&mut state),
                 Some(deadline) => {
-                    if self.woken.wait_until(&mut state, deadline).timed_out() {
-                        return state.look().unwrap_or(Found::Nothing);
+                    if self.changed.wait_until(&mut state, deadline).timed_out() {
+                        break;
                     }
                 }
             }
         }
+        state.take()
     }
 
-    /// Sleeps until the call has its end, which is on its way.
+    /// Like [`park`](Slot::park), but yields a few times first. A reply that arrives meanwhile
+    /// saves the wakeup.
+    pub(crate) fn spin_then_park(&self, deadline: Option<Instant>) -> Option<Result<Value>> {
+        for _ in 0..YIELDS {
+            std::thread::yield_now();
+            let mut state = self.state.lock();
+            if state.is_ready() {
+                return state.take();
+            }
+        }
+        self.park(deadline)
+    }
+
+    /// Sleeps until the call ends, which another caller is about to do.
     pub(crate) fn wait_for_outcome(&self) -> Result<Value> {
         loop {
-            if let Found::Outcome(outcome) = self.wait(None) {
+            if let Some(outcome) = self.park(None) {
                 return outcome;
             }
         }
@@ -91,11 +85,17 @@ impl Slot {
 }
 
 impl State {
-    fn look(&mut self) -> Option<Found> {
-        if let Some(outcome) = self.outcome.take() {
-            return Some(Found::Outcome(outcome));
+    fn is_ready(&self) -> bool {
+        self.outcome.is_some() || self.woken
+    }
+
+    /// Takes the outcome, or clears the wakeup if there is none.
+    fn take(&mut self) -> Option<Result<Value>> {
+        let outcome = self.outcome.take();
+        if outcome.is_none() {
+            self.woken = false;
         }
-        std::mem::take(&mut self.nudged).then_some(Found::Nothing)
+        outcome
     }
 }
 
@@ -104,13 +104,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn who_lingers_finds_what_comes_and_does_not_stay() {
+    fn spinning_finds_a_wakeup_once_and_then_the_outcome() {
         let slot = Slot::default();
-        assert!(slot.linger().is_none(), "there was nothing to find");
-        slot.nudge();
-        assert!(matches!(slot.linger(), Some(Found::Nothing)));
-        assert!(slot.linger().is_none(), "it was nudged once");
+        let past = Some(Instant::now());
+        assert!(slot.spin_then_park(past).is_none(), "nothing has happened");
+        slot.wake();
+        assert!(slot.spin_then_park(None).is_none());
+        assert!(!slot.state.lock().woken, "the wakeup is used up");
+        assert!(slot.spin_then_park(past).is_none());
         slot.finish(Ok(Value::Int(1)));
-        assert!(matches!(slot.linger(), Some(Found::Outcome(Ok(Value::Int(1))))));
+        assert!(matches!(slot.spin_then_park(None), Some(Ok(Value::Int(1)))));
+        assert!(slot.take_outcome().is_none(), "an outcome is taken once");
     }
 }

@@ -1,7 +1,7 @@
-//! What a mux has done and what it looks like now.
+//! The statistics of a mux.
 
-/// A consistent look at a [`Mux`](crate::Mux), taken under its lock. The counters begin with the
-/// mux and go on across its connections.
+/// A snapshot of a [`Mux`](crate::Mux), from [`Mux::stats`](crate::Mux::stats). Its values are
+/// consistent with each other. The counters cover all connections of the mux.
 ///
 /// ```
 /// use redigo::{Dialer, Mux, testing::MemoryStream};
@@ -15,23 +15,22 @@
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct MuxStats {
-    /// True while there is a connection.
+    /// Whether there is a connection.
     pub connected: bool,
-    /// Commands that are queued or sent and whose reply has not come, those of callers who have
-    /// left included.
+    /// Commands that are queued or sent and have no reply yet. Includes abandoned commands.
     pub in_flight: usize,
-    /// Callers that wait for a connection, or for room in front of one that does not move.
+    /// Callers that wait for a connection, or for space in a full send queue.
     pub waiting: usize,
     /// Commands queued so far.
     pub calls: u64,
-    /// How many times what was queued was taken and written, all of it at once.
+    /// Writes so far. A write takes all queued commands.
     pub writes: u64,
     /// Commands whose callers left before the reply.
     pub abandoned: u64,
-    /// Connections dialled.
+    /// Dials so far, including failed dials.
     pub dials: u64,
-    /// Dials that failed.
+    /// Failed dials so far, including dials whose caller left.
     pub failed_dials: u64,
-    /// Connections lost.
+    /// Connections lost so far.
     pub lost: u64,
 }

@@ -1,15 +1,14 @@
-//! Commands that do not belong on a connection that many share.
+//! Commands that a mux refuses because many callers share its connection.
 
 use crate::args::Args;
-use crate::conn::session::Session;
 use crate::error::Error;
 
 const TRANSACTION: &str = "a transaction needs a connection of its own";
-const STREAM: &str = "it makes the connection a stream of messages";
-const STATE: &str = "it changes the connection for everybody";
-const BLOCKS: &str = "it holds up every command behind it";
+const STREAM: &str = "it turns the connection into a stream of messages";
+const STATE: &str = "it changes the connection for all callers";
+const BLOCKS: &str = "it blocks all commands behind it";
 
-/// Whole commands, in capitals.
+/// Commands that are refused with any arguments, in capitals.
 const REFUSED: &[(&str, &str)] = &[
     ("WATCH", TRANSACTION),
     ("UNWATCH", TRANSACTION),
@@ -46,38 +45,54 @@ const REFUSED: &[(&str, &str)] = &[
     ("WAITAOF", BLOCKS),
 ];
 
-/// Why a command cannot be sent; `None` when it can.
+/// The subcommands of CLIENT that do not change the connection. An unknown subcommand may.
+const CLIENT_ALLOWED: &[&str] = &[
+    "GETNAME",
+    "ID",
+    "INFO",
+    "LIST",
+    "KILL",
+    "PAUSE",
+    "UNPAUSE",
+    "UNBLOCK",
+    "GETREDIR",
+    "TRACKINGINFO",
+    "HELP",
+    "SETINFO",
+];
+
+/// Returns the error for a command that must not be sent on a shared connection.
 #[doc(alias = "lookupCommandInfo")]
 pub(crate) fn refuse(command: &str, args: &Args) -> Option<Error> {
     if command.is_empty() {
         return Some(Error::Unsupported("a command without a name".into()));
     }
-    let whole = REFUSED.iter().find(|(name, _)| name.eq_ignore_ascii_case(command));
-    if let Some((name, why)) = whole {
+    let is = |name: &str| name.eq_ignore_ascii_case(command);
+    if let Some((name, why)) = REFUSED.iter().find(|(name, _)| is(name)) {
         return Some(refusal(name, why));
     }
-    let reads_streams =
-        ["XREAD", "XREADGROUP"].iter().find(|name| name.eq_ignore_ascii_case(command));
-    if let Some(name) = reads_streams {
-        // The names of the group and the consumer may be any words.
-        let names = if *name == "XREADGROUP" { 3 } else { 0 };
-        return blocks(args.iter().skip(names)).then(|| refusal(&format!("{name} BLOCK"), BLOCKS));
+    if is("XREAD") {
+        return has_block(args.iter()).then(|| refusal("XREAD BLOCK", BLOCKS));
     }
-    // What is judged by its subcommand: CLIENT and SCRIPT.
-    let mut session = Session::default();
-    session.note(command, args);
-    if session.dirty().is_empty() {
+    if is("XREADGROUP") {
+        // The names of the group and the consumer can be any words.
+        return has_block(args.iter().skip(3)).then(|| refusal("XREADGROUP BLOCK", BLOCKS));
+    }
+    let subcommand = args.iter().next().unwrap_or_default();
+    let is_subcommand = |name: &str| subcommand.eq_ignore_ascii_case(name.as_bytes());
+    let changes_state = (is("CLIENT") && !CLIENT_ALLOWED.iter().any(|name| is_subcommand(name)))
+        || (is("SCRIPT") && is_subcommand("DEBUG"));
+    if !changes_state {
         return None;
     }
     // A subcommand is a short word.
-    let first = args.iter().next().unwrap_or_default();
-    let first = first.get(..32).unwrap_or(first).escape_ascii();
-    let name = format!("{command} {first}").to_ascii_uppercase();
+    let shown = subcommand.get(..32).unwrap_or(subcommand).escape_ascii();
+    let name = format!("{command} {shown}").to_ascii_uppercase();
     Some(refusal(name.trim_end(), STATE))
 }
 
-/// True when one of the options in front of `STREAMS` is `BLOCK`.
-fn blocks<'a>(options: impl Iterator<Item = &'a [u8]>) -> bool {
+/// Returns true if one of the options before `STREAMS` is `BLOCK`.
+fn has_block<'a>(options: impl Iterator<Item = &'a [u8]>) -> bool {
     options
         .take_while(|option| !option.eq_ignore_ascii_case(b"STREAMS"))
         .any(|option| option.eq_ignore_ascii_case(b"BLOCK"))
@@ -92,7 +107,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_options_of_xread_end_at_streams() {
+    fn options_of_xread_end_at_streams() {
         let refused = |command: &str, args: &[&str]| refuse(command, &Args::new().args(args));
         assert!(refused("XREAD", &["COUNT", "1", "block", "0", "STREAMS", "s", "$"]).is_some());
         assert!(refused("xread", &["COUNT", "1", "STREAMS", "BLOCK", "$"]).is_none());
@@ -103,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn a_long_or_binary_subcommand_is_not_repeated_in_full() {
+    fn long_binary_subcommand_is_shortened_in_the_error() {
         let error = refuse("CLIENT", &Args::new().arg(vec![0_u8; 1000])).unwrap();
         assert!(error.to_string().len() < 300, "{error}");
     }

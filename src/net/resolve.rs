@@ -1,4 +1,4 @@
-//! Host names to addresses, within a deadline.
+//! Resolves host names within a deadline.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
@@ -10,10 +10,10 @@ use crossbeam_channel::{bounded, never, select};
 use crate::context::Context;
 use crate::error::{Error, Result, TimeoutKind};
 
-/// All addresses of a host.
+/// Returns all addresses of a host.
 ///
-/// The system's resolver knows no deadline. So where the context has an end, a name (not an
-/// address in digits) is resolved on a short-lived thread that is left behind when it is late.
+/// The system's resolver has no timeout. If the context can end, a name (not an IP address) is
+/// resolved on a short-lived thread. The caller abandons the thread at the end of the context.
 pub(crate) fn resolve(host: &str, port: u16, ctx: &Context) -> Result<Vec<SocketAddr>> {
     if let Ok(address) = host.parse::<IpAddr>() {
         return Ok(vec![SocketAddr::new(address, port)]);
@@ -42,19 +42,19 @@ fn look_up_on_a_thread(
     let (sender, answer) = bounded(1);
     let name = host.to_owned();
     let spawned = std::thread::Builder::new().name("redigo-resolve".into()).spawn(move || {
-        // Nobody listens any more when it is late.
+        // At the end of the context the receiver is gone.
         let _ = sender.send(look_up(&name, port));
     });
     if let Err(error) = spawned {
         return Err(Error::io_context("starting a thread to resolve a name", Arc::new(error)));
     }
-    let late = ctx.deadline().map_or_else(never::<Instant>, crossbeam_channel::at);
+    let expired = ctx.deadline().map_or_else(never::<Instant>, crossbeam_channel::at);
     select! {
         recv(answer) -> found => Ok(found.unwrap_or_else(|_| {
             Err(io::Error::other("the resolver gave no answer"))
         })),
         recv(ctx.done()) -> _ => Err(Error::Canceled),
-        recv(late) -> _ => Err(Error::Timeout(TimeoutKind::Connect)),
+        recv(expired) -> _ => Err(Error::Timeout(TimeoutKind::Connect)),
     }
 }
 
@@ -64,13 +64,13 @@ mod tests {
     use std::time::Duration;
 
     #[test]
-    fn an_address_in_digits_needs_no_resolver() {
+    fn an_ip_address_needs_no_resolver() {
         let addresses = resolve("::1", 1, &Context::background()).unwrap();
         assert_eq!(addresses, ["[::1]:1".parse().unwrap()]);
     }
 
     #[test]
-    fn a_name_without_an_address_is_named_in_the_error() {
+    fn an_error_names_the_unresolved_host() {
         let ctx = Context::background().with_timeout(Duration::from_secs(60));
         for ctx in [Context::background(), ctx] {
             let error = resolve("no-such-host.invalid", 1, &ctx).unwrap_err();
@@ -79,9 +79,9 @@ mod tests {
     }
 
     #[test]
-    fn no_time_left_is_a_timeout() {
+    fn resolving_without_time_left_times_out() {
         let ctx = Context::background().with_deadline(Instant::now());
-        // The name may be found as well: whichever is first.
+        // The answer can also arrive first.
         if let Err(error) = resolve("localhost", 1, &ctx) {
             assert_eq!(error.timeout_kind(), Some(TimeoutKind::Connect));
         }

@@ -1,4 +1,4 @@
-//! What a connection needs of a byte stream.
+//! The byte stream below a connection, and the handle that shuts it down.
 
 use std::fmt;
 use std::io;
@@ -8,9 +8,9 @@ use std::time::Duration;
 
 /// A blocking byte stream in both directions.
 ///
-/// All methods take `&self`, as those of [`std::net::TcpStream`] can, because one thread may read
-/// while another writes and a third shuts the stream down. `TcpStream` and `UnixStream` are
-/// streams; a tunnel, a proxy or a stream that counts its bytes can be one too, given to
+/// All methods take `&self`, because one thread can read while another writes and a third shuts
+/// the stream down. `TcpStream` and `UnixStream` implement this trait. Implement it for a tunnel,
+/// a proxy or a stream that counts its bytes, and pass the stream to
 /// [`Dialer::connector`](crate::Dialer::connector) or [`Dialer::wrap`](crate::Dialer::wrap).
 ///
 /// ```
@@ -21,7 +21,7 @@ use std::time::Duration;
 /// use std::time::Duration;
 /// use redigo::{Peek, Stream};
 ///
-/// /// Counts what is sent.
+/// /// Counts the bytes that are sent.
 /// struct Counting(TcpStream, Arc<AtomicUsize>);
 ///
 /// impl Stream for Counting {
@@ -46,66 +46,97 @@ use std::time::Duration;
 ///         Stream::peek(&self.0)
 ///     }
 /// }
+///
+/// # let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+/// let sent = Arc::new(AtomicUsize::new(0));
+/// let stream = TcpStream::connect(listener.local_addr()?)?;
+/// let mut conn = redigo::Dialer::tcp("").wrap(Counting(stream, Arc::clone(&sent)));
+/// conn.send("PING", ())?;
+/// conn.flush()?;
+/// assert_eq!(sent.load(Ordering::Relaxed), b"*1\r\n$4\r\nPING\r\n".len());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[doc(alias = "net.Conn")]
 pub trait Stream: Send + Sync {
-    /// Waits for bytes and reads some. Zero means that the peer has closed the stream.
+    /// Waits for bytes and reads some of them. Returns 0 if the peer has closed the stream.
     ///
     /// # Errors
-    /// Kind `WouldBlock` or `TimedOut` when the read timeout has passed, `Interrupted` when there
-    /// is nothing yet and the caller is to try again.
+    /// Kind `WouldBlock` or `TimedOut` when the read timeout has passed, `Interrupted` if there
+    /// are no bytes yet and the caller must try again. Any other error ends the stream.
     fn read(&self, buffer: &mut [u8]) -> io::Result<usize>;
 
-    /// Writes some of the bytes.
+    /// Writes some of the bytes and returns how many.
     ///
     /// # Errors
-    /// As for [`read`](Stream::read). The call after such an error begins with the same bytes.
+    /// Like [`read`](Stream::read). The call after such an error begins with the same bytes.
     fn write(&self, bytes: &[u8]) -> io::Result<usize>;
 
-    /// The longest that one `read` may wait; never zero, `None` for no limit.
+    /// Sets how long one `read` can wait. The timeout is never zero; `None` means no limit.
     ///
     /// # Errors
-    /// When the stream is of no more use.
+    /// Any error ends the stream.
     fn set_read_timeout(&self, timeout: Option<Duration>) -> io::Result<()>;
 
-    /// The longest that one `write` may wait; never zero, `None` for no limit.
+    /// Sets how long one `write` can wait. The timeout is never zero; `None` means no limit.
     ///
     /// # Errors
-    /// When the stream is of no more use.
+    /// Any error ends the stream.
     fn set_write_timeout(&self, timeout: Option<Duration>) -> io::Result<()>;
 
-    /// Ends the stream in both directions at once: reads and writes that wait on other threads
-    /// return. The stream itself is closed when it is dropped.
+    /// Ends the stream in both directions: reads and writes that wait on other threads return.
+    /// Dropping the stream closes it.
+    ///
+    /// ```
+    /// use redigo::{Stream, testing::MemoryStream};
+    ///
+    /// let stream = MemoryStream::silent();
+    /// let reader = stream.clone();
+    /// let waiting = std::thread::spawn(move || reader.read(&mut [0; 8]));
+    /// stream.shutdown();
+    /// assert!(matches!(waiting.join().unwrap(), Ok(0) | Err(_)));
+    /// ```
     fn shutdown(&self);
 
-    /// What a read would find, without waiting and without taking anything. The default says
-    /// [`Peek::Unknown`], which costs the liveness checks their use on this stream.
+    /// Returns what a read would find, without waiting and without consuming any bytes.
+    ///
+    /// The default implementation returns [`Peek::Unknown`]. Liveness checks then have no effect
+    /// on this stream.
     ///
     /// # Errors
-    /// When the stream is broken.
+    /// Any error means that the stream is broken.
+    ///
+    /// ```
+    /// use redigo::{Peek, Stream, testing::MemoryStream};
+    ///
+    /// let stream = MemoryStream::silent();
+    /// assert_eq!(stream.peek()?, Peek::Quiet);
+    /// stream.push("+OK\r\n");
+    /// assert_eq!(stream.peek()?, Peek::Readable);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     fn peek(&self) -> io::Result<Peek> {
         Ok(Peek::Unknown)
     }
 }
 
-/// What [`Stream::peek`] found.
+/// The result of [`Stream::peek`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Peek {
-    /// Nothing to read, and the peer is there as far as one can see.
+    /// There is nothing to read, and the peer has not closed the stream.
     Quiet,
-    /// Bytes are waiting.
+    /// There are bytes to read.
     Readable,
     /// The peer has closed the stream.
     Closed,
-    /// This stream cannot tell.
+    /// The stream cannot answer.
     Unknown,
 }
 
 /// Ends a connection from another thread: a call that waits on it returns
 /// [`Error::Canceled`](crate::Error::Canceled).
 ///
-/// The handle keeps no socket open and outlives its connection without harm.
+/// The handle does not keep the socket open, and it can outlive its connection.
 ///
 /// ```
 /// use redigo::{Dialer, testing::MemoryStream};
@@ -125,24 +156,50 @@ struct Inner {
 }
 
 impl ShutdownHandle {
-    /// A handle that runs `cut`, which must make waiting calls return with an error. For those
-    /// who implement [`RawConn`](crate::raw::RawConn); it should hold the connection weakly.
+    /// Returns a handle that runs `cut`, for implementations of
+    /// [`RawConn`](crate::raw::RawConn).
+    ///
+    /// The function must make waiting calls return with an error. It should hold the connection
+    /// through a [`Weak`](std::sync::Weak).
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use redigo::{ShutdownHandle, Stream, testing::MemoryStream};
+    ///
+    /// let stream = Arc::new(MemoryStream::silent());
+    /// let weak = Arc::downgrade(&stream);
+    /// let handle = ShutdownHandle::new(move || {
+    ///     if let Some(stream) = weak.upgrade() {
+    ///         stream.shutdown();
+    ///     }
+    /// });
+    /// handle.shutdown();
+    /// assert!(stream.is_closed());
+    /// ```
     pub fn new(cut: impl Fn() + Send + Sync + 'static) -> ShutdownHandle {
         ShutdownHandle(Arc::new(Inner { used: AtomicBool::new(false), cut: Box::new(cut) }))
     }
 
-    /// Ends the connection. Once is enough; more does no harm.
+    /// Ends the connection. Further calls have no effect.
+    ///
+    /// ```
+    /// use redigo::{Dialer, testing::MemoryStream};
+    ///
+    /// let mut conn = Dialer::tcp(":6379").wrap(MemoryStream::new("+PONG\r\n"));
+    /// conn.shutdown_handle().shutdown();
+    /// assert!(conn.call("PING", ()).unwrap_err().is_canceled());
+    /// ```
     pub fn shutdown(&self) {
         self.0.used.store(true, Ordering::Release);
         (self.0.cut)();
     }
 
-    /// True once somebody has asked for the end.
+    /// Returns true after a call of `shutdown`.
     pub(crate) fn is_used(&self) -> bool {
         self.0.used.load(Ordering::Acquire)
     }
 
-    /// Ends the stream because it failed, not because somebody asked.
+    /// Ends the stream after a failure; `is_used` stays as it is.
     pub(crate) fn cut(&self) {
         (self.0.cut)();
     }
@@ -154,7 +211,7 @@ impl fmt::Debug for ShutdownHandle {
     }
 }
 
-/// One byte looked at on a socket, without waiting and without taking it.
+/// Peeks at one byte of a socket without waiting.
 pub(crate) fn peek_socket(socket: &socket2::SockRef<'_>) -> io::Result<Peek> {
     let mut byte = [std::mem::MaybeUninit::uninit()];
     match peek_now(socket, &mut byte) {
@@ -188,7 +245,7 @@ fn peek_now(
     socket: &socket2::SockRef<'_>,
     byte: &mut [std::mem::MaybeUninit<u8>],
 ) -> io::Result<usize> {
-    /// The same on every system with sockets.
+    /// `MSG_PEEK` has this value on every system with sockets.
     const PEEK: i32 = 2;
     if let Some(dont_wait) = DONT_WAIT {
         return socket.recv_with_flags(byte, PEEK | dont_wait);

@@ -1,4 +1,4 @@
-//! TCP: connecting within a deadline, and the stream.
+//! TCP streams, and connecting them within a deadline.
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -12,24 +12,24 @@ use super::stream::{Peek, Stream, peek_socket};
 use crate::context::Context;
 use crate::error::{Error, Result, TimeoutKind};
 
-/// What is set on a socket before it is used.
+/// The options of a new socket.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct TcpOptions {
     pub(crate) keep_alive: Option<Duration>,
     pub(crate) user_timeout: Option<Duration>,
 }
 
-/// Each address gets a fair share of the time that is left, but no less than this.
+/// Each address gets an equal share of the remaining time, but at least this.
 const LEAST_SHARE: Duration = Duration::from_secs(2);
 
-/// What systems take: whole seconds, in 15 bits.
+/// The range that systems accept: whole seconds in 15 bits.
 const SHORTEST_KEEP_ALIVE: Duration = Duration::from_secs(1);
 const LONGEST_KEEP_ALIVE: Duration = Duration::from_secs(i16::MAX as u64);
-/// Milliseconds in 31 bits.
+/// The longest that systems accept: milliseconds in 31 bits.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 const LONGEST_USER_TIMEOUT: Duration = Duration::from_millis(i32::MAX as u64);
 
-/// Connects to the first address of the host that answers.
+/// Connects to the first address of the host that accepts.
 pub(crate) fn connect(
     host: &str,
     port: u16,
@@ -67,15 +67,15 @@ fn connect_to(
     };
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP));
     let socket = Arc::new(socket.map_err(place)?);
-    // Shutting a socket down ends a connect that is under way on it.
+    // Shutting the socket down ends a connect in progress.
     let weak = Arc::downgrade(&socket);
     let cut = ctx.on_cancel(move || {
         if let Some(socket) = weak.upgrade() {
             let _ = socket.shutdown(Shutdown::Both);
         }
     })?;
-    // Without a limit too: a plain connect that begins after the socket was shut down would wait,
-    // where this one sees it.
+    // Also without a limit: unlike this call, a plain `connect` on a socket that was shut down
+    // before it would wait.
     let connected = socket.connect_timeout(&address.into(), timeout.unwrap_or(Duration::MAX));
     drop(cut);
     if ctx.is_canceled() {
@@ -89,7 +89,7 @@ fn connect_to(
         Err(error) => return Err(place(error)),
     }
     set_options(&socket, options).map_err(place)?;
-    // The canceller, if any, has let go: `is_canceled` was false after `cut` was dropped.
+    // No cancellation holds the socket: `is_canceled` was false after `cut` was dropped.
     let socket = Arc::try_unwrap(socket).map_err(|_| Error::Canceled)?;
     Ok(TcpStream::from(socket))
 }
@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn a_peek_tells_quiet_readable_and_closed_apart() {
+    fn a_peek_reports_quiet_readable_and_closed() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let (mut peer, _) = listener.accept().unwrap();
@@ -192,8 +192,8 @@ mod tests {
 
     #[test]
     #[cfg(target_os = "linux")]
-    fn cancelling_ends_a_connect_that_nobody_answers() {
-        // A listener whose queue is full: further connects wait for ever.
+    fn canceling_ends_a_connect_without_an_answer() {
+        // The queue of this listener is full, so further connects wait forever.
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
         let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
         socket.bind(&any.into()).unwrap();
@@ -217,7 +217,7 @@ mod tests {
     fn wait_until(mut condition: impl FnMut() -> bool) {
         let deadline = Instant::now() + Duration::from_secs(10);
         while !condition() {
-            assert!(Instant::now() < deadline, "it never came");
+            assert!(Instant::now() < deadline, "the condition never became true");
             std::thread::yield_now();
         }
     }

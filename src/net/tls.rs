@@ -1,10 +1,10 @@
 //! TLS over any stream, through the system's library.
 //!
-//! A TLS session is one machine for both directions, and native-tls wants it whole for each read
-//! and write. Were it to use the socket itself, a thread that waits for a reply would keep others
-//! from sending. So the session never touches the socket: it works on a pair of buffers in memory
-//! (`pipe.rs`), and is locked only while it computes. Waiting, for bytes to come or for room to
-//! send, is done beside it (`stream.rs`), by one reader and one writer at once.
+//! A TLS session has one state for both directions, and native-tls needs exclusive access to it for
+//! each read and write. If the session used the socket, a thread that waits for a reply would
+//! prevent other threads from sending. So the session uses a pair of buffers in memory
+//! (`pipe.rs`), and its lock is held only while it computes. The stream (`stream.rs`) waits for the
+//! socket outside the lock, with one reader and one writer at the same time.
 
 pub(crate) mod fault;
 pub(crate) mod handshake;

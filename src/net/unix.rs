@@ -1,4 +1,4 @@
-//! Unix sockets.
+//! Unix sockets, and connecting them within a deadline.
 
 use std::io::{self, Read, Write};
 use std::net::Shutdown;
@@ -13,7 +13,7 @@ use super::stream::{Peek, Stream, peek_socket};
 use crate::context::Context;
 use crate::error::{Error, Result, TimeoutKind};
 
-/// How long it may take to notice that a connect was cancelled.
+/// The longest time until a cancellation is noticed.
 const SLICE: Duration = Duration::from_millis(50);
 
 /// Connects to the socket at this path.
@@ -23,8 +23,8 @@ pub(crate) fn connect(path: &Path, ctx: &Context) -> Result<UnixStream> {
     };
     let address = SockAddr::unix(path).map_err(place)?;
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None).map_err(place)?;
-    // A local connect waits only while the server's queue is full. Nothing but the send timeout
-    // ends that wait, so it is waited in slices, with a look at the context in between.
+    // A local connect waits only while the server's queue is full. Only the send timeout ends
+    // that wait, so the loop waits in slices and checks the context between them.
     loop {
         if ctx.is_canceled() {
             return Err(Error::Canceled);
@@ -33,7 +33,7 @@ pub(crate) fn connect(path: &Path, ctx: &Context) -> Result<UnixStream> {
         if left.is_zero() {
             return Err(Error::Timeout(TimeoutKind::Connect));
         }
-        // A timeout below a microsecond would be none at all to the system.
+        // The system would take a timeout below a microsecond for no timeout.
         let slice = left.clamp(Duration::from_millis(1), SLICE);
         socket.set_write_timeout(Some(slice)).map_err(place)?;
         match socket.connect(&address) {
@@ -79,20 +79,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_missing_socket_is_named_in_the_error() {
+    fn an_error_names_the_missing_socket() {
         let error = connect(Path::new("/nonexistent/redis.sock"), &Context::background());
         let error = error.unwrap_err().to_string();
         assert!(error.starts_with("connecting to /nonexistent/redis.sock: "), "{error}");
     }
 
     #[test]
-    fn a_path_too_long_for_a_socket_is_an_error() {
+    fn a_path_too_long_for_a_socket_fails() {
         let path = "x".repeat(500);
         assert!(connect(Path::new(&path), &Context::background()).is_err());
     }
 
     #[test]
-    fn a_peek_tells_quiet_readable_and_closed_apart() {
+    fn a_peek_reports_quiet_readable_and_closed() {
         let (stream, mut peer) = UnixStream::pair().unwrap();
         assert_eq!(Stream::peek(&stream).unwrap(), Peek::Quiet);
         peer.write_all(b"x").unwrap();

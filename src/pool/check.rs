@@ -6,20 +6,23 @@ use std::time::{Duration, Instant};
 use crate::conn::Conn;
 use crate::error::{Error, Result};
 
-/// A `PING` for connections that have been idle for longer than this; younger ones are trusted.
+/// Returns a test that sends a `PING` to connections that have been idle for at least this long.
 ///
-/// One round trip, but it also finds what only the server knows. It waits as long as the
-/// connection's read timeout, so set one.
+/// It costs one round trip, and also detects states that only the server knows. It waits as long as
+/// the connection's read timeout, so set one.
 ///
 /// ```
 /// use std::time::Duration;
-/// use redigo::{Dialer, Pool, check};
+/// use redigo::{Pool, check, testing::ScriptedServer};
 ///
-/// let dialer = Dialer::tcp(":6379").read_timeout(Duration::from_secs(1));
-/// let pool = Pool::builder(dialer)
+/// let server = ScriptedServer::new();
+/// let ping = server.expect("PING", ()).reply("PONG").any_times();
+/// let pool = Pool::builder_with(server.dialer())
 ///     .test_on_borrow(check::ping_if_idle(Duration::from_secs(60)))
 ///     .build()?;
-/// # drop(pool);
+/// pool.acquire()?.close()?;
+/// pool.acquire()?.close()?; // idle for less
+/// assert_eq!(ping.calls(), 0);
 /// # Ok::<(), redigo::Error>(())
 /// ```
 #[doc(alias = "TestOnBorrow")]
@@ -32,15 +35,21 @@ pub fn ping_if_idle(idle: Duration) -> impl Fn(&mut Conn, Instant) -> Result<()>
     }
 }
 
-/// A look at the socket, without a round trip: fails when the server has closed the connection
-/// or has sent something that nobody asked for. So the first command after a restart of the
-/// server succeeds.
+/// Returns a test that checks the socket, without a round trip. It fails if the server has closed
+/// the connection or has sent unexpected data.
+///
+/// Most pools should use [`PoolBuilder::peek_after`](crate::PoolBuilder::peek_after) instead: the
+/// same check, but only for connections that were idle for a time or are suspect.
 ///
 /// ```
-/// use redigo::{Dialer, Pool, check};
+/// use redigo::{CloseReason, Pool, check, testing::ScriptedServer};
 ///
-/// let pool = Pool::builder(Dialer::tcp(":6379")).test_on_borrow(check::peek()).build()?;
-/// # drop(pool);
+/// let server = ScriptedServer::new();
+/// let pool = Pool::builder_with(server.dialer()).test_on_borrow(check::peek()).build()?;
+/// pool.acquire()?.close()?;
+/// server.disconnect();
+/// pool.acquire()?.close()?; // a new connection
+/// assert_eq!(pool.stats().closed.of(CloseReason::Health), 1);
 /// # Ok::<(), redigo::Error>(())
 /// ```
 #[doc(alias = "TestOnBorrow")]
@@ -51,8 +60,8 @@ pub fn peek() -> impl Fn(&mut Conn, Instant) -> Result<()> + Send + Sync {
     }
 }
 
-/// What a look at the socket came to.
+/// The error of a connection that failed the check of its socket.
 pub(crate) fn dead() -> Error {
-    let why = "the server closed the idle connection, or sent what nobody asked for";
-    Error::from(io::Error::new(io::ErrorKind::ConnectionAborted, why))
+    let reason = "the server closed the idle connection or sent unexpected data";
+    Error::from(io::Error::new(io::ErrorKind::ConnectionAborted, reason))
 }

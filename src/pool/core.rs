@@ -1,291 +1,414 @@
-//! The pool as a pure state machine: no lock, no clock, no I/O, no code of users.
+//! The pool as a pure state machine: no lock, no clock, no I/O, no callbacks.
 //!
-//! Every method is an event. What has to be done outside comes back as [`Actions`], to be
-//! carried out after the lock has been given up. So the counts are exact at every instant:
+//! Every method is an event. Work to do outside comes back as [`Actions`], which the shell performs
+//! after it has released the lock. The counts are therefore exact at every instant:
 //! `idle + in_use + dialing == open <= max_active`.
-//!
-//! This file has the events of borrowing; `dials.rs` those of dialling, `control.rs` what is said to
-//! the pool as a whole, `upkeep.rs` the passing of time. Questions and answers are in `terms.rs`.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::Instant;
 
 use crate::pool::core::backoff::Jitter;
-use crate::pool::stats::Counters;
 use crate::pool::stats::close_reason::CloseReason;
-use crate::pool::waiter::{Ticket, WaitQueue, Waiter};
+use crate::pool::stats::{Counters, PoolStats};
 
-mod actions;
+pub(crate) mod actions;
 pub(crate) mod backoff;
 mod dialing;
 mod idle;
 mod lifecycle;
-mod loans;
 mod maintenance;
 pub(crate) mod registry;
-mod types;
+pub(crate) mod types;
+pub(crate) mod wait_queue;
 
-pub(crate) use actions::{Actions, More, Overdue};
-pub(crate) use dialing::{Fresh, JobCause};
+use actions::{Actions, Overdue};
 use registry::{Borrower, Registry, SlotId};
-pub(crate) use types::{
-    Answer, Caller, Cause, CheckoutRequest, CoreSettings, Entry, Outcome, Refusal, Reply,
+use types::{
+    CheckoutRequest, CoreSettings, DialReason, Dialed, Disposition, Entry, Grant, Refusal,
+    WaitReason,
 };
+use wait_queue::{RequestDialer, Ticket, WaitQueue, Waiter};
 
-/// The state of a pool over connections `C`, with `W` to wake a waiter up.
+/// The state of a pool over connections `C`, with a `W` that wakes a waiter.
 #[derive(Debug)]
 pub(crate) struct Core<C, W> {
     settings: CoreSettings,
-    /// Newest in front.
+    /// Newest first.
     idle: VecDeque<Box<Entry<C>>>,
     queue: WaitQueue<W>,
-    /// What waiters that were taken out of the queue will find.
-    ready: HashMap<Ticket, Outcome<C>>,
+    /// Grants for waiters that have left the queue, until they collect them.
+    granted: HashMap<Ticket, Grant<C>>,
     registry: Registry,
-    /// CheckoutInfo, or being asked whether they live.
+    /// Connections that are checked out or being pinged.
     in_use: usize,
-    /// Those of them that are asked.
-    asking: usize,
-    /// Dials that callers run themselves.
-    own_dials: usize,
-    /// Dials for the oldest in the queue, whoever that is when they end.
-    jobs: usize,
-    retry: dialing::Retry,
-    /// Told of every end of a dial, and when the last connection is back in a closed pool.
+    /// Connections that are being pinged, included in `in_use`.
+    pinging: usize,
+    /// Dials on the threads of their callers.
+    caller_dials: usize,
+    /// Dials on dial threads. Each serves the oldest waiter when it ends.
+    dials: usize,
+    dial_health: dialing::DialHealth,
+    /// Woken at the end of a dial and when the last connection of a closed pool is checked in.
     watchers: Vec<W>,
-    /// How many connections those want to be ready who warm the pool up.
-    warm: Vec<usize>,
-    /// When the upkeep is due, as far as it was told.
+    /// The targets of all running warm-ups.
+    warm_ups: Vec<usize>,
+    /// When the timer will call `run_due`.
     alarm: Option<Instant>,
     next_ticket: u64,
     generation: u64,
-    /// How many connections have turned out to be dead.
-    deaths: u64,
+    /// The number of connections that were found dead.
+    failures: u64,
     suspended: bool,
     closed: bool,
-    /// How many were open when `max_active` was last made smaller than that; zero when it was not.
-    overhang: usize,
-    dice: Jitter,
+    /// The number of open connections when `max_active` was last set below it.
+    shrink_ceiling: Option<usize>,
+    jitter: Jitter,
     pub(crate) counters: Counters,
 }
 
+/// A connection that its borrower keeps.
+#[derive(Debug)]
+pub(crate) struct Detached<C> {
+    pub(crate) entry: Box<Entry<C>>,
+    /// The pool had reclaimed the connection, and counted it as closed.
+    pub(crate) reclaimed: bool,
+}
+
 impl<C, W> Core<C, W> {
-    pub(crate) fn new(settings: CoreSettings, dice: Jitter) -> Core<C, W> {
+    pub(crate) fn new(settings: CoreSettings, jitter: Jitter) -> Core<C, W> {
         Core {
             settings,
             idle: VecDeque::new(),
             queue: WaitQueue::new(),
-            ready: HashMap::new(),
+            granted: HashMap::new(),
             registry: Registry::default(),
             in_use: 0,
-            asking: 0,
-            own_dials: 0,
-            jobs: 0,
-            retry: dialing::Retry::default(),
+            pinging: 0,
+            caller_dials: 0,
+            dials: 0,
+            dial_health: dialing::DialHealth::default(),
             watchers: Vec::new(),
-            warm: Vec::new(),
+            warm_ups: Vec::new(),
             alarm: None,
             next_ticket: 0,
             generation: 0,
-            deaths: 0,
+            failures: 0,
             suspended: false,
             closed: false,
-            overhang: 0,
-            dice,
+            shrink_ceiling: None,
+            jitter,
             counters: Counters::default(),
         }
     }
 
-    /// Somebody wants a connection. `waker` is made only for one who has to wait.
-    pub(crate) fn checkout(
+    /// A caller wants a connection. `waker` is called only if the caller has to wait.
+    pub(crate) fn check_out(
         &mut self,
-        asker: CheckoutRequest<'_>,
+        request: CheckoutRequest<'_>,
         waker: impl FnOnce() -> W,
-    ) -> Reply<C, W> {
+        actions: &mut Actions<C, W>,
+    ) -> Grant<C> {
         let ticket = Ticket(self.next_ticket);
         self.next_ticket += 1;
-        let (answer, actions) = self.find(ticket, asker, waker, Actions::none());
-        match answer {
-            Answer::Take(..) => self.counters.hits += 1,
-            Answer::Dial(_) | Answer::Wait(..) => self.counters.misses += 1,
-            Answer::Refused(_) | Answer::Closed => {}
+        let grant = self.acquire_or_wait(ticket, request, waker, actions);
+        match grant {
+            Grant::Conn(..) => self.counters.hits += 1,
+            Grant::Dial(_) | Grant::Wait(..) => self.counters.misses += 1,
+            Grant::Failed(_) | Grant::Refused(_) | Grant::Closed => {}
         }
-        (answer, actions)
+        grant
     }
 
-    /// The connection at this place, that the caller was lent, is of no use: it gets another, in
-    /// its old place in the order.
-    pub(crate) fn retry(
+    /// A caller returns a connection that failed its validation, and asks again. It keeps its place
+    /// in the queue.
+    pub(crate) fn replace(
         &mut self,
         ticket: Ticket,
-        asker: CheckoutRequest<'_>,
-        place: SlotId,
+        invalid: Box<Entry<C>>,
         reason: CloseReason,
+        request: CheckoutRequest<'_>,
         waker: impl FnOnce() -> W,
-    ) -> Reply<C, W> {
-        let mut actions = Actions::none();
-        self.let_go(place, Some(reason), None, &mut actions);
-        let (answer, mut actions) = self.find(ticket, asker, waker, actions);
-        // Where this caller does not use the place that is free now, another may.
-        self.rebalance(&mut actions);
-        self.tell_watchers_if_drained(&mut actions);
+        actions: &mut Actions<C, W>,
+    ) -> Grant<C> {
+        self.end_borrow(invalid, Disposition::Close(reason), None, actions);
+        let grant = self.acquire_or_wait(ticket, request, waker, actions);
+        // Another waiter can use the slot if this caller does not.
+        self.slot_freed(actions);
         self.check();
-        (answer, actions)
+        grant
     }
 
     #[inline]
-    fn find(
+    fn acquire_or_wait(
         &mut self,
         ticket: Ticket,
-        asker: CheckoutRequest<'_>,
+        request: CheckoutRequest<'_>,
         waker: impl FnOnce() -> W,
-        mut actions: Actions<C, W>,
-    ) -> Reply<C, W> {
+        actions: &mut Actions<C, W>,
+    ) -> Grant<C> {
         if self.closed {
-            return (Answer::Closed, actions);
+            return Grant::Closed;
         }
-        if let Some(now) = asker.now {
-            self.expire_idle(now, &mut actions);
+        if let Some(now) = request.now {
+            self.expire_idle(now, actions);
         }
-        if let Some(member) = self.take_idle(asker.now, &mut actions) {
-            self.note_loan(member.place, asker);
+        if let Some(entry) = self.take_idle(request.now, actions) {
+            self.record_checkout(entry.slot, request);
             if self.lacks_idle() {
-                self.rebalance(&mut actions);
+                self.rebalance(actions);
             }
-            if self.settings.upkeep {
-                self.expect_return(asker.now, &mut actions);
+            if self.settings.has_timer {
+                self.schedule_leak_check(request.now, actions);
             }
-            return (Answer::Take(ticket, member), actions);
+            return Grant::Conn(ticket, entry);
         }
-        let answer = if let Some(refusal) = self.refusal(asker) {
-            self.counters.count_refusal(refusal);
-            // What it gave up for another may be of use to who waits.
-            self.rebalance(&mut actions);
-            Answer::Refused(refusal)
-        } else if asker.caller == Caller::Dials && self.has_room() && !self.suspended {
-            self.own_dials += 1;
-            Answer::Dial(ticket)
+        let grant = if let Some(refusal) = self.refusal(request) {
+            self.count_refusal(refusal);
+            // An expired connection may have freed a slot.
+            self.rebalance(actions);
+            Grant::Refused(refusal)
+        } else if request.dialer == RequestDialer::Caller && self.has_slot() && !self.suspended {
+            self.caller_dials += 1;
+            Grant::Dial(ticket)
         } else {
-            let cause = match self.has_room() {
-                _ if self.suspended => Cause::Suspended,
-                true => Cause::Dialing,
-                false => Cause::AtLimit,
+            let reason = match self.has_slot() {
+                _ if self.suspended => WaitReason::Suspended,
+                true => WaitReason::Dialing,
+                false => WaitReason::AtLimit,
             };
-            self.enqueue(ticket, asker, waker, &mut actions);
-            Answer::Wait(ticket, cause)
+            self.enqueue(ticket, request, waker, actions);
+            Grant::Wait(ticket, reason)
         };
         self.check();
-        (answer, actions)
+        grant
     }
 
-    /// Why one who finds nothing idle can neither dial nor wait.
-    fn refusal(&self, asker: CheckoutRequest<'_>) -> Option<Refusal> {
+    /// Returns why a caller for which no connection is idle can neither dial nor wait.
+    fn refusal(&self, request: CheckoutRequest<'_>) -> Option<Refusal> {
+        let over_max_waiters = |extra| {
+            self.settings
+                .max_waiters
+                .is_some_and(|max| self.queue.len() >= max.saturating_add(extra))
+        };
         if self.suspended {
-            let too_many = self.queue.len() >= self.settings.max_waiters;
-            return too_many.then_some(Refusal::Exhausted);
+            return over_max_waiters(0).then_some(Refusal::Exhausted);
         }
-        if self.has_room() {
-            if self.retry.broken {
+        if self.has_slot() {
+            if self.dial_health.broken {
                 return Some(Refusal::BreakerOpen);
             }
-            if asker.caller == Caller::Dials {
+            if request.dialer == RequestDialer::Caller {
                 return None;
             }
         } else if !self.settings.wait {
-            // One that is being asked whether it lives is back in no time, for whoever is next.
-            let none_to_come =
-                self.asking == 0 || self.queue.len() >= self.asking.saturating_add(self.jobs);
-            return none_to_come.then_some(Refusal::Exhausted);
+            // A pinged connection comes back soon, for the next caller.
+            let expected = if self.pinging == 0 { 0 } else { self.pinging + self.dials };
+            return (self.queue.len() >= expected).then_some(Refusal::Exhausted);
         }
-        if self.queue.len() >= self.settings.max_waiters.saturating_add(self.hopes()) {
+        if self.obtainable().is_some_and(over_max_waiters) {
             return Some(Refusal::Exhausted);
         }
-        let stuck = self.settings.refuses_deadlock && !self.has_room() && self.is_deadlocked(asker);
+        let stuck =
+            self.settings.detect_deadlock && !self.has_slot() && self.is_deadlocked(request);
         stuck.then_some(Refusal::Deadlock)
     }
 
-    /// How many of those who wait can be served by dials that run, or may.
-    fn hopes(&self) -> usize {
-        self.settings.max_active.saturating_sub(self.open()).saturating_add(self.jobs)
+    /// Returns how many waiters can be served by dials that run or can start; `None` means all.
+    fn obtainable(&self) -> Option<usize> {
+        Some(self.settings.max_active?.saturating_sub(self.open()) + self.dials)
     }
 
-    /// A waiter woke up: what it gets, if anything yet.
-    pub(crate) fn collect(&mut self, ticket: Ticket) -> Option<Outcome<C>> {
-        match self.ready.remove(&ticket) {
-            Some(Outcome::Dial) if self.closed => {
-                self.own_dials -= 1;
-                Some(Outcome::Closed)
+    /// Returns true if every connection is held by a thread that waits for another one, including
+    /// the caller's.
+    fn is_deadlocked(&self, request: CheckoutRequest<'_>) -> bool {
+        let Some(own) = request.borrower else { return false };
+        if self.registry.oldest_checkout_of(own.thread).is_none() {
+            return false;
+        }
+        let waits = |thread: u64| {
+            let mut waiting = self.queue.iter().filter_map(|waiter| waiter.borrower.as_ref());
+            thread == own.thread || waiting.any(|other| other.thread.number == thread)
+        };
+        // A dial may still end with a connection.
+        self.registry.len() == self.open() && self.registry.all_checked_out_by(waits)
+    }
+
+    /// Returns the grant of a waiter that woke up, if there is one yet.
+    pub(crate) fn collect(&mut self, ticket: Ticket) -> Option<Grant<C>> {
+        match self.granted.remove(&ticket) {
+            Some(Grant::Dial(_)) if self.closed => {
+                self.caller_dials -= 1;
+                Some(Grant::Closed)
             }
-            None if self.closed => Some(Outcome::Closed),
-            outcome => outcome,
+            None if self.closed => Some(Grant::Closed),
+            grant => grant,
         }
     }
 
-    /// A waiter leaves without a connection: how many were ahead of it. Only for one that found
-    /// nothing to collect.
-    pub(crate) fn give_up(&mut self, ticket: Ticket) -> (usize, Actions<C, W>) {
-        let mut actions = Actions::none();
+    /// A waiter leaves the queue. Returns how many waiters were ahead of it. Call this only if there
+    /// was no grant to collect.
+    pub(crate) fn leave_queue(&mut self, ticket: Ticket, actions: &mut Actions<C, W>) -> usize {
         let ahead = self.queue.ahead_of(ticket);
         drop(self.queue.remove(ticket));
-        // The next may be one who dials, where this one waited for a dial thread.
-        self.rebalance(&mut actions);
+        // The next waiter may dial itself, while this one waited for a dial thread.
+        self.rebalance(actions);
         self.check();
-        (ahead, actions)
+        ahead
     }
 
-    /// A connection comes back, fit to be lent again.
-    pub(crate) fn put(&mut self, mut member: Box<Entry<C>>, now: Option<Instant>) -> Actions<C, W> {
-        let mut actions = Actions::none();
-        if self.settings.reclaims && self.forget_reclaimed(member.place, &mut actions) {
-            actions.more().close.push((member, CloseReason::Leak));
-            return actions;
-        }
-        self.in_use -= 1;
-        if self.settings.tracks {
-            self.note_return(member.place, now, &mut actions);
-        }
-        member.returned = now;
-        member.asked = None;
-        self.take_in(member, now, &mut actions);
-        self.check();
-        actions
-    }
-
-    /// A connection that is nobody's: for the oldest waiter, or to be idle, or closed.
-    #[inline(always)]
-    fn take_in(
+    /// A borrow ends. The use time is recorded if `now` is set. Returns a detached connection.
+    #[inline]
+    pub(crate) fn check_in(
         &mut self,
-        member: Box<Entry<C>>,
+        entry: Box<Entry<C>>,
+        disposition: Disposition,
         now: Option<Instant>,
         actions: &mut Actions<C, W>,
-    ) {
-        if let Some(reason) = self.unfit(&member, now) {
-            self.close_member(member, reason, actions);
-            self.rebalance(actions);
-            self.tell_watchers_if_drained(actions);
-        } else if let Some(member) = self.hand_over(member, now, actions) {
-            self.keep(member, now, actions);
+    ) -> Option<Detached<C>> {
+        let detached = self.end_borrow(entry, disposition, now, actions);
+        if disposition != Disposition::Return {
+            self.slot_freed(actions);
+        }
+        self.check();
+        detached
+    }
+
+    #[inline]
+    fn end_borrow(
+        &mut self,
+        mut entry: Box<Entry<C>>,
+        disposition: Disposition,
+        now: Option<Instant>,
+        actions: &mut Actions<C, W>,
+    ) -> Option<Detached<C>> {
+        if self.settings.reclaim_leaked && self.registry.is_reclaimed(entry.slot) {
+            actions.deferred().late_return = self.registry.remove_reclaimed(entry.slot);
+            if disposition == Disposition::Detach {
+                return Some(Detached { entry, reclaimed: true });
+            }
+            actions.close(entry, CloseReason::Leak);
+            return None;
+        }
+        if self.settings.track_borrows {
+            self.record_check_in(entry.slot, now, actions);
+        }
+        match disposition {
+            Disposition::Return => {
+                self.in_use -= 1;
+                entry.returned = now;
+                entry.last_ping = None;
+                self.accept(entry, now, actions);
+                None
+            }
+            Disposition::Close(reason) => {
+                self.close_used(entry, reason, actions);
+                None
+            }
+            Disposition::Detach => {
+                self.in_use -= 1;
+                self.registry.remove(entry.slot);
+                self.counters.detached += 1;
+                Some(Detached { entry, reclaimed: false })
+            }
+        }
+    }
+
+    /// Gives an unused connection to the oldest waiter, makes it idle, or closes it.
+    #[inline(always)]
+    fn accept(&mut self, entry: Box<Entry<C>>, now: Option<Instant>, actions: &mut Actions<C, W>) {
+        if let Some(reason) = self.retire_reason(&entry, now) {
+            self.close_entry(entry, reason, actions);
+            self.slot_freed(actions);
+        } else if let Some(entry) = self.hand_to_waiter(entry, now, actions) {
+            self.push_idle(entry, now, actions);
             self.trim_idle(self.settings.max_idle, actions);
         } else {
-            // The next may be one who dials, where this one waited for a dial thread.
+            // The next waiter may dial itself, while this one waited for a dial thread.
             self.rebalance(actions);
         }
     }
 
-    /// The connection that was lent from this place does not come back: why it is closed, if it is,
-    /// and when its loan ended, if it was used.
-    pub(crate) fn remove(
+    /// Closes a connection that is in use.
+    fn close_used(
         &mut self,
-        place: SlotId,
-        reason: Option<CloseReason>,
+        entry: Box<Entry<C>>,
+        reason: CloseReason,
+        actions: &mut Actions<C, W>,
+    ) {
+        self.in_use -= 1;
+        // If one connection has failed, the others may have too.
+        if matches!(reason, CloseReason::Io | CloseReason::Health) {
+            self.failures += 1;
+        }
+        self.close_entry(entry, reason, actions);
+    }
+
+    /// A slot may have become free.
+    fn slot_freed(&mut self, actions: &mut Actions<C, W>) {
+        self.rebalance(actions);
+        self.wake_watchers_if_drained(actions);
+    }
+
+    fn enqueue(
+        &mut self,
+        ticket: Ticket,
+        request: CheckoutRequest<'_>,
+        waker: impl FnOnce() -> W,
+        actions: &mut Actions<C, W>,
+    ) {
+        let borrower = request.borrower.map(Borrower::waiting);
+        self.queue.push(ticket, Waiter { waker: waker(), dialer: request.dialer, borrower });
+        self.rebalance(actions);
+    }
+
+    /// Grants the connection to the oldest waiter, or returns it if there is none.
+    #[inline]
+    fn hand_to_waiter(
+        &mut self,
+        mut entry: Box<Entry<C>>,
         now: Option<Instant>,
-    ) -> Actions<C, W> {
-        let mut actions = Actions::none();
-        self.let_go(place, reason, now, &mut actions);
-        self.rebalance(&mut actions);
-        self.tell_watchers_if_drained(&mut actions);
-        self.check();
-        actions
+        actions: &mut Actions<C, W>,
+    ) -> Option<Box<Entry<C>>> {
+        if self.queue.is_empty() || self.suspended {
+            return Some(entry);
+        }
+        let Some((ticket, waiter)) = self.queue.pop() else { return Some(entry) };
+        self.in_use += 1;
+        self.mark_suspect(&mut entry);
+        if let (Some(borrower), Some(now)) = (waiter.borrower, now) {
+            self.registry.check_out_to(entry.slot, borrower, now);
+        }
+        if self.settings.has_timer {
+            self.schedule_leak_check(now, actions);
+        }
+        self.granted.insert(ticket, Grant::Conn(ticket, entry));
+        actions.wake(waiter.waker);
+        None
+    }
+
+    #[inline]
+    fn record_checkout(&mut self, slot: SlotId, request: CheckoutRequest<'_>) {
+        if let (Some(borrower), Some(now)) = (request.borrower, request.now) {
+            self.registry.check_out(slot, borrower, now);
+        }
+    }
+
+    fn record_check_in(&mut self, slot: SlotId, now: Option<Instant>, actions: &mut Actions<C, W>) {
+        let ended = self.registry.check_in(slot, now);
+        if let Some(lasted) = ended.lasted {
+            self.counters.use_time.record(lasted);
+        }
+        if ended.reported.is_some() {
+            actions.deferred().late_return = ended.reported;
+        }
+    }
+
+    fn count_refusal(&mut self, refusal: Refusal) {
+        match refusal {
+            Refusal::Exhausted => self.counters.exhausted += 1,
+            Refusal::BreakerOpen => self.counters.breaker_refusals += 1,
+            Refusal::Deadlock => self.counters.deadlocks += 1,
+        }
     }
 
     pub(crate) fn is_closed(&self) -> bool {
@@ -317,7 +440,7 @@ impl<C, W> Core<C, W> {
     }
 
     pub(crate) fn dialing(&self) -> usize {
-        self.own_dials + self.jobs
+        self.caller_dials + self.dials
     }
 
     pub(crate) fn waiting(&self) -> usize {
@@ -328,62 +451,57 @@ impl<C, W> Core<C, W> {
         self.idle() + self.in_use() + self.dialing()
     }
 
-    /// The most that may be open; `None`: no limit.
-    pub(crate) fn max_active(&self) -> Option<usize> {
-        Some(self.settings.max_active).filter(|&max| max < usize::MAX)
+    fn has_slot(&self) -> bool {
+        self.settings.max_active.is_none_or(|max| self.open() < max)
     }
 
-    fn has_room(&self) -> bool {
-        self.open() < self.settings.max_active
-    }
-
-    fn enqueue(
-        &mut self,
-        ticket: Ticket,
-        asker: CheckoutRequest<'_>,
-        waker: impl FnOnce() -> W,
-        actions: &mut Actions<C, W>,
-    ) {
-        let dials = asker.caller == Caller::Dials;
-        let borrower = asker.borrower.map(Borrower::absent);
-        self.queue.push(ticket, Waiter { waker: waker(), dials, borrower });
-        self.rebalance(actions);
-    }
-
-    /// Lends the connection to the oldest waiter, or gives it back.
-    #[inline]
-    fn hand_over(
-        &mut self,
-        mut member: Box<Entry<C>>,
-        now: Option<Instant>,
-        actions: &mut Actions<C, W>,
-    ) -> Option<Box<Entry<C>>> {
-        if self.queue.is_empty() || self.suspended {
-            return Some(member);
+    pub(crate) fn stats(&self) -> PoolStats {
+        let (settings, counters) = (&self.settings, &self.counters);
+        PoolStats {
+            max_active: settings.max_active,
+            max_idle: settings.max_idle,
+            min_idle: settings.min_idle,
+            open: self.open(),
+            idle: self.idle(),
+            in_use: self.in_use(),
+            dialing: self.dialing(),
+            waiting: self.waiting(),
+            overdue: self.registry.overdue(),
+            suspended: self.suspended,
+            generation: self.generation,
+            wait_count: counters.wait_count,
+            wait_duration: counters.wait_duration,
+            wait_timeouts: counters.wait_timeouts,
+            wait_cancels: counters.wait_cancels,
+            exhausted: counters.exhausted,
+            breaker_refusals: counters.breaker_refusals,
+            deadlocks: counters.deadlocks,
+            hits: counters.hits,
+            misses: counters.misses,
+            dialed: counters.dialed,
+            dial_errors: counters.dial_errors,
+            late_dials: counters.late_dials,
+            late_reused: counters.late_reused,
+            closed: counters.closed,
+            detached: counters.detached,
+            leaks: counters.leaks,
+            wait_time: counters.wait_time.clone(),
+            dial_time: counters.dial_time.clone(),
+            use_time: counters.use_time.clone(),
         }
-        let Some((ticket, waiter)) = self.queue.pop() else { return Some(member) };
-        self.in_use += 1;
-        self.doubt(&mut member);
-        if let (Some(borrower), Some(now)) = (waiter.borrower, now) {
-            self.registry.lend_to(member.place, borrower, now);
-        }
-        if self.settings.upkeep {
-            self.expect_return(now, actions);
-        }
-        self.ready.insert(ticket, Outcome::Take(member));
-        actions.wake(waiter.waker);
-        None
     }
 
-    /// What holds after every event.
+    /// Checks the invariants after every event.
     fn check(&self) {
-        debug_assert!(self.open() <= self.settings.max_active.max(self.overhang), "too many open");
+        let ceiling = self.settings.max_active.max(self.shrink_ceiling);
+        let unlimited = self.settings.max_active.is_none();
+        debug_assert!(unlimited || Some(self.open()) <= ceiling, "too many open");
         debug_assert!(
             self.suspended || self.queue.is_empty() || self.idle.is_empty(),
-            "idle while somebody waits"
+            "a connection is idle while a caller waits"
         );
-        debug_assert!(self.jobs <= self.settings.max_jobs, "too many dials");
-        debug_assert!(self.asking <= self.in_use, "asked and not in use");
+        debug_assert!(self.dials <= self.settings.max_concurrent_dials, "too many dials");
+        debug_assert!(self.pinging <= self.in_use, "a pinged connection is not in use");
         debug_assert_eq!(self.registry.len(), self.idle() + self.in_use(), "registry");
         debug_assert!(!self.closed || self.idle.is_empty() && self.queue.is_empty(), "closed");
     }

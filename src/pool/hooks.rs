@@ -1,5 +1,6 @@
-//! What users have done at the turns of a connection's life.
+//! The functions that a pool calls at checkout, return, dial and close.
 
+use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
@@ -10,7 +11,7 @@ use crate::pool::stats::close_reason::CloseReason;
 pub(crate) type Hook = Arc<dyn Fn(&mut Conn) -> Result<()> + Send + Sync>;
 pub(crate) type CloseHook = Arc<dyn Fn(CloseReason) + Send + Sync>;
 
-/// The hooks of a pool. None is ever called under its lock.
+/// The hooks of a pool. The pool never calls one while it holds its lock.
 #[derive(Clone, Default)]
 pub(crate) struct Hooks {
     pub(crate) dial: Option<Hook>,
@@ -19,10 +20,10 @@ pub(crate) struct Hooks {
     pub(crate) close: Option<CloseHook>,
 }
 
-/// Runs a hook, with a panic as an error. One that ends the connection has failed too.
+/// Runs a hook on a connection.
 ///
 /// # Errors
-/// What the hook says.
+/// The error of the hook, a panic in it, or the error that ended the connection meanwhile.
 pub(crate) fn run(hook: &Hook, name: &str, conn: &mut Conn) -> Result<()> {
     let ran = catch_unwind(AssertUnwindSafe(|| {
         hook(conn)?;
@@ -35,11 +36,24 @@ pub(crate) fn run(hook: &Hook, name: &str, conn: &mut Conn) -> Result<()> {
 }
 
 impl Hooks {
+    /// Runs `on_close`. A panic in it is logged.
     pub(crate) fn closed(&self, reason: CloseReason) {
         let Some(hook) = &self.close else { return };
         if let Err(panic) = catch_unwind(AssertUnwindSafe(|| hook(reason))) {
             let error = Error::panicked("on_close", &*panic);
             log::warn!(target: "redigo::pool", "{error}");
         }
+    }
+}
+
+/// Shows which hooks are set.
+impl fmt::Debug for Hooks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Hooks")
+            .field("on_dial", &self.dial.is_some())
+            .field("on_borrow", &self.borrow.is_some())
+            .field("on_return", &self.give_back.is_some())
+            .field("on_close", &self.close.is_some())
+            .finish()
     }
 }

@@ -1,7 +1,10 @@
 //! The shell around the core: one mutex, and everything that must not happen under it.
 
+pub(crate) mod check_in;
 pub(crate) mod checkout;
 pub(crate) mod dialing;
+pub(crate) mod lifecycle;
+pub(crate) mod maintenance;
 pub(crate) mod thread_tag;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -10,59 +13,58 @@ use std::time::{Duration, Instant};
 
 use crate::conn::Conn;
 use crate::context::{CancelHandle, Context};
-use crate::error::{Borrow, Error, Result};
+use crate::error::{Borrow, Error};
 use crate::net::stream::ShutdownHandle;
-use crate::pool::builder::{Dial, Settings};
+use crate::pool::core::Core;
+use crate::pool::core::actions::{Actions, Closing, Deferred};
 use crate::pool::core::backoff::Jitter;
-use crate::pool::core::registry::SlotId;
-use crate::pool::core::{Actions, Core, CoreSettings, Entry, More, Overdue};
-use crate::pool::hooks::{self, Hook};
-use crate::pool::meter::Timing;
+use crate::pool::core::types::{CoreSettings, DialReason, Entry};
+use crate::pool::parker::Parker;
+use crate::pool::settings::{Dial, Settings};
 use crate::pool::stats::churn::ChurnDetector;
 use crate::pool::stats::close_reason::CloseReason;
-use crate::pool::threads::{Job, Threads};
-use crate::pool::upkeep;
-use crate::pool::waiter::Parker;
-use crate::sync::{Mutex, MutexGuard};
+use crate::pool::threads::Threads;
+use crate::pool::timer;
+use crate::sync::{Mutex, MutexGuard, random_seed};
 
 pub(crate) type PoolCore = Core<Conn, Parker>;
 pub(crate) type PoolActions = Actions<Conn, Parker>;
+pub(crate) type PoolEntry = Box<Entry<Conn>>;
 
-/// What the handles, the lent connections and the threads of a pool share.
+/// The part of a pool that its handles, its threads and the connections in use share.
 pub(crate) struct PoolInner {
     core: Mutex<PoolCore>,
     settings: Settings,
-    /// How to dial; it can be replaced.
     dial: Mutex<Dial>,
     threads: Threads,
-    /// Every dial runs under a context that ends when the pool is closed.
+    /// The context of every dial. It ends when the pool is closed.
     lifetime: Context,
     end_lifetime: CancelHandle,
-    last_dial_error: Mutex<Option<(Error, Instant)>>,
-    dice: Mutex<Jitter>,
+    last_dial_error: Mutex<Option<DialFailure>>,
+    jitter: Mutex<Jitter>,
     churn: Mutex<ChurnDetector>,
+}
+
+/// The failure of the last dial.
+#[derive(Debug, Clone)]
+pub(crate) struct DialFailure {
+    pub(crate) error: Error,
+    pub(crate) at: Instant,
 }
 
 impl PoolInner {
     pub(crate) fn new(core_settings: CoreSettings, settings: Settings, dial: Dial) -> PoolInner {
         let (lifetime, end_lifetime) = Context::background().with_cancel();
         PoolInner {
-            core: Mutex::new(Core::new(core_settings, Jitter::random())),
+            core: Mutex::new(Core::new(core_settings, Jitter::seeded(random_seed()))),
             settings,
             dial: Mutex::new(dial),
             threads: Threads::new(),
             lifetime,
             end_lifetime,
             last_dial_error: Mutex::new(None),
-            dice: Mutex::new(Jitter::random()),
+            jitter: Mutex::new(Jitter::seeded(random_seed())),
             churn: Mutex::new(ChurnDetector::default()),
-        }
-    }
-
-    /// A pool that wants something before anybody asks begins with it.
-    pub(crate) fn begin(self: &Arc<Self>) {
-        if self.core().settings().min_idle > 0 {
-            self.prune();
         }
     }
 
@@ -70,7 +72,7 @@ impl PoolInner {
         self.core.lock()
     }
 
-    /// The mutex itself, for those who sleep on it.
+    /// Returns the mutex of the core, for [`Parker::unpark_through`].
     pub(crate) fn core_mutex(&self) -> &Mutex<PoolCore> {
         &self.core
     }
@@ -91,276 +93,114 @@ impl PoolInner {
         self.settings.clock.now()
     }
 
-    pub(crate) fn now_on_put(&self) -> Option<Instant> {
-        self.settings.clock_on_put.then(|| self.now())
+    pub(crate) fn now_on_check_out(&self) -> Option<Instant> {
+        self.settings.clock_on_check_out.then(|| self.now())
     }
 
-    pub(crate) fn now_on_get(&self) -> Option<Instant> {
-        self.settings.clock_on_get.then(|| self.now())
+    pub(crate) fn now_on_check_in(&self) -> Option<Instant> {
+        self.settings.clock_on_check_in.then(|| self.now())
     }
 
     pub(crate) fn dial_function(&self) -> Dial {
         Arc::clone(&self.dial.lock())
     }
 
-    /// Dials in another way from now on.
-    pub(crate) fn replace_dial(self: &Arc<Self>, dial: Dial) {
-        let before = std::mem::replace(&mut *self.dial.lock(), dial);
-        // It is a user's, and goes without the lock.
-        drop(before);
-        self.evict_all();
-    }
-
-    /// A random part of this time.
-    pub(crate) fn part_of(&self, whole: Duration) -> Duration {
-        if whole.is_zero() { whole } else { self.dice.lock().part_of(whole) }
+    /// Returns a random part of the duration.
+    pub(crate) fn jitter(&self, max: Duration) -> Duration {
+        if max.is_zero() { max } else { self.jitter.lock().part_of(max) }
     }
 
     pub(crate) fn pause_after(&self, failure: u32) -> Duration {
-        self.settings.backoff.pause(failure, &mut self.dice.lock())
+        self.settings.backoff.pause(failure, &mut self.jitter.lock())
     }
 
-    /// Remembers why the last dial failed, or that it did not.
+    /// Records the error of the last dial, or that it succeeded.
     pub(crate) fn note_dial_error(&self, error: Option<Error>) {
-        let noted = error.map(|error| (error, self.now()));
-        let before = std::mem::replace(&mut *self.last_dial_error.lock(), noted);
-        // Its destructor may be a user's, and runs here without the lock.
+        let failure = error.map(|error| DialFailure { error, at: self.now() });
+        let before = std::mem::replace(&mut *self.last_dial_error.lock(), failure);
+        // The error may be the user's, so its destructor must run without the lock.
         drop(before);
     }
 
-    pub(crate) fn last_dial_error(&self) -> Option<(Error, Instant)> {
+    pub(crate) fn last_dial_error(&self) -> Option<DialFailure> {
         self.last_dial_error.lock().clone()
     }
 
-    /// Takes a clean connection back from its borrower, if the user's hook has nothing against it.
-    #[inline]
-    pub(crate) fn give_back(self: &Arc<Self>, mut member: Box<Entry<Conn>>) {
-        if let Some(hook) = &self.settings.hooks.give_back {
-            if let Err(error) = run_return_hook(hook, &mut member.conn) {
-                log::debug!(target: "redigo::pool", "a connection is closed, hook: {error}");
-                return self.close_lent(member, CloseReason::Hook);
-            }
-        }
-        self.put(member);
-    }
-
-    /// Takes a clean connection back.
-    #[inline]
-    pub(crate) fn put(self: &Arc<Self>, member: Box<Entry<Conn>>) {
-        self.end_loan(member.place, |core, now| core.put(member, now));
-    }
-
-    /// Closes a connection that was lent.
-    pub(crate) fn close_lent(self: &Arc<Self>, member: Box<Entry<Conn>>, reason: CloseReason) {
-        let counted = self.let_go(member.place, Some(reason));
-        self.close_conn(member, counted.unwrap_or(reason));
-    }
-
-    /// Closes a connection that was to be lent.
-    pub(crate) fn close_unlent(self: &Arc<Self>, member: Box<Entry<Conn>>, reason: CloseReason) {
-        let actions = self.core().remove(member.place, Some(reason), None);
-        self.carry_out(actions);
-        self.close_conn(member, reason);
-    }
-
-    /// Lets a connection go that its borrower keeps.
-    pub(crate) fn detach(self: &Arc<Self>, member: Box<Entry<Conn>>) -> Conn {
-        if let Some(reason) = self.let_go(member.place, None) {
-            self.settings.hooks.closed(reason);
-        }
-        member.conn
-    }
-
-    /// What was lent from this place does not come back: as what it is counted, if it is closed. One
-    /// that was taken back before has been counted then.
-    fn let_go(self: &Arc<Self>, place: SlotId, reason: Option<CloseReason>) -> Option<CloseReason> {
-        let mut counted = reason;
-        self.end_loan(place, |core, now| {
-            if core.registry().is_reclaimed(place) {
-                counted = Some(CloseReason::Leak);
-            }
-            core.remove(place, counted, now)
-        });
-        counted
-    }
-
-    /// The loan from this place ends in this way.
-    #[inline]
-    fn end_loan(
-        self: &Arc<Self>,
-        place: SlotId,
-        end: impl FnOnce(&mut PoolCore, Option<Instant>) -> PoolActions,
-    ) {
-        let (now, meter) = (self.now_on_put(), &self.settings.meter);
-        let mut core = self.core();
-        let metered = now.filter(|_| meter.is_on());
-        let used = metered.and_then(|now| core.registry().out_for(place, now));
-        let actions = end(&mut core, now);
-        drop(core);
-        self.carry_out(actions);
-        if let Some(used) = used {
-            meter.record(Timing::Use, used);
-        }
-    }
-
-    /// The end of a connection that the core knows no more.
-    pub(crate) fn close_conn(&self, member: Box<Entry<Conn>>, reason: CloseReason) {
-        self.settings.hooks.closed(reason);
-        drop(member);
-    }
-
-    pub(crate) fn prune(self: &Arc<Self>) -> usize {
-        let now = self.now();
-        let actions = self.core().prune(now);
-        let pruned = actions.more.as_ref().map_or(0, |more| more.close.len());
-        self.carry_out(actions);
-        pruned
-    }
-
-    pub(crate) fn close(self: &Arc<Self>) {
-        let actions = self.core().close();
-        self.end_lifetime.cancel();
-        upkeep::forget(self);
-        log::debug!(target: "redigo::pool", "pool closed");
-        self.carry_out(actions);
-    }
-
-    pub(crate) fn resize(self: &Arc<Self>, max_active: usize, max_idle: usize) -> Result<()> {
-        let mut core = self.core();
-        let needs_limit = self.settings().needs_limit.as_deref();
-        crate::pool::builder::check_sizes(core.settings(), needs_limit, max_active, max_idle)?;
-        let actions = core.resize(max_active, max_idle);
-        drop(core);
-        self.carry_out(actions);
-        Ok(())
-    }
-
-    pub(crate) fn resume(self: &Arc<Self>) {
-        let now = self.now();
-        let actions = self.core().resume(now);
-        self.carry_out(actions);
-    }
-
-    pub(crate) fn evict_all(self: &Arc<Self>) {
-        let actions = self.core().evict_all();
-        self.carry_out(actions);
-    }
-
-    /// The connections that are out, the longest first, as far as they are tracked.
+    /// Returns the recorded checkouts, the longest first.
     pub(crate) fn outstanding(&self) -> Vec<Borrow> {
         let now = self.now();
-        let mut loans: Vec<_> = self.core().registry().loans().map(|loan| loan.told(now)).collect();
-        loans.sort_by_key(|loan| std::cmp::Reverse(loan.age));
-        loans
+        let mut borrows: Vec<_> =
+            self.core().registry().checkouts().map(|checkout| checkout.to_borrow(now)).collect();
+        borrows.sort_by_key(|borrow| std::cmp::Reverse(borrow.age));
+        borrows
     }
 
-    /// Does what the core has decided. Waking comes before closing, for nobody is to wait until
-    /// a socket is closed.
+    /// Performs the core's actions. Waiters are woken before sockets are closed, which can take
+    /// time.
     #[inline]
-    pub(crate) fn carry_out(self: &Arc<Self>, actions: PoolActions) {
-        let Actions { wake, more } = actions;
+    pub(crate) fn perform(self: &Arc<Self>, actions: PoolActions) {
+        let Actions { wake, deferred } = actions;
         if let Some(parker) = wake {
             parker.unpark();
         }
-        if let Some(more) = more {
-            self.carry_out_more(*more);
+        if let Some(deferred) = deferred {
+            self.perform_deferred(*deferred);
         }
     }
 
     #[cold]
-    fn carry_out_more(self: &Arc<Self>, mut more: More<Conn, Parker>) {
-        more.wake.iter().for_each(Parker::unpark);
-        while let Some(cause) = more.jobs.pop() {
-            let Err(error) = self.threads.start(self, Job::Dial(cause)) else { continue };
-            // No thread to be had is a failed dial, which may ask for another.
+    fn perform_deferred(self: &Arc<Self>, mut deferred: Deferred<Conn, Parker>) {
+        deferred.wake.iter().for_each(Parker::unpark);
+        while let Some(reason) = deferred.dials.pop() {
+            let Err(error) = self.start_dial(reason) else { continue };
+            // Without a thread the dial has failed, and the core may want another one.
             let now = self.now();
-            let actions = self.core().job_failed(cause, &error, now);
+            let actions = self.core().thread_dial_failed(reason, &error, now);
             self.note_dial_error(Some(error));
             actions.wake.iter().for_each(Parker::unpark);
-            if let Some(again) = actions.more {
-                again.wake.iter().for_each(Parker::unpark);
-                more.jobs.extend(again.jobs);
-                more.close.extend(again.close);
-                more.alarm = again.alarm.or(more.alarm);
+            if let Some(more) = actions.deferred {
+                more.wake.iter().for_each(Parker::unpark);
+                deferred.dials.extend(more.dials);
+                deferred.close.extend(more.close);
+                deferred.alarm = more.alarm.or(deferred.alarm);
             }
         }
-        if let Some(due) = more.alarm {
-            upkeep::alarm(self, due);
+        if let Some(due) = deferred.alarm {
+            timer::set_alarm(self.as_due(), due);
         }
-        more.overdue.drain(..).for_each(|overdue| self.report_overdue(overdue));
-        if let Some(loan) = more.came_back.take() {
-            let borrow = loan.told(self.now());
-            log::warn!(target: "redigo::pool", "a connection that was out for long came back: {borrow}");
+        deferred.overdue.drain(..).for_each(|overdue| self.report_overdue(overdue));
+        if let Some(checkout) = deferred.late_return.take() {
+            let borrow = checkout.to_borrow(self.now());
+            log::warn!(target: "redigo::pool", "an overdue connection came back: {borrow}");
         }
-        self.close_all(more.close);
+        self.close_conns(deferred.close);
     }
 
-    fn close_all(&self, close: Vec<(Box<Entry<Conn>>, CloseReason)>) {
-        let overflow = close.iter().filter(|(_, reason)| *reason == CloseReason::Overflow).count();
-        for (member, reason) in close {
+    fn start_dial(self: &Arc<Self>, reason: DialReason) -> Result<(), Error> {
+        let pool = Arc::downgrade(self);
+        self.threads.start(move || {
+            if let Some(pool) = pool.upgrade() {
+                pool.run_dial(reason);
+            }
+        })
+    }
+
+    fn close_conns(&self, conns: Vec<Closing<Conn>>) {
+        let overflow = conns.iter().filter(|conn| conn.reason == CloseReason::Overflow).count();
+        for Closing { entry, reason } in conns {
             log::debug!(target: "redigo::pool", "a connection is closed: {reason}");
-            self.close_conn(member, reason);
+            self.settings.hooks.closed(reason);
+            drop(entry);
         }
         if overflow > 0 {
             self.note_overflow(overflow as u64);
         }
     }
-
-    /// Says so when connections are closed and dialled again all the time.
-    fn note_overflow(&self, closed: u64) {
-        let (dialed, open, max_idle) = {
-            let core = self.core();
-            (core.counters.dialed.total(), core.open(), core.settings().max_idle)
-        };
-        // Who keeps none wants none.
-        if max_idle == 0 {
-            return;
-        }
-        let now = self.now();
-        let warning = self.churn.lock().closed(closed, dialed, open, now);
-        if let Some(warning) = warning {
-            log::warn!(
-                target: "redigo::pool",
-                "{} connections were closed because more than max_idle({max_idle}) were idle, and {} \
-                 dialled, within {:.0} s: max_idle({}) would keep them",
-                warning.closed, warning.dialed, warning.within.as_secs_f64(), warning.enough,
-            );
-        }
-    }
-
-    fn report_overdue(&self, overdue: Overdue) {
-        let borrow = overdue.loan.told(self.now());
-        match overdue.cut {
-            None => log::warn!(target: "redigo::pool", "a connection may have leaked: {borrow}"),
-            Some(handle) => {
-                log::warn!(target: "redigo::pool", "a connection is taken back: {borrow}");
-                cut(&handle);
-            }
-        }
-    }
-
-    /// The upkeep is due. It is done on a thread of the pool's own, for it may run code of users.
-    pub(crate) fn on_alarm(self: &Arc<Self>) {
-        if let Err(error) = self.threads.start(self, Job::Upkeep) {
-            log::warn!(target: "redigo::pool", "no upkeep for now: {error}");
-            let later = self.now() + Duration::from_secs(1);
-            let actions = self.core().put_off(later);
-            self.carry_out(actions);
-        }
-    }
 }
 
-fn run_return_hook(hook: &Hook, conn: &mut Conn) -> Result<()> {
-    hooks::run(hook, "on_return", conn)?;
-    match conn.is_clean() {
-        true => Ok(()),
-        false => Err(Error::other("on_return left a connection unclean")),
-    }
-}
-
-/// Shuts a connection down that somebody else holds. It may be of a user's making, and so may a
+/// Shuts down a connection that another thread uses. Its shutdown function may be the user's, and
 /// panic.
-pub(crate) fn cut(handle: &ShutdownHandle) {
+pub(crate) fn shut_down(handle: &ShutdownHandle) {
     if catch_unwind(AssertUnwindSafe(|| handle.shutdown())).is_err() {
         log::warn!(target: "redigo::pool", "shutting a connection down has panicked");
     }

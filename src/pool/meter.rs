@@ -1,21 +1,21 @@
-//! Who is told how long things took. Without the feature `metrics`: nobody.
+//! Durations for the `metrics` feature. Without it, nothing is recorded.
 
 #[cfg(feature = "metrics")]
 pub(crate) use crate::pool::stats::metrics::Meter;
 
-/// What takes time.
+/// A duration that is recorded when it ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(not(feature = "metrics"), allow(dead_code))]
 pub(crate) enum Timing {
-    /// A dial that succeeds.
+    /// A dial that succeeded.
     Create,
-    /// Getting a connection, for one who gets one.
+    /// A checkout that succeeded.
     Wait,
-    /// A loan.
+    /// The use of a connection.
     Use,
 }
 
-/// Nobody is told.
+/// Records nothing.
 #[cfg(not(feature = "metrics"))]
 #[derive(Debug, Clone)]
 pub(crate) struct Meter;

@@ -1,4 +1,4 @@
-//! A connection on loan.
+//! A connection in use.
 
 use std::fmt;
 use std::ops::{Deref, DerefMut};
@@ -7,15 +7,14 @@ use std::sync::Arc;
 
 use crate::conn::Conn;
 use crate::error::{Error, Result};
-use crate::pool::core::Entry;
-use crate::pool::inner::PoolInner;
+use crate::pool::inner::{PoolEntry, PoolInner};
 use crate::pool::stats::close_reason::CloseReason;
 
-/// A connection that goes back to its pool.
+/// A connection checked out from a [`Pool`](crate::Pool).
 ///
-/// It is used like the [`Conn`] that it derefs to. [`close`](PooledConn::close) gives it back in
-/// good order. Dropping it gives it back too if it is clean, and closes it otherwise: a
-/// destructor does no I/O. A thread that panics loses it, as nobody knows what it was doing.
+/// It dereferences to [`Conn`]. [`close`](PooledConn::close) cleans the connection and returns it to
+/// the pool. Dropping it returns a clean connection too, but closes any other: a destructor does no
+/// I/O. If the thread panics, the connection is closed, because its state is unknown.
 ///
 /// ```
 /// # use redigo::{Dialer, Pool, testing::MemoryStream};
@@ -23,45 +22,45 @@ use crate::pool::stats::close_reason::CloseReason;
 /// #     .build()?;
 /// let mut conn = pool.acquire()?;
 /// conn.call("SET", ("key", "value"))?;
-/// drop(conn); // clean, so it goes back without a word
+/// drop(conn); // clean, so it is returned
 /// assert_eq!(pool.idle_count(), 1);
 /// # Ok::<(), redigo::Error>(())
 /// ```
 pub struct PooledConn {
-    loan: Checkout,
+    state: State,
 }
 
-enum Checkout {
-    Out {
+enum State {
+    InUse {
         pool: Arc<PoolInner>,
-        member: Box<Entry<Conn>>,
+        entry: PoolEntry,
     },
-    /// There was none to be had.
-    None(Box<Conn>),
-    /// Given back: only while it is being consumed.
-    Over,
+    /// The checkout failed; the connection carries the error.
+    Failed(Box<Conn>),
+    /// Only while the value is consumed.
+    CheckedIn,
 }
 
 impl PooledConn {
-    pub(crate) fn new(pool: Arc<PoolInner>, member: Box<Entry<Conn>>) -> PooledConn {
-        PooledConn { loan: Checkout::Out { pool, member } }
+    pub(crate) fn new(pool: Arc<PoolInner>, entry: PoolEntry) -> PooledConn {
+        PooledConn { state: State::InUse { pool, entry } }
     }
 
     pub(crate) fn failed(error: Error) -> PooledConn {
-        PooledConn { loan: Checkout::None(Box::new(Conn::failed(error))) }
+        PooledConn { state: State::Failed(Box::new(Conn::failed(error))) }
     }
 
-    /// Gives the connection back.
+    /// Cleans the connection and returns it to the pool.
     ///
-    /// An open transaction is discarded, watched keys and subscriptions are let go, pending
-    /// replies are received, and another database, name or mode is set back: all within the
-    /// pool's [`cleanup_timeout`](crate::PoolBuilder::cleanup_timeout). A connection that is not
-    /// clean after that, or that failed, is closed and does not go back.
+    /// Cleaning discards an open transaction, unwatches keys, ends subscriptions, receives pending
+    /// replies and restores the database, client name and modes, all within the pool's
+    /// [`cleanup_timeout`](crate::PoolBuilder::cleanup_timeout). If the connection has failed or is
+    /// still not clean, the pool closes it.
     ///
     /// # Errors
-    /// The error that ended the connection, if one did, now or before. It is out of the pool
-    /// then, and there is nothing left to do about it. A `PooledConn` that never was one closes
-    /// without an error.
+    /// The error that ended the connection, now or before. The pool has already removed the
+    /// connection, so the caller has nothing left to do. Closing the result of a failed
+    /// [`get`](crate::Pool::get) is no error.
     ///
     /// ```
     /// use redigo::{Pool, testing::ScriptedServer};
@@ -72,33 +71,34 @@ impl PooledConn {
     /// let pool = Pool::builder_with(server.dialer()).build()?;
     /// let mut conn = pool.acquire()?;
     /// conn.call("MULTI", ())?;
-    /// conn.close()?; // says DISCARD first
+    /// conn.close()?; // sends DISCARD first
     /// assert_eq!(pool.idle_count(), 1);
     /// server.verify();
     /// # Ok::<(), redigo::Error>(())
     /// ```
     #[doc(alias = "Close")]
     pub fn close(mut self) -> Result<()> {
-        // Still on loan while it is cleaned, so that a panic on the way loses no place.
-        let Checkout::Out { pool, member } = &mut self.loan else { return Ok(()) };
+        // Still in use while it is cleaned, so that a panic does not lose the slot.
+        let State::InUse { pool, entry } = &mut self.state else { return Ok(()) };
         let mut cleaned = Ok(());
-        let clean = member.conn.is_clean() || {
-            cleaned = member.conn.reset(pool.settings().cleanup_timeout);
-            member.conn.is_clean()
+        let clean = entry.conn.is_clean() || {
+            cleaned = entry.conn.reset(pool.settings().cleanup_timeout);
+            entry.conn.is_clean()
         };
-        let Checkout::Out { pool, mut member } = self.take() else { return Ok(()) };
+        let State::InUse { pool, mut entry } = self.take() else { return Ok(()) };
         if clean {
-            pool.give_back(member);
+            pool.return_conn(entry);
             return Ok(());
         }
-        let error = member.conn.err().cloned();
-        let reason = why_unclean(&mut member.conn);
-        log_discard(reason, error.as_ref().or(cleaned.as_ref().err()));
-        pool.close_lent(member, reason);
+        let error = entry.conn.err().cloned();
+        let reason = unclean_reason(&mut entry.conn);
+        log_unclean(error.as_ref().or(cleaned.as_ref().err()));
+        pool.close_conn(entry, reason);
         error.map_or(Ok(()), Err)
     }
 
-    /// Closes the connection instead of giving it back: for a server that is going away, say.
+    /// Closes the connection instead of returning it to the pool, for example because its server is
+    /// about to shut down.
     ///
     /// ```
     /// use redigo::{Pool, testing::ScriptedServer};
@@ -110,12 +110,12 @@ impl PooledConn {
     /// ```
     #[doc(alias = "evictConnection")]
     pub fn discard(mut self) {
-        if let Checkout::Out { pool, member } = self.take() {
-            pool.close_lent(member, CloseReason::Discarded);
+        if let State::InUse { pool, entry } = self.take() {
+            pool.close_conn(entry, CloseReason::Discarded);
         }
     }
 
-    /// Takes the connection out of the pool for good. The pool may dial another in its place.
+    /// Removes the connection from the pool and returns it. The pool can dial another one instead.
     ///
     /// ```
     /// use redigo::{Pool, testing::ScriptedServer};
@@ -125,41 +125,40 @@ impl PooledConn {
     /// let pool = Pool::builder_with(server.dialer()).max_active(1).build()?;
     /// let mut conn = pool.acquire()?.detach();
     /// assert_eq!((pool.active_count(), pool.stats().detached), (0, 1));
-    /// conn.call("PING", ())?; // it works as before
+    /// conn.call("PING", ())?; // still usable
     /// # Ok::<(), redigo::Error>(())
     /// ```
     pub fn detach(mut self) -> Conn {
         match self.take() {
-            Checkout::Out { pool, member } => pool.detach(member),
-            Checkout::None(conn) => *conn,
-            Checkout::Over => Conn::failed(Error::ConnClosed),
+            State::InUse { pool, entry } => pool.detach(entry),
+            State::Failed(conn) => *conn,
+            State::CheckedIn => Conn::failed(Error::ConnClosed),
         }
     }
 
-    /// Gives it back if that takes no I/O, and closes it otherwise.
-    fn end_without_a_word(&mut self) {
-        let Checkout::Out { pool, mut member } = self.take() else { return };
+    /// Returns a clean connection and closes any other, without I/O.
+    fn check_in_on_drop(&mut self) {
+        let State::InUse { pool, mut entry } = self.take() else { return };
         if std::thread::panicking() {
-            log_discard(CloseReason::Panicked, None);
-            return pool.close_lent(member, CloseReason::Panicked);
+            return pool.close_conn(entry, CloseReason::Panicked);
         }
-        // The connection may be of the user's making, and its place must not be lost.
-        let conn = &mut member.conn;
+        // The connection's type may be the user's, and a panic must not lose the slot.
+        let conn = &mut entry.conn;
         let unclean = catch_unwind(AssertUnwindSafe(|| match conn.is_clean() {
             true => None,
-            false => Some(why_unclean(conn)),
+            false => Some(unclean_reason(conn)),
         }));
         match unclean.unwrap_or(Some(CloseReason::Dirty)) {
-            None => pool.give_back(member),
+            None => pool.return_conn(entry),
             Some(reason) => {
-                log_discard(reason, member.conn.err());
-                pool.close_lent(member, reason);
+                log_unclean(entry.conn.err());
+                pool.close_conn(entry, reason);
             }
         }
     }
 
-    fn take(&mut self) -> Checkout {
-        std::mem::replace(&mut self.loan, Checkout::Over)
+    fn take(&mut self) -> State {
+        std::mem::replace(&mut self.state, State::CheckedIn)
     }
 }
 
@@ -167,21 +166,21 @@ impl Deref for PooledConn {
     type Target = Conn;
 
     fn deref(&self) -> &Conn {
-        match &self.loan {
-            Checkout::Out { member, .. } => &member.conn,
-            Checkout::None(conn) => conn,
-            // Only what consumes `self` leaves it like that.
-            Checkout::Over => unreachable!("a connection that was given back"),
+        match &self.state {
+            State::InUse { entry, .. } => &entry.conn,
+            State::Failed(conn) => conn,
+            // Only methods that consume `self` leave this state behind.
+            State::CheckedIn => unreachable!("the connection is checked in"),
         }
     }
 }
 
 impl DerefMut for PooledConn {
     fn deref_mut(&mut self) -> &mut Conn {
-        match &mut self.loan {
-            Checkout::Out { member, .. } => &mut member.conn,
-            Checkout::None(conn) => conn,
-            Checkout::Over => unreachable!("a connection that was given back"),
+        match &mut self.state {
+            State::InUse { entry, .. } => &mut entry.conn,
+            State::Failed(conn) => conn,
+            State::CheckedIn => unreachable!("the connection is checked in"),
         }
     }
 }
@@ -201,13 +200,23 @@ impl AsMut<Conn> for PooledConn {
 impl Drop for PooledConn {
     #[inline]
     fn drop(&mut self) {
-        if let Checkout::Out { .. } = self.loan {
-            self.end_without_a_word();
+        if let State::InUse { .. } = self.state {
+            self.check_in_on_drop();
         }
     }
 }
 
-fn why_unclean(conn: &mut Conn) -> CloseReason {
+impl fmt::Debug for PooledConn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.state {
+            State::InUse { entry, .. } => f.debug_tuple("PooledConn").field(&entry.conn).finish(),
+            State::Failed(conn) => f.debug_tuple("PooledConn").field(conn).finish(),
+            State::CheckedIn => f.write_str("PooledConn(checked in)"),
+        }
+    }
+}
+
+fn unclean_reason(conn: &mut Conn) -> CloseReason {
     match conn.err() {
         Some(Error::Protocol(_)) => CloseReason::Protocol,
         Some(_) => CloseReason::Io,
@@ -216,23 +225,8 @@ fn why_unclean(conn: &mut Conn) -> CloseReason {
     }
 }
 
-impl fmt::Debug for PooledConn {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.loan {
-            Checkout::Out { member, .. } => {
-                f.debug_tuple("PooledConn").field(&member.conn).finish()
-            }
-            Checkout::None(conn) => f.debug_tuple("PooledConn").field(conn).finish(),
-            Checkout::Over => f.write_str("PooledConn(given back)"),
-        }
-    }
-}
-
-fn log_discard(reason: CloseReason, error: Option<&Error>) {
-    match error {
-        Some(error) => {
-            log::debug!(target: "redigo::pool", "a connection is closed, {reason}: {error}")
-        }
-        None => log::debug!(target: "redigo::pool", "a connection is closed: {reason}"),
+fn log_unclean(error: Option<&Error>) {
+    if let Some(error) = error {
+        log::debug!(target: "redigo::pool", "a connection cannot be returned: {error}");
     }
 }

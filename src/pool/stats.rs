@@ -1,4 +1,4 @@
-//! What a pool has done and what it looks like now.
+//! The statistics of a pool.
 
 pub(crate) mod churn;
 pub(crate) mod close_reason;
@@ -8,15 +8,13 @@ pub(crate) mod metrics;
 
 use std::time::Duration;
 
-use crate::pool::core::Refusal;
-use crate::pool::inner::PoolInner;
 use crate::pool::stats::close_reason::CloseCounts;
 use crate::pool::stats::histogram::Histogram;
 
-/// A consistent look at a pool, taken under its lock.
+/// A consistent snapshot of a pool, taken under its lock.
 ///
-/// `open == idle + in_use + dialing` holds in every one, and `open <= max_active`, but for a while
-/// after `max_active` was made smaller. The other numbers count from the building of the pool.
+/// `open == idle + in_use + dialing` holds in each snapshot, and `open <= max_active` unless
+/// `max_active` was lowered recently. The counters start at zero when the pool is built.
 ///
 /// ```
 /// use redigo::{Dialer, Pool, testing::MemoryStream};
@@ -33,89 +31,89 @@ use crate::pool::stats::histogram::Histogram;
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PoolStats {
-    /// The most connections that may be open; `None`: no limit.
+    /// The limit of open connections; `None` is no limit.
     #[doc(alias = "MaxOpenConnections")]
     pub max_active: Option<usize>,
-    /// The most connections that are kept while nobody uses them.
+    /// The limit of idle connections.
     pub max_idle: usize,
-    /// How many connections are to be idle.
+    /// The number of connections that the pool keeps idle.
     pub min_idle: usize,
-    /// Connections that are open or being dialled.
+    /// Connections that are open or being dialed.
     #[doc(alias = "ActiveCount")]
     #[doc(alias = "OpenConnections")]
     #[doc(alias = "TotalConns")]
     pub open: usize,
-    /// Connections waiting in the pool.
+    /// Connections that are idle.
     #[doc(alias = "IdleCount")]
     #[doc(alias = "IdleConns")]
     pub idle: usize,
-    /// Connections that are lent, those under test included.
+    /// Connections that are checked out, including those under test.
     #[doc(alias = "InUse")]
     pub in_use: usize,
-    /// Connections being dialled.
+    /// Connections being dialed.
     pub dialing: usize,
-    /// Callers that are waiting for a connection.
+    /// Callers that wait for a connection.
     #[doc(alias = "PendingRequests")]
     #[doc(alias = "threadsAwaitingConnection")]
     pub waiting: usize,
-    /// Connections that are out for longer than `leak_threshold` now.
+    /// Connections that are in use for longer than `leak_threshold`.
     pub overdue: usize,
     /// Whether the pool is suspended.
     pub suspended: bool,
     /// How often [`evict_all`](crate::Pool::evict_all) was called.
     pub generation: u64,
-    /// Callers that had to wait because the pool was at its maximum or suspended, and whose wait
-    /// ended before their patience did: with a connection, a failed dial or the closing of the pool.
+    /// Waits at `max_active` or in a suspended pool that ended before the caller timed out or was
+    /// canceled: with a connection, a failed dial or the closing of the pool.
     #[doc(alias = "WaitCount")]
     pub wait_count: u64,
-    /// How long these waited, all together.
+    /// The total time of these waits.
     #[doc(alias = "WaitDuration")]
     pub wait_duration: Duration,
-    /// Callers whose time to wait was over first, or when they came.
+    /// Callers that timed out while they waited, or before.
     #[doc(alias = "Timeouts")]
     pub wait_timeouts: u64,
-    /// Callers that were cancelled while they waited, or before.
+    /// Callers that were canceled while they waited, or before.
     pub wait_cancels: u64,
-    /// Callers that were refused because the pool was at its maximum, or `max_waiters` waited.
+    /// Callers that failed because the pool was at `max_active`, or `max_waiters` waited.
     pub exhausted: u64,
-    /// Callers that were refused because the breaker was open.
+    /// Callers that failed because the breaker was open.
     pub breaker_refusals: u64,
-    /// Callers that were refused because they would have waited for themselves.
+    /// Callers that failed because they would have waited for themselves.
     pub deadlocks: u64,
     /// Callers that found an idle connection.
     #[doc(alias = "Hits")]
     pub hits: u64,
-    /// Callers that did not.
+    /// Callers that found none.
     #[doc(alias = "Misses")]
     pub misses: u64,
-    /// Dials that succeeded, by what they were made for.
+    /// Successful dials, by cause.
     pub dialed: DialCounts,
-    /// Dials that failed. One that was tried again counts once.
+    /// Failed dials. A dial counts once, however often it was tried again.
     pub dial_errors: u64,
-    /// Dials whose caller had left when they succeeded, so that the connection became idle.
+    /// Dials that succeeded after their caller had left, so that the connection became idle.
     pub late_dials: u64,
-    /// Connections of these that were lent after all.
+    /// Connections of such dials that were checked out later.
     pub late_reused: u64,
-    /// Connections that were closed, by reason.
+    /// Closed connections, by reason.
     #[doc(alias = "MaxIdleClosed")]
     #[doc(alias = "MaxIdleTimeClosed")]
     #[doc(alias = "MaxLifetimeClosed")]
     #[doc(alias = "StaleConns")]
     pub closed: CloseCounts,
-    /// Connections that their borrower has [detached](crate::PooledConn::detach).
+    /// Connections that their borrowers [detached](crate::PooledConn::detach).
     pub detached: u64,
-    /// Loans that were reported because they lasted longer than `leak_threshold`.
+    /// Borrows that were reported because they exceeded `leak_threshold`.
     pub leaks: u64,
-    /// How long callers waited that had to, with or without success, for whatever reason.
+    /// The time of each wait, for any reason, with or without success.
     pub wait_time: Histogram,
-    /// How long dials took that succeeded.
+    /// The time of each successful dial.
     pub dial_time: Histogram,
-    /// How long connections were out, those that were closed afterwards included; only in a pool that
-    /// [tracks its borrows](crate::PoolBuilder::track_borrows).
+    /// The time of each borrow, including those whose connection was closed afterwards. Recorded
+    /// only in a pool that [tracks its borrows](crate::PoolBuilder::track_borrows).
     pub use_time: Histogram,
 }
 
-/// How many connections were dialled, by what for.
+/// Counts successful dials by cause.
 ///
 /// ```
 /// use std::time::Duration;
@@ -132,22 +130,31 @@ pub struct PoolStats {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct DialCounts {
-    /// For somebody who wanted one.
+    /// Dials for a caller.
     pub demand: u64,
-    /// Because fewer than `min_idle` were idle, or the pool was being warmed up.
+    /// Dials for `min_idle` or a warm-up.
     pub min_idle: u64,
-    /// By the breaker, to see whether it works again.
+    /// Dials of an open breaker, which find out whether the server is back.
     pub probe: u64,
 }
 
 impl DialCounts {
-    /// All of them.
+    /// Returns how many dials succeeded.
+    ///
+    /// ```
+    /// use redigo::{Pool, testing::ScriptedServer};
+    ///
+    /// let pool = Pool::builder_with(ScriptedServer::new().dialer()).build()?;
+    /// pool.acquire()?.close()?;
+    /// assert_eq!(pool.stats().dialed.total(), 1);
+    /// # Ok::<(), redigo::Error>(())
+    /// ```
     pub fn total(&self) -> u64 {
         self.demand + self.min_idle + self.probe
     }
 }
 
-/// The numbers that only grow.
+/// The counters and histograms of a pool.
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
     pub(crate) wait_count: u64,
@@ -169,53 +176,4 @@ pub(crate) struct Counters {
     pub(crate) wait_time: Histogram,
     pub(crate) dial_time: Histogram,
     pub(crate) use_time: Histogram,
-}
-
-impl Counters {
-    pub(crate) fn count_refusal(&mut self, refusal: Refusal) {
-        match refusal {
-            Refusal::Exhausted => self.exhausted += 1,
-            Refusal::BreakerOpen => self.breaker_refusals += 1,
-            Refusal::Deadlock => self.deadlocks += 1,
-        }
-    }
-}
-
-impl PoolInner {
-    pub(crate) fn stats(&self) -> PoolStats {
-        let core = self.core();
-        let (core_settings, counters) = (core.settings(), &core.counters);
-        PoolStats {
-            max_active: core.max_active(),
-            max_idle: core_settings.max_idle,
-            min_idle: core_settings.min_idle,
-            open: core.open(),
-            idle: core.idle(),
-            in_use: core.in_use(),
-            dialing: core.dialing(),
-            waiting: core.waiting(),
-            overdue: core.registry().overdue(),
-            suspended: core.is_suspended(),
-            generation: core.generation(),
-            wait_count: counters.wait_count,
-            wait_duration: counters.wait_duration,
-            wait_timeouts: counters.wait_timeouts,
-            wait_cancels: counters.wait_cancels,
-            exhausted: counters.exhausted,
-            breaker_refusals: counters.breaker_refusals,
-            deadlocks: counters.deadlocks,
-            hits: counters.hits,
-            misses: counters.misses,
-            dialed: counters.dialed,
-            dial_errors: counters.dial_errors,
-            late_dials: counters.late_dials,
-            late_reused: counters.late_reused,
-            closed: counters.closed,
-            detached: counters.detached,
-            leaks: counters.leaks,
-            wait_time: counters.wait_time,
-            dial_time: counters.dial_time,
-            use_time: counters.use_time,
-        }
-    }
 }

@@ -1,26 +1,17 @@
-//! The threads of a pool: a few that come when there is work and go when there is none.
+//! The threads of a pool: started when there is work, and ended when they are idle.
 
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::error::{Error, Result};
-use crate::pool::core::JobCause;
-use crate::pool::inner::PoolInner;
 use crate::sync::{Mutex, Receiver, RecvTimeoutError, Sender, spawn, unbounded};
 
-/// How long a thread stays without work.
+/// How long a thread waits for work before it ends.
 const IDLE_LIMIT: Duration = Duration::from_secs(5);
 
-/// What a thread of the pool can do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Job {
-    Dial(JobCause),
-    Upkeep,
-}
+type Job = Box<dyn FnOnce() + Send>;
 
-/// The threads of a pool. There is one for each job that runs, and none when there was none for a
-/// while. The pool's core bounds how many jobs there are.
-#[derive(Debug)]
+/// The threads of a pool, one for each running job. The pool's core limits the number of jobs.
 pub(crate) struct Threads {
     jobs: Sender<Job>,
     queue: Receiver<Job>,
@@ -29,7 +20,7 @@ pub(crate) struct Threads {
 
 #[derive(Debug, Default)]
 struct ThreadCounts {
-    /// Jobs sent that no thread has taken yet.
+    /// Jobs that no thread has taken yet.
     waiting_jobs: usize,
     /// Threads that wait for a job.
     idle: usize,
@@ -41,34 +32,30 @@ impl Threads {
         Threads { jobs, queue, counts: Arc::default() }
     }
 
-    /// Has a thread do this for the pool, starting one if none is free.
+    /// Runs the job on an idle thread, or on a new one. The job must not keep the pool alive while
+    /// it waits.
     ///
     /// # Errors
-    /// When a thread is needed and the system has none.
-    pub(crate) fn start(&self, pool: &Arc<PoolInner>, job: Job) -> Result<()> {
+    /// If a new thread is needed and cannot be started.
+    pub(crate) fn start(&self, job: impl FnOnce() + Send + 'static) -> Result<()> {
         let mut counts = self.counts.lock();
         if counts.waiting_jobs >= counts.idle {
-            let worker = Worker {
-                pool: Arc::downgrade(pool),
-                queue: self.queue.clone(),
-                counts: Arc::clone(&self.counts),
-            };
+            let worker = Worker { queue: self.queue.clone(), counts: Arc::clone(&self.counts) };
             spawn("redigo-dial", move || worker.run())
                 .map_err(|error| Error::io_context("starting a thread to dial", Arc::new(error)))?;
-            // Counted for it, so that it is not missed before it gets going.
+            // Counted here, so that the next job does not start another thread for nothing.
             counts.idle += 1;
         }
         counts.waiting_jobs += 1;
         drop(counts);
-        // The receiver is a field of this very value, so it is there.
-        let _ = self.jobs.send(job);
+        // The receiver is a field of `self`, so sending cannot fail.
+        let _ = self.jobs.send(Box::new(job));
         Ok(())
     }
 }
 
-/// One thread. It keeps no pool alive: when the last handle goes, so do the channel and it.
+/// One thread. It ends when the pool is dropped, and with it the channel.
 struct Worker {
-    pool: Weak<PoolInner>,
     queue: Receiver<Job>,
     counts: Arc<Mutex<ThreadCounts>>,
 }
@@ -81,7 +68,7 @@ impl Worker {
                 Err(RecvTimeoutError::Disconnected) => return,
                 Err(RecvTimeoutError::Timeout) => {
                     let mut counts = self.counts.lock();
-                    // A job may have been sent at this very moment, counting on this thread.
+                    // A job may have been sent just now, for this thread.
                     if counts.waiting_jobs == 0 {
                         counts.idle -= 1;
                         return;
@@ -94,13 +81,7 @@ impl Worker {
                 counts.waiting_jobs -= 1;
                 counts.idle -= 1;
             }
-            let Some(pool) = self.pool.upgrade() else { return };
-            match job {
-                Job::Dial(cause) => pool.run_dial(cause),
-                Job::Upkeep => pool.run_upkeep(),
-            }
-            // A job ends before its thread is free, or the last user of the pool would end here.
-            drop(pool);
+            job();
             self.counts.lock().idle += 1;
         }
     }

@@ -1,9 +1,9 @@
-//! Many values of one type.
+//! Helpers for lists of values of one type.
 
 use crate::error::{ConvertError, Result};
 use crate::value::Value;
 
-/// The elements of a list as they are, nils and errors among them.
+/// Returns the elements of a list unchanged, including nils and errors.
 ///
 /// ```
 /// use redigo::{Value, reply};
@@ -14,14 +14,15 @@ use crate::value::Value;
 /// ```
 ///
 /// # Errors
-/// The error that the call gave, or one of [`Value::convert`]; none for an element.
+/// The error of the call, or an error of [`Value::convert`] if the reply is not a list. An element
+/// is never an error.
 #[doc(alias = "Values")]
 #[doc(alias = "MultiBulk")]
 pub fn values(reply: Result<Value>) -> Result<Vec<Value>> {
     reply?.convert()
 }
 
-/// A list of texts. A nil among them is an empty string.
+/// Converts a list to strings. A nil element becomes an empty string.
 ///
 /// ```
 /// use redigo::{Value, reply};
@@ -32,13 +33,13 @@ pub fn values(reply: Result<Value>) -> Result<Vec<Value>> {
 /// ```
 ///
 /// # Errors
-/// The error that the call gave, or one of [`Value::convert`], for the list or the first bad element.
+/// The error of the call, or an error of [`Value::convert`] for the list or its first bad element.
 #[doc(alias = "Strings")]
 pub fn strings(reply: Result<Value>) -> Result<Vec<String>> {
     reply?.convert().map(zero_for_nil)
 }
 
-/// A list of bulk strings as bytes. A nil among them is `None`.
+/// Converts a list of bulk strings to byte strings. A nil element becomes `None`.
 ///
 /// ```
 /// use redigo::{Value, reply};
@@ -49,8 +50,8 @@ pub fn strings(reply: Result<Value>) -> Result<Vec<String>> {
 /// ```
 ///
 /// # Errors
-/// The error that the call gave, or one of [`Value::convert`], for the list or the first bad element;
-/// a simple string is an error here.
+/// The error of the call, or an error of [`Value::convert`] for the list or its first bad element.
+/// A simple string is an error.
 #[doc(alias = "ByteSlices")]
 pub fn byte_slices(reply: Result<Value>) -> Result<Vec<Option<Vec<u8>>>> {
     let items = values(reply)?.into_iter().enumerate();
@@ -63,7 +64,7 @@ pub fn byte_slices(reply: Result<Value>) -> Result<Vec<Option<Vec<u8>>>> {
     slices.collect()
 }
 
-/// A list of signed integers. A nil among them is 0.
+/// Converts a list to signed integers. A nil element becomes 0.
 ///
 /// ```
 /// use redigo::{Value, reply};
@@ -74,15 +75,15 @@ pub fn byte_slices(reply: Result<Value>) -> Result<Vec<Option<Vec<u8>>>> {
 /// ```
 ///
 /// # Errors
-/// The error that the call gave, or one of [`Value::convert`], for the list or the first bad element.
+/// The error of the call, or an error of [`Value::convert`] for the list or its first bad element.
 #[doc(alias = "Ints")]
 #[doc(alias = "Int64s")]
 pub fn ints(reply: Result<Value>) -> Result<Vec<i64>> {
     reply?.convert().map(zero_for_nil)
 }
 
-/// A list of floating-point numbers. A nil among them is 0. Integers may be among them (which
-/// redigo refuses).
+/// Converts a list to floating-point numbers. A nil element becomes 0. Integer replies are accepted
+/// as elements (redigo rejects them).
 ///
 /// ```
 /// use redigo::{Value, reply};
@@ -93,14 +94,14 @@ pub fn ints(reply: Result<Value>) -> Result<Vec<i64>> {
 /// ```
 ///
 /// # Errors
-/// The error that the call gave, or one of [`Value::convert`], for the list or the first bad element.
+/// The error of the call, or an error of [`Value::convert`] for the list or its first bad element.
 #[doc(alias = "Float64s")]
 pub fn float64s(reply: Result<Value>) -> Result<Vec<f64>> {
     reply?.convert().map(zero_for_nil)
 }
 
-/// A list of unsigned integers. A nil among them is 0. Integer replies may be among them (which
-/// redigo refuses).
+/// Converts a list to unsigned integers. A nil element becomes 0. Integer replies are accepted as
+/// elements (redigo rejects them).
 ///
 /// ```
 /// use redigo::{Value, reply};
@@ -111,13 +112,13 @@ pub fn float64s(reply: Result<Value>) -> Result<Vec<f64>> {
 /// ```
 ///
 /// # Errors
-/// The error that the call gave, or one of [`Value::convert`], for the list or the first bad element.
+/// The error of the call, or an error of [`Value::convert`] for the list or its first bad element.
 #[doc(alias = "Uint64s")]
 pub fn uint64s(reply: Result<Value>) -> Result<Vec<u64>> {
     reply?.convert().map(zero_for_nil)
 }
 
-/// Go leaves an element that it skips at the zero value of its type.
+/// Replaces nil by the zero value of the type, as redigo does.
 fn zero_for_nil<T: Default>(items: Vec<Option<T>>) -> Vec<T> {
     items.into_iter().map(Option::unwrap_or_default).collect()
 }

@@ -1,15 +1,16 @@
-//! Keys and values.
+//! Helpers for maps: lists of keys and values.
 
 use std::collections::HashMap;
 
 use crate::error::{ConvertError, Error, Result};
-use crate::from_value::{FromValue, element, quoted, refused};
+use crate::from_value::{FromValue, element, quoted, unexpected_kind};
 use crate::value::Value;
 
-/// A map from texts to texts: what `HGETALL` and `CONFIG GET` answer.
+/// Converts a list of keys and values to a map of strings. `HGETALL` and `CONFIG GET` reply with
+/// such a list.
 ///
-/// As in redigo, keys and values have to be bulk strings; `query::<HashMap<String, String>>` takes
-/// simple strings as well. The later of two equal keys wins.
+/// As in redigo, keys and values must be bulk strings; `query::<HashMap<String, String>>` accepts
+/// simple strings too. Of two equal keys the later one wins.
 ///
 /// ```
 /// use redigo::{Value, reply};
@@ -21,18 +22,19 @@ use crate::value::Value;
 /// ```
 ///
 /// # Errors
-/// The error that the call gave, [`Error::Nil`] for a nil reply, [`Error::Server`] for an error in
-/// it, and [`Error::Convert`] for an odd length, for a key or value that is not a bulk string, and
-/// for one that is not UTF-8.
+/// The error of the call, [`Error::Nil`] for a nil reply, [`Error::Server`] for an error in it, and
+/// [`Error::Convert`] for an odd length, and for a key or value that is not a bulk string or is not
+/// valid UTF-8.
 #[doc(alias = "StringMap")]
 pub fn string_map(reply: Result<Value>) -> Result<HashMap<String, String>> {
     map(reply, "a bulk string", |value| match value {
         bulk @ Value::Bulk(_) => bulk.convert(),
-        other => Err(refused("a bulk string", other)),
+        other => Err(unexpected_kind("a bulk string", other)),
     })
 }
 
-/// A map from texts to signed integers, which may be integers or bulk strings in base 10.
+/// Converts a list of keys and values to a map of signed integers. The values can be integers or
+/// bulk strings in base 10.
 ///
 /// ```
 /// use redigo::{Value, reply};
@@ -44,14 +46,15 @@ pub fn string_map(reply: Result<Value>) -> Result<HashMap<String, String>> {
 /// ```
 ///
 /// # Errors
-/// As for [`string_map`], but for the values, which have to be integers.
+/// The errors of [`string_map`], except that the values must be integers.
 #[doc(alias = "IntMap")]
 #[doc(alias = "Int64Map")]
 pub fn int_map(reply: Result<Value>) -> Result<HashMap<String, i64>> {
     map(reply, i64::WANTED, Value::convert)
 }
 
-/// A map from texts to unsigned integers, which may be integers or bulk strings in base 10.
+/// Converts a list of keys and values to a map of unsigned integers. The values can be integers or
+/// bulk strings in base 10.
 ///
 /// ```
 /// use redigo::{Value, reply};
@@ -62,14 +65,14 @@ pub fn int_map(reply: Result<Value>) -> Result<HashMap<String, i64>> {
 /// ```
 ///
 /// # Errors
-/// As for [`string_map`], but for the values, which have to be integers that are not negative.
+/// The errors of [`string_map`], except that the values must be integers that are not negative.
 #[doc(alias = "Uint64Map")]
 pub fn uint64_map(reply: Result<Value>) -> Result<HashMap<String, u64>> {
     map(reply, u64::WANTED, Value::convert)
 }
 
-/// A map from texts to floating-point numbers, which may be bulk strings or integers (which redigo
-/// refuses).
+/// Converts a list of keys and values to a map of floating-point numbers. The values can be bulk
+/// strings, or integers (which redigo rejects).
 ///
 /// ```
 /// use redigo::{Value, reply};
@@ -80,7 +83,7 @@ pub fn uint64_map(reply: Result<Value>) -> Result<HashMap<String, u64>> {
 /// ```
 ///
 /// # Errors
-/// As for [`string_map`], but for the values, which have to be numbers.
+/// The errors of [`string_map`], except that the values must be numbers.
 #[doc(alias = "Float64Map")]
 pub fn float64_map(reply: Result<Value>) -> Result<HashMap<String, f64>> {
     map(reply, f64::WANTED, Value::convert)
@@ -93,7 +96,7 @@ fn map<T>(
 ) -> Result<HashMap<String, T>> {
     let items = match reply? {
         Value::Array(items) => items,
-        other => return Err(refused("a list of keys and values", other)),
+        other => return Err(unexpected_kind("a list of keys and values", other)),
     };
     if items.len() % 2 != 0 {
         let found = format!("length {}", items.len());
@@ -116,10 +119,10 @@ fn key_text(at: usize, key: Value) -> Result<String> {
     }
 }
 
-/// The error of one value, which tells its key.
+/// Adds the key of the value to its error.
 fn in_field(error: Error, wanted: &'static str, key: &str) -> Error {
     let error = match error {
-        // Error::Nil would read as if the whole reply were nil.
+        // Error::Nil would mean that the whole reply is nil.
         Error::Nil => ConvertError::new(wanted, Value::Nil.kind()),
         Error::Convert(error) => error,
         other => return other,

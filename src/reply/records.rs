@@ -1,4 +1,4 @@
-//! The replies of a few commands that have a form of their own.
+//! Helpers for commands whose replies have a special format: `GEOPOS`, `SLOWLOG`, `LATENCY`.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -6,10 +6,11 @@ use crate::error::{ConvertError, Result};
 use crate::from_value::{FromValue, element};
 use crate::value::Value;
 
-/// The answer of `GEOPOS`: longitude and latitude in degrees, or `None` for a member that is not
-/// there.
+/// Converts the reply to `GEOPOS`: longitude and latitude in degrees, or `None` for a member that
+/// does not exist.
 ///
-/// The order is the server's. (redigo's documentation calls the first the latitude; it is not.)
+/// The order is the server's: longitude first. (redigo's documentation says that the latitude is
+/// first, which is wrong.)
 ///
 /// ```
 /// use redigo::{Value, reply};
@@ -21,14 +22,17 @@ use crate::value::Value;
 /// ```
 ///
 /// # Errors
-/// The error that the call gave, or one of [`Value::convert`]; an entry that is not a pair of numbers
+/// The error of the call, or an error of [`Value::convert`]. An entry that is not a pair of numbers
 /// is an [`Error::Convert`](crate::Error::Convert).
 #[doc(alias = "Positions")]
 pub fn positions(reply: Result<Value>) -> Result<Vec<Option<(f64, f64)>>> {
     reply?.convert()
 }
 
-/// The answer of `SLOWLOG GET`, the latest entry first.
+/// Converts the reply to `SLOWLOG GET`. The latest entry is first.
+///
+/// Redis Enterprise sends one more item before the arguments: the complexity of the command. It is
+/// ignored.
 ///
 /// ```
 /// use std::time::Duration;
@@ -50,29 +54,29 @@ pub fn positions(reply: Result<Value>) -> Result<Vec<Option<(f64, f64)>>> {
 /// ```
 ///
 /// # Errors
-/// The error that the call gave, or one of [`Value::convert`]; an entry of fewer than four items is an
+/// The error of the call, or an error of [`Value::convert`]. An entry of fewer than four items is an
 /// [`Error::Convert`](crate::Error::Convert).
 #[doc(alias = "SlowLogs")]
 pub fn slow_logs(reply: Result<Value>) -> Result<Vec<SlowLog>> {
     reply?.convert()
 }
 
-/// One entry of the slow log. Also from `conn.query::<Vec<SlowLog>>("SLOWLOG", "GET")`.
+/// One entry of the slow log. `conn.query::<Vec<SlowLog>>("SLOWLOG", "GET")` returns it too.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct SlowLog {
-    /// Its number, unique until the server restarts.
+    /// The number of the entry. It is unique until the server restarts.
     pub id: i64,
-    /// When the command was processed, to the second.
+    /// The time at which the command was processed, in whole seconds.
     pub time: SystemTime,
-    /// How long that took, to the microsecond.
+    /// The execution time, in whole microseconds.
     pub execution_time: Duration,
-    /// The command and its arguments, for people to read: the server cuts long ones short, and
-    /// what is not UTF-8 in them stands here as the replacement character.
+    /// The command and its arguments, for display: the server truncates long arguments, and bytes
+    /// that are not valid UTF-8 are replaced by the replacement character.
     pub args: Vec<String>,
-    /// The client's address and port. Empty when the server does not tell it (before 4.0).
+    /// The address and port of the client. Empty if the server does not send it (before 4.0).
     pub client_addr: String,
-    /// The client's name. Empty when it has none.
+    /// The name of the client. Empty if it has none.
     pub client_name: String,
 }
 
@@ -80,12 +84,17 @@ impl FromValue for SlowLog {
     const WANTED: &'static str = "an entry of the slow log";
 
     fn from_value(value: Value) -> Result<SlowLog> {
-        let mut entry = Entry::new(value, "an entry of four items or more", 4)?;
+        let mut entry = Entry::new(value, "an entry of at least four items", 4)?;
         let mut log = SlowLog {
             id: entry.take()?,
             time: entry.take_time()?,
             execution_time: Duration::from_micros(entry.take()?),
-            args: entry.take::<Vec<Lossy>>()?.into_iter().map(|Lossy(arg)| arg).collect(),
+            args: entry
+                .skip_unless_list()
+                .take::<Vec<Lossy>>()?
+                .into_iter()
+                .map(|Lossy(arg)| arg)
+                .collect(),
             client_addr: String::new(),
             client_name: String::new(),
         };
@@ -97,7 +106,7 @@ impl FromValue for SlowLog {
     }
 }
 
-/// The answer of `LATENCY LATEST`: the latest spike of each event.
+/// Converts the reply to `LATENCY LATEST`: the latest latency spike of each event.
 ///
 /// ```
 /// use std::time::Duration;
@@ -112,24 +121,24 @@ impl FromValue for SlowLog {
 /// ```
 ///
 /// # Errors
-/// The error that the call gave, or one of [`Value::convert`]; an entry of fewer than four items is an
+/// The error of the call, or an error of [`Value::convert`]. An entry of fewer than four items is an
 /// [`Error::Convert`](crate::Error::Convert).
 #[doc(alias = "Latencies")]
 pub fn latencies(reply: Result<Value>) -> Result<Vec<Latency>> {
     reply?.convert()
 }
 
-/// The latency of one event. Also from `conn.query::<Vec<Latency>>("LATENCY", "LATEST")`.
+/// The latency of one event. `conn.query::<Vec<Latency>>("LATENCY", "LATEST")` returns it too.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct Latency {
-    /// The event, such as `command` or `fork`.
+    /// The name of the event, such as `command` or `fork`.
     pub name: String,
-    /// When the latest spike was, to the second.
+    /// The time of the latest spike, in whole seconds.
     pub time: SystemTime,
-    /// How long the latest spike took, to the millisecond.
+    /// The duration of the latest spike, in whole milliseconds.
     pub latest: Duration,
-    /// How long the longest one took, to the millisecond.
+    /// The duration of the longest spike, in whole milliseconds.
     pub max: Duration,
 }
 
@@ -137,8 +146,8 @@ impl FromValue for Latency {
     const WANTED: &'static str = "an event of the latency monitor";
 
     fn from_value(value: Value) -> Result<Latency> {
-        // Newer servers add a sum and a count behind these.
-        let mut entry = Entry::new(value, "an entry of four items or more", 4)?;
+        // Newer servers send a sum and a count after these four items.
+        let mut entry = Entry::new(value, "an entry of at least four items", 4)?;
         Ok(Latency {
             name: entry.take::<Lossy>()?.0,
             time: entry.take_time()?,
@@ -148,7 +157,7 @@ impl FromValue for Latency {
     }
 }
 
-/// The answer of `LATENCY HISTORY`: the spikes of one event, the oldest first.
+/// Converts the reply to `LATENCY HISTORY`: the latency spikes of one event. The oldest is first.
 ///
 /// ```
 /// use std::time::Duration;
@@ -161,21 +170,21 @@ impl FromValue for Latency {
 /// ```
 ///
 /// # Errors
-/// The error that the call gave, or one of [`Value::convert`]; an entry of fewer than two items is an
+/// The error of the call, or an error of [`Value::convert`]. An entry of fewer than two items is an
 /// [`Error::Convert`](crate::Error::Convert).
 #[doc(alias = "LatencyHistories")]
 pub fn latency_histories(reply: Result<Value>) -> Result<Vec<LatencyHistory>> {
     reply?.convert()
 }
 
-/// One spike of an event. Also from
-/// `conn.query::<Vec<LatencyHistory>>("LATENCY", ("HISTORY", "command"))`.
+/// One latency spike of an event.
+/// `conn.query::<Vec<LatencyHistory>>("LATENCY", ("HISTORY", "command"))` returns it too.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct LatencyHistory {
-    /// When it was, to the second.
+    /// The time of the spike, in whole seconds.
     pub time: SystemTime,
-    /// How long it took, to the millisecond.
+    /// The duration of the spike, in whole milliseconds.
     pub execution_time: Duration,
 }
 
@@ -183,7 +192,7 @@ impl FromValue for LatencyHistory {
     const WANTED: &'static str = "a spike of the latency monitor";
 
     fn from_value(value: Value) -> Result<LatencyHistory> {
-        let mut entry = Entry::new(value, "an entry of two items or more", 2)?;
+        let mut entry = Entry::new(value, "an entry of at least two items", 2)?;
         Ok(LatencyHistory {
             time: entry.take_time()?,
             execution_time: Duration::from_millis(entry.take()?),
@@ -191,7 +200,7 @@ impl FromValue for LatencyHistory {
     }
 }
 
-/// The items of one entry, of which there are enough.
+/// The items of one entry. There are at least as many as required.
 struct Entry {
     items: std::vec::IntoIter<Value>,
     taken: usize,
@@ -212,14 +221,25 @@ impl Entry {
         element(index, self.items.next().unwrap_or(Value::Nil))
     }
 
-    /// Seconds since 1970.
+    /// Takes a time, sent as seconds since 1970.
     fn take_time(&mut self) -> Result<SystemTime> {
         let seconds = self.take()?;
         UNIX_EPOCH.checked_add(Duration::from_secs(seconds)).ok_or_else(|| {
             let found = format!("{seconds} seconds since 1970");
-            let error = ConvertError::new("a time that the system can tell", found);
+            let error = ConvertError::new("a time that the system can represent", found);
             error.in_element(self.taken - 1).into()
         })
+    }
+
+    /// Skips the next item if it is not a list, but the item after it is.
+    fn skip_unless_list(&mut self) -> &mut Entry {
+        if let [first, Value::Array(_), ..] = self.items.as_slice() {
+            if first.as_array().is_none() {
+                self.items.next();
+                self.taken += 1;
+            }
+        }
+        self
     }
 
     fn left(&self) -> usize {
@@ -227,7 +247,7 @@ impl Entry {
     }
 }
 
-/// Text for people to read.
+/// Text for display, which need not be valid UTF-8.
 struct Lossy(String);
 
 impl FromValue for Lossy {

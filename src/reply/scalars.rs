@@ -1,9 +1,9 @@
-//! One value: numbers, texts, truth values.
+//! Helpers for one value: numbers, strings, `bool`.
 
 use crate::error::{ConvertError, Result};
 use crate::value::Value;
 
-/// A signed integer: an integer reply, or a bulk string in base 10.
+/// Converts an integer reply, or a bulk string in base 10, to a signed integer.
 ///
 /// ```
 /// use redigo::{Value, reply};
@@ -15,15 +15,15 @@ use crate::value::Value;
 /// ```
 ///
 /// # Errors
-/// The error that the call gave, or one of [`Value::convert`].
+/// The error of the call, or an error of [`Value::convert`].
 #[doc(alias = "Int")]
 #[doc(alias = "Int64")]
 pub fn int(reply: Result<Value>) -> Result<i64> {
     reply?.convert()
 }
 
-/// An unsigned integer: an integer reply that is not negative, or a bulk string in base 10
-/// without a sign.
+/// Converts an integer reply that is not negative, or a bulk string in base 10 without a sign, to
+/// an unsigned integer.
 ///
 /// ```
 /// use redigo::{Value, reply};
@@ -34,13 +34,13 @@ pub fn int(reply: Result<Value>) -> Result<i64> {
 /// ```
 ///
 /// # Errors
-/// The error that the call gave, or one of [`Value::convert`].
+/// The error of the call, or an error of [`Value::convert`].
 #[doc(alias = "Uint64")]
 pub fn uint64(reply: Result<Value>) -> Result<u64> {
     reply?.convert()
 }
 
-/// A floating-point number: a bulk string, or an integer reply (which redigo refuses).
+/// Converts a bulk string, or an integer reply (which redigo rejects), to a floating-point number.
 ///
 /// ```
 /// use redigo::{Value, reply};
@@ -51,13 +51,14 @@ pub fn uint64(reply: Result<Value>) -> Result<u64> {
 /// ```
 ///
 /// # Errors
-/// The error that the call gave, or one of [`Value::convert`].
+/// The error of the call, or an error of [`Value::convert`].
 #[doc(alias = "Float64")]
 pub fn float64(reply: Result<Value>) -> Result<f64> {
     reply?.convert()
 }
 
-/// A text: a bulk or simple string of UTF-8. For a string of other bytes there is [`bytes`].
+/// Converts a bulk or simple string to a `String`. It must be valid UTF-8; [`bytes`] accepts any
+/// bytes.
 ///
 /// ```
 /// use redigo::{Value, reply};
@@ -68,13 +69,13 @@ pub fn float64(reply: Result<Value>) -> Result<f64> {
 /// ```
 ///
 /// # Errors
-/// The error that the call gave, or one of [`Value::convert`].
+/// The error of the call, or an error of [`Value::convert`].
 #[doc(alias = "String")]
 pub fn string(reply: Result<Value>) -> Result<String> {
     reply?.convert()
 }
 
-/// The bytes of a bulk or simple string.
+/// Returns the bytes of a bulk or simple string.
 ///
 /// ```
 /// use redigo::{Value, reply};
@@ -84,7 +85,7 @@ pub fn string(reply: Result<Value>) -> Result<String> {
 /// ```
 ///
 /// # Errors
-/// The error that the call gave, or one of [`Value::convert`]; a list is an error here, even one of
+/// The error of the call, or an error of [`Value::convert`]. A list is an error, even a list of
 /// numbers.
 #[doc(alias = "Bytes")]
 pub fn bytes(reply: Result<Value>) -> Result<Vec<u8>> {
@@ -94,8 +95,8 @@ pub fn bytes(reply: Result<Value>) -> Result<Vec<u8>> {
     }
 }
 
-/// A truth value: an integer reply other than 0, or one of the bulk strings
-/// `1 t T TRUE true True` and `0 f F FALSE false False`.
+/// Converts an integer reply (true unless it is 0), or one of the bulk strings
+/// `1 t T TRUE true True` and `0 f F FALSE false False`, to a `bool`.
 ///
 /// ```
 /// use redigo::{Value, reply};
@@ -106,7 +107,7 @@ pub fn bytes(reply: Result<Value>) -> Result<Vec<u8>> {
 /// ```
 ///
 /// # Errors
-/// The error that the call gave, or one of [`Value::convert`].
+/// The error of the call, or an error of [`Value::convert`].
 #[doc(alias = "Bool")]
 pub fn bool(reply: Result<Value>) -> Result<bool> {
     reply?.convert()

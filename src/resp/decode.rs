@@ -1,26 +1,26 @@
-//! Bytes to replies: incremental, bounded, and ignorant of sockets.
+//! Decoding of replies: incremental and with bounded memory. Does no I/O.
 //!
-//! [`Decoder::decode`] takes what bytes there are, in pieces of any size, and remembers where it
-//! stopped: inside a list, inside a long string. What it has not used yet the caller keeps and
-//! offers again with more behind it. Memory grows with the bytes received, never with a length
-//! that a peer merely announces.
+//! [`Decoder::decode`] accepts bytes in pieces of any size and remembers where it stopped: inside a
+//! list, or inside a long string. The caller keeps the bytes that were not consumed and passes them
+//! again with more bytes appended. Memory grows with the bytes received, never with a length that
+//! the peer only announces.
 
 use std::borrow::Cow;
 
-use super::number::{BAD_LINE_END, parse_number};
+use super::number::{BAD_LINE_END, parse_length, parse_number};
 use crate::error::{ProtocolError, ServerError};
 use crate::value::Value;
 
-/// Bounds on what a peer may send.
+/// Limits on the replies of a peer.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Limits {
     /// The longest bulk string, in bytes; at most `MAX_BULK`.
     pub(crate) bulk: usize,
-    /// The most elements of one list.
+    /// The largest number of elements in one list.
     pub(crate) elements: usize,
-    /// The longest simple string or error, in bytes: MONITOR sends whole commands in one.
+    /// The longest simple string or error, in bytes: MONITOR sends whole commands as one line.
     pub(crate) line: usize,
-    /// How deep lists may nest.
+    /// The largest depth of nested lists.
     pub(crate) depth: usize,
 }
 
@@ -30,39 +30,39 @@ impl Default for Limits {
     }
 }
 
-/// No string is longer, whatever the limit, so that lengths can be added up without overflow.
+/// The longest bulk string under any limit, so that lengths can be added without overflow.
 pub(crate) const MAX_BULK: usize = isize::MAX as usize / 2;
-/// What is set aside before the bytes are there.
-const FIRST_ELEMENTS: usize = 1024;
-const FIRST_BYTES: usize = 64 * 1024;
-/// The shortest element is an empty status: a sign and a line end.
-const LEAST_ELEMENT: usize = 3;
-/// The least room worth a read of its own, and the most that is made ready at a time.
-const LEAST_ROOM: usize = 16 * 1024;
-const MOST_ROOM: usize = 256 * 1024;
+/// The memory that is reserved before the bytes are received.
+const INITIAL_ELEMENTS: usize = 1024;
+const INITIAL_BYTES: usize = 64 * 1024;
+/// The size of the shortest element, in bytes: an empty status.
+const MIN_ELEMENT: usize = 3;
+/// The least and the most bytes for one read directly into a bulk string.
+const MIN_DIRECT_READ: usize = 16 * 1024;
+const MAX_DIRECT_READ: usize = 256 * 1024;
 
-/// The state of one direction of one connection.
+/// Decodes the replies of one connection.
 #[derive(Debug)]
 pub(crate) struct Decoder {
     limits: Limits,
-    /// The lists that are open, outermost first.
+    /// The lists that are not complete, outermost first.
     open: Vec<List>,
     /// The bulk string that is being received.
     bulk: Option<Bulk>,
-    /// How many elements are missing of the list that comes apart.
-    apart: usize,
-    /// How much of an unfinished line has been searched for its end.
+    /// The number of elements missing of the list whose elements are returned one by one.
+    streamed: usize,
+    /// The number of bytes of an incomplete line that were searched for its end.
     searched: usize,
 }
 
-/// A list that waits for more elements. RESP3's sets, maps and pushes are lists of another kind.
+/// A list that is not complete.
 #[derive(Debug)]
 struct List {
     items: Vec<Value>,
     missing: usize,
 }
 
-/// A bulk string that waits for more bytes. The first `filled` are there, the others are room.
+/// A bulk string that is not complete. The first `filled` bytes are received, the others are spare.
 #[derive(Debug)]
 struct Bulk {
     bytes: Vec<u8>,
@@ -70,29 +70,29 @@ struct Bulk {
     length: usize,
 }
 
-/// How far one call of [`Decoder::decode`] came.
+/// The result of one call of [`Decoder::decode`].
 #[derive(Debug, PartialEq)]
 pub(crate) struct Progress {
-    /// Bytes of the input that are done with.
+    /// The number of bytes of the input that were consumed.
     pub(crate) consumed: usize,
-    /// A whole reply, when one was completed.
+    /// The reply, if it is complete.
     pub(crate) reply: Option<Value>,
 }
 
 impl Decoder {
     pub(crate) fn new(limits: Limits) -> Decoder {
-        Decoder { limits, open: Vec::new(), bulk: None, apart: 0, searched: 0 }
+        Decoder { limits, open: Vec::new(), bulk: None, streamed: 0, searched: 0 }
     }
 
-    /// True when the bytes used so far end between two replies.
+    /// Returns true if the bytes consumed so far end between two replies.
     pub(crate) fn is_at_boundary(&self) -> bool {
-        self.open.is_empty() && self.bulk.is_none() && self.apart == 0
+        self.open.is_empty() && self.bulk.is_none() && self.streamed == 0
     }
 
-    /// Takes bytes until a reply is complete or the input is used up.
+    /// Consumes bytes until a reply is complete or more input is needed.
     ///
     /// # Errors
-    /// Bytes that are no reply, or a reply beyond the limits. The decoder is of no use after.
+    /// Bytes that are not a reply, or a reply beyond the limits. The decoder must not be used again.
     pub(crate) fn decode(&mut self, input: &[u8]) -> Result<Progress, ProtocolError> {
         let mut consumed = 0;
         loop {
@@ -104,28 +104,30 @@ impl Decoder {
             let (used, element) = match step {
                 Step::Element(used, element) => (used, Some(element)),
                 Step::Opened(used) => (used, None),
-                Step::Filled(used) => {
+                Step::BulkDone(used) => {
                     let bytes = self.bulk.take().map(|bulk| bulk.bytes);
                     (used, bytes.map(Value::Bulk))
                 }
-                Step::Starved(used) => {
+                Step::NeedsInput(used) => {
                     return Ok(Progress { consumed: consumed + used, reply: None });
                 }
             };
             consumed += used;
             if let Some(reply) = element.and_then(|element| self.close_lists(element)) {
-                self.apart = self.apart.saturating_sub(1);
+                self.streamed = self.streamed.saturating_sub(1);
                 return Ok(Progress { consumed, reply: Some(reply) });
             }
         }
     }
 
-    /// Takes the header of a list that is the next reply, so that its elements come as replies of
-    /// their own: how many bytes and how many elements that is. None of either when the next reply
-    /// is another, and `None` when more input is needed to tell.
+    /// Opens the next reply if it is a list, so that its elements are returned one by one, like
+    /// replies. Returns the length of the header in bytes and the number of elements, zeros if the
+    /// next reply is not a list with elements, and `None` if more input is needed.
+    ///
+    /// Must be called between two replies.
     ///
     /// # Errors
-    /// As for [`Decoder::decode`]. To be called between two replies.
+    /// The errors of [`Decoder::decode`].
     pub(crate) fn open_list(
         &mut self,
         input: &[u8],
@@ -135,44 +137,44 @@ impl Decoder {
             Some(b'*') => {}
             Some(_) => return Ok(Some((0, 0))),
         }
-        let Some((number, line)) = parse_number(&input[1..])? else { return Ok(None) };
+        let Some((number, line)) = parse_length(&input[1..])? else { return Ok(None) };
         let length = checked_length(number, self.limits.elements)?;
         let used = if length.is_some_and(|length| length > 0) { 1 + line } else { 0 };
-        self.apart = length.unwrap_or(0);
-        Ok(Some((used, self.apart)))
+        self.streamed = length.unwrap_or(0);
+        Ok(Some((used, self.streamed)))
     }
 
-    /// Takes the next reply if it is a bulk string and all there: how many bytes of the input that
-    /// is, and those of the string, where they lie. Anything else, and anything wrong, is left to
-    /// [`Decoder::decode`].
+    /// Consumes the next reply if it is a bulk string that has been received completely. Returns the
+    /// number of bytes consumed and the string, borrowed from the input. Any other reply, and any
+    /// error, is left to [`Decoder::decode`].
     pub(crate) fn take_bulk<'a>(&mut self, input: &'a [u8]) -> Option<(usize, &'a [u8])> {
         if input.first() != Some(&b'$') || self.bulk.is_some() || !self.open.is_empty() {
             return None;
         }
-        let (number, line) = parse_number(&input[1..]).ok()??;
+        let (number, line) = parse_length(&input[1..]).ok()??;
         let length = usize::try_from(number).ok().filter(|&length| length <= self.limits.bulk)?;
         let head = 1 + line;
         let bytes = input.get(head..head + length + 2)?.strip_suffix(b"\r\n")?;
-        self.apart = self.apart.saturating_sub(1);
+        self.streamed = self.streamed.saturating_sub(1);
         Some((head + length + 2, bytes))
     }
 
-    /// Room for the next bytes of a long bulk string that is being received: a caller may read
-    /// straight into it and then call [`Decoder::bulk_read`].
+    /// Returns spare memory of the long bulk string that is being received. The caller can read
+    /// directly into it and must then call [`Decoder::bulk_read`].
     pub(crate) fn bulk_room(&mut self) -> Option<&mut [u8]> {
         self.bulk.as_mut()?.room()
     }
 
-    /// Notes that `count` bytes were read into the room that [`Decoder::bulk_room`] gave.
+    /// Records that `count` bytes were read into the memory that [`Decoder::bulk_room`] returned.
     pub(crate) fn bulk_read(&mut self, count: usize) {
         if let Some(bulk) = &mut self.bulk {
             bulk.filled = (bulk.filled + count).min(bulk.bytes.len());
         }
     }
 
-    /// Begins the next element with its first line.
+    /// Starts the next element from its first line.
     fn start_element(&mut self, input: &[u8]) -> Result<Step, ProtocolError> {
-        let Some(&kind) = input.first() else { return Ok(Step::Starved(0)) };
+        let Some(&kind) = input.first() else { return Ok(Step::NeedsInput(0)) };
         match kind {
             b':' | b'$' | b'*' => self.start_number(kind, input),
             b'+' | b'-' => self.take_line(kind, input),
@@ -180,9 +182,13 @@ impl Decoder {
         }
     }
 
-    /// An integer, or the header of something longer.
+    /// Starts an element whose first line is a number: an integer, a bulk string, or a list.
     fn start_number(&mut self, kind: u8, input: &[u8]) -> Result<Step, ProtocolError> {
-        let Some((number, line)) = parse_number(&input[1..])? else { return Ok(Step::Starved(0)) };
+        let parsed = match kind {
+            b':' => parse_number(&input[1..])?,
+            _ => parse_length(&input[1..])?,
+        };
+        let Some((number, line)) = parsed else { return Ok(Step::NeedsInput(0)) };
         let used = 1 + line;
         let element = match kind {
             b':' => Value::Int(number),
@@ -197,12 +203,12 @@ impl Decoder {
                 None => Value::Nil,
                 Some(0) => Value::Array(Vec::new()),
                 Some(length) => {
-                    if self.open.len() + usize::from(self.apart > 0) == self.limits.depth {
+                    if self.open.len() + usize::from(self.streamed > 0) == self.limits.depth {
                         return Err(ProtocolError::new("lists nested too deep"));
                     }
-                    // No more than may be here already, as lists in lists add up.
-                    let here = (input.len() - used) / LEAST_ELEMENT;
-                    let items = Vec::with_capacity(length.min(here).min(FIRST_ELEMENTS));
+                    // At most for the elements that can be in the input, as nested lists add up.
+                    let possible = (input.len() - used) / MIN_ELEMENT;
+                    let items = Vec::with_capacity(length.min(possible).min(INITIAL_ELEMENTS));
                     self.open.push(List { items, missing: length });
                     return Ok(Step::Opened(used));
                 }
@@ -211,9 +217,9 @@ impl Decoder {
         Ok(Step::Element(used, element))
     }
 
-    /// A status or an error.
+    /// Decodes a simple string or an error.
     fn take_line(&mut self, kind: u8, input: &[u8]) -> Result<Step, ProtocolError> {
-        let Some(line) = self.find_line(&input[1..])? else { return Ok(Step::Starved(0)) };
+        let Some(line) = self.find_line(&input[1..])? else { return Ok(Step::NeedsInput(0)) };
         let used = 1 + line.len() + 2;
         let element = match kind {
             b'+' => Value::Simple(simple(line)),
@@ -222,7 +228,7 @@ impl Decoder {
         Ok(Step::Element(used, element))
     }
 
-    /// Finds the end of the line, which must be `\r\n`; `None` when it is not there yet.
+    /// Returns the line without its end, which must be `\r\n`, or `None` if it is not complete.
     fn find_line<'a>(&mut self, input: &'a [u8]) -> Result<Option<&'a [u8]>, ProtocolError> {
         let longest = self.limits.line;
         let from = self.searched.min(input.len());
@@ -230,7 +236,7 @@ impl Decoder {
             Some(offset) => {
                 self.searched = 0;
                 let line = &input[..from + offset];
-                // First, and as below, so that the error does not depend on how the bytes come.
+                // Checked first, so that the error does not depend on how the bytes are split.
                 if line.len() > longest + 1 {
                     return Err(ProtocolError::new("line too long"));
                 }
@@ -244,7 +250,7 @@ impl Decoder {
         }
     }
 
-    /// Begins a bulk string; the common one that is there already is taken in one piece.
+    /// Starts a bulk string. A string that is already complete is copied in one piece.
     fn start_bulk(
         &mut self,
         length: usize,
@@ -255,13 +261,13 @@ impl Decoder {
             let bytes = body.strip_suffix(b"\r\n").ok_or(BAD_BULK_END)?;
             return Ok(Step::Element(head + body.len(), Value::Bulk(bytes.to_vec())));
         }
-        let bytes = Vec::with_capacity(length.min(FIRST_BYTES));
+        let bytes = Vec::with_capacity(length.min(INITIAL_BYTES));
         self.bulk = Some(Bulk { bytes, filled: 0, length });
         Ok(Step::Opened(head))
     }
 
-    /// Puts an element into the innermost open list, closing those that it completes; gives the
-    /// whole reply when none is left open.
+    /// Appends an element to the innermost open list and closes the lists that it completes. Returns
+    /// the whole reply if no list remains open.
     fn close_lists(&mut self, mut element: Value) -> Option<Value> {
         loop {
             let Some(list) = self.open.last_mut() else { return Some(element) };
@@ -276,7 +282,7 @@ impl Decoder {
 }
 
 impl Bulk {
-    /// Takes what there is of it.
+    /// Copies the received bytes of the string.
     fn receive(&mut self, input: &[u8]) -> Result<Step, ProtocolError> {
         let payload = (self.length - self.filled).min(input.len());
         if payload > 0 {
@@ -284,46 +290,46 @@ impl Bulk {
             self.bytes.extend_from_slice(&input[..payload]);
             self.filled += payload;
         }
-        // The line end is taken as a whole; a lone '\r' waits in the caller's buffer.
+        // The line end is consumed as a whole; a lone '\r' stays in the caller's buffer.
         match &input[payload..] {
-            _ if self.filled < self.length => Ok(Step::Starved(payload)),
-            [b'\r', b'\n', ..] => Ok(Step::Filled(payload + 2)),
-            [] | [b'\r'] => Ok(Step::Starved(payload)),
+            _ if self.filled < self.length => Ok(Step::NeedsInput(payload)),
+            [b'\r', b'\n', ..] => Ok(Step::BulkDone(payload + 2)),
+            [] | [b'\r'] => Ok(Step::NeedsInput(payload)),
             _ => Err(BAD_BULK_END),
         }
     }
 
-    /// Room behind what is there, unless little is missing: that comes through the caller's buffer,
-    /// with whatever follows. Room is made once and not for each read, and never more than twice
-    /// of what came.
+    /// Returns spare memory after the received bytes, or `None` if so little is missing that the
+    /// caller's buffer can take it. Memory is reserved rarely, and is at most twice the bytes
+    /// received.
     fn room(&mut self) -> Option<&mut [u8]> {
         let missing = self.length - self.filled;
-        if missing < LEAST_ROOM {
+        if missing < MIN_DIRECT_READ {
             return None;
         }
-        if self.bytes.len() - self.filled < LEAST_ROOM {
-            let earned = self.filled.max(FIRST_BYTES).min(missing);
-            if self.bytes.capacity() - self.filled < LEAST_ROOM {
+        if self.bytes.len() - self.filled < MIN_DIRECT_READ {
+            let earned = self.filled.max(INITIAL_BYTES).min(missing);
+            if self.bytes.capacity() - self.filled < MIN_DIRECT_READ {
                 self.bytes.reserve_exact(self.filled + earned - self.bytes.len());
             }
-            let room = earned.min(MOST_ROOM).min(self.bytes.capacity() - self.filled);
-            self.bytes.resize(self.filled + room, 0);
+            let spare = earned.min(MAX_DIRECT_READ).min(self.bytes.capacity() - self.filled);
+            self.bytes.resize(self.filled + spare, 0);
         }
         Some(&mut self.bytes[self.filled..])
     }
 }
 
-/// One step through the input; the number is how many of its bytes were used.
+/// One step through the input. The number is the number of bytes used.
 enum Step {
     Element(usize, Value),
     Opened(usize),
-    Filled(usize),
-    Starved(usize),
+    BulkDone(usize),
+    NeedsInput(usize),
 }
 
 const BAD_BULK_END: ProtocolError = ProtocolError::new("bulk string does not end in \\r\\n");
 
-/// The frequent statuses without an allocation.
+/// Returns the bytes of a simple string. The frequent ones are not allocated.
 fn simple(line: &[u8]) -> Cow<'static, [u8]> {
     match line {
         b"OK" => Cow::Borrowed(b"OK"),
@@ -333,13 +339,12 @@ fn simple(line: &[u8]) -> Cow<'static, [u8]> {
     }
 }
 
-/// A length from a header: `-1` means nil, anything else below zero is an error.
+/// Checks a length from [`parse_length`] against a limit. -1 means nil.
 fn checked_length(number: i64, limit: usize) -> Result<Option<usize>, ProtocolError> {
     match usize::try_from(number) {
         Ok(length) if length <= limit => Ok(Some(length)),
-        Ok(_) => Err(ProtocolError::new("list too long")),
-        Err(_) if number == -1 => Ok(None),
-        Err(_) => Err(ProtocolError::new("negative length")),
+        Err(_) if number < 0 => Ok(None),
+        _ => Err(ProtocolError::new("list too long")),
     }
 }
 

@@ -1,42 +1,59 @@
-//! Commands to bytes: an array of bulk strings.
+//! Encoding of commands: each is an array of bulk strings.
 //!
-//! An argument that is large is left out, with a note of the gap where it belongs: whoever writes
-//! the bytes fills it from where the argument lies, so that it is not copied first.
+//! A large argument is left out of the buffer, and a [`Gap`] notes its position. The sender writes
+//! it directly from the argument, which avoids a copy.
 
 use std::fmt;
 
 use super::float::FloatText;
 use super::number::{Digits, fill_digits};
 
-/// From this many bytes on an argument is large: two more system calls cost less than a copy.
+/// The least size of a large argument, in bytes. From here on, two more system calls cost less than
+/// a copy.
 const LARGE: usize = 64 * 1024;
 
-/// Where a command's arguments are written to. Every method adds one argument.
+/// Receives the arguments of a command. Every method adds one argument.
 ///
-/// Handed to [`ToArgs::write_args`](crate::ToArgs::write_args); see there for an example.
+/// The library passes it to [`ToArgs::write_args`](crate::ToArgs::write_args).
 pub struct ArgWriter<'a> {
     target: Target<'a>,
     count: usize,
 }
 
 enum Target<'a> {
-    /// Bulk strings, as they go to the server.
+    /// Bulk strings, as the server receives them.
     Whole(&'a mut Vec<u8>),
-    /// The same, and what was left out.
+    /// Bulk strings without the large arguments, and the gaps where these belong.
     Wire { out: &'a mut Vec<u8>, gaps: &'a mut Vec<Gap> },
-    /// What was left out, one by one.
+    /// Only the large arguments, one by one.
     Gaps(&'a mut dyn FnMut(&[u8])),
-    /// The bare bytes, and where each argument ends.
+    /// The bytes of all arguments, and the end of each.
     List { bytes: &'a mut Vec<u8>, ends: &'a mut Vec<usize> },
 }
 
 impl<'a> ArgWriter<'a> {
-    /// A writer that appends the arguments to a list instead of a command.
+    /// Creates a writer that appends the arguments to a list instead of a command.
     pub(crate) fn to_list(bytes: &'a mut Vec<u8>, ends: &'a mut Vec<usize>) -> ArgWriter<'a> {
         ArgWriter { target: Target::List { bytes, ends }, count: 0 }
     }
 
-    /// Adds an argument of these bytes.
+    /// Adds an argument with these bytes.
+    ///
+    /// ```
+    /// use redigo::args::{ArgWriter, Args, ToArgs};
+    ///
+    /// struct Ipv4([u8; 4]);
+    ///
+    /// impl ToArgs for Ipv4 {
+    ///     fn write_args(&self, out: &mut ArgWriter<'_>) {
+    ///         let [a, b, c, d] = self.0;
+    ///         out.bytes(format!("{a}.{b}.{c}.{d}").as_bytes());
+    ///     }
+    /// }
+    ///
+    /// let args = Args::new().args(Ipv4([127, 0, 0, 1]));
+    /// assert_eq!(args.iter().next(), Some(&b"127.0.0.1"[..]));
+    /// ```
     pub fn bytes(&mut self, arg: &[u8]) {
         self.count += 1;
         match &mut self.target {
@@ -56,25 +73,87 @@ impl<'a> ArgWriter<'a> {
     }
 
     /// Adds an integer in decimal.
+    ///
+    /// ```
+    /// use redigo::args::{ArgWriter, Args, ToArgs};
+    ///
+    /// enum Side { Left, Right }
+    ///
+    /// impl ToArgs for Side {
+    ///     fn write_args(&self, out: &mut ArgWriter<'_>) {
+    ///         out.int(match self {
+    ///             Side::Left => -1,
+    ///             Side::Right => 1,
+    ///         });
+    ///     }
+    /// }
+    ///
+    /// let args = Args::new().args([Side::Left, Side::Right]);
+    /// assert_eq!(args.iter().collect::<Vec<_>>(), [b"-1".as_slice(), b"1"]);
+    /// ```
     pub fn int(&mut self, number: i64) {
         let mut digits = Digits::new();
         self.bytes(digits.signed(number));
     }
 
     /// Adds an unsigned integer in decimal.
+    ///
+    /// ```
+    /// use redigo::args::{ArgWriter, Args, ToArgs};
+    ///
+    /// struct Millis(std::time::Duration);
+    ///
+    /// impl ToArgs for Millis {
+    ///     fn write_args(&self, out: &mut ArgWriter<'_>) {
+    ///         out.uint(self.0.as_millis() as u64);
+    ///     }
+    /// }
+    ///
+    /// let args = Args::new().args(("PX", Millis(std::time::Duration::from_secs(2))));
+    /// assert_eq!(args.iter().last(), Some(&b"2000"[..]));
+    /// ```
     pub fn uint(&mut self, number: u64) {
         let mut digits = Digits::new();
         self.bytes(digits.unsigned(number));
     }
 
-    /// Adds a float with the fewest digits that read back as the same number, in the form of
-    /// Go's `%g`: `1e+06` from a million on, `1e-05` below a ten-thousandth.
+    /// Adds a float with the fewest digits that parse to the same number, in the format of Go's
+    /// `%g`: with an exponent from a million on (`1e+06`) and below a ten-thousandth (`1e-05`).
+    ///
+    /// ```
+    /// use redigo::args::{ArgWriter, Args, ToArgs};
+    ///
+    /// struct Score(f64);
+    ///
+    /// impl ToArgs for Score {
+    ///     fn write_args(&self, out: &mut ArgWriter<'_>) {
+    ///         out.float(self.0);
+    ///     }
+    /// }
+    ///
+    /// let args = Args::new().args([Score(2.5), Score(1e6), Score(f64::INFINITY)]);
+    /// assert_eq!(args.iter().collect::<Vec<_>>(), [&b"2.5"[..], b"1e+06", b"+Inf"]);
+    /// ```
     pub fn float(&mut self, number: f64) {
         let mut text = FloatText::default();
         self.bytes(text.write(number.is_nan(), number.is_sign_negative(), &number));
     }
 
-    /// Adds a float of single precision, in the same form.
+    /// Like [`float`](ArgWriter::float), but for a float of single precision.
+    ///
+    /// ```
+    /// use redigo::args::{ArgWriter, Args, ToArgs};
+    ///
+    /// struct Ratio(f32);
+    ///
+    /// impl ToArgs for Ratio {
+    ///     fn write_args(&self, out: &mut ArgWriter<'_>) {
+    ///         out.float32(self.0);
+    ///     }
+    /// }
+    ///
+    /// assert_eq!(Args::new().args(Ratio(0.1)).iter().next(), Some(&b"0.1"[..]));
+    /// ```
     pub fn float32(&mut self, number: f32) {
         let mut text = FloatText::default();
         self.bytes(text.write(number.is_nan(), number.is_sign_negative(), &number));
@@ -83,19 +162,20 @@ impl<'a> ArgWriter<'a> {
 
 impl fmt::Debug for ArgWriter<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Passwords travel as arguments, so only their number is shown.
+        // Arguments can be passwords, so only their number is shown.
         write!(f, "ArgWriter({} arguments)", self.count)
     }
 }
 
-/// Where an argument was left out, and its length.
+/// The position and length of an argument that was left out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Gap {
     pub(crate) at: usize,
     pub(crate) length: usize,
 }
 
-/// Appends a command and the arguments that `write_args` adds, all but the large ones.
+/// Appends a command and the arguments that `write_args` adds, without the large ones. Returns the
+/// gaps where these belong.
 pub(crate) fn command(
     out: &mut Vec<u8>,
     name: &str,
@@ -111,7 +191,7 @@ pub(crate) fn command(
     gaps
 }
 
-/// Appends a command and the arguments that `write_args` adds, however large they are.
+/// Appends a command and all arguments that `write_args` adds, including the large ones.
 pub(crate) fn whole_command(
     out: &mut Vec<u8>,
     name: &str,
@@ -124,8 +204,8 @@ pub(crate) fn whole_command(
     end(out, head, count);
 }
 
-/// Appends what comes before the arguments. Their number is known only when they are written, and
-/// nearly always has one digit: there is room for one.
+/// Appends the header and the name. The number of arguments is not known yet and nearly always has
+/// one digit, so one byte is reserved for it.
 fn begin(out: &mut Vec<u8>, name: &str) -> usize {
     let head = out.len();
     out.extend_from_slice(b"*0\r\n");
@@ -133,7 +213,7 @@ fn begin(out: &mut Vec<u8>, name: &str) -> usize {
     head
 }
 
-/// Fills the number in, and says how far that has moved the arguments.
+/// Writes the number of arguments into the header. Returns by how many bytes the rest moved.
 fn end(out: &mut Vec<u8>, head: usize, count: usize) -> usize {
     if let digit @ 0..=9 = count {
         out[head + 1] = b'0' + digit as u8;
@@ -145,7 +225,7 @@ fn end(out: &mut Vec<u8>, head: usize, count: usize) -> usize {
     digits.len() - 1
 }
 
-/// Gives the arguments that [`command`] leaves out, one by one, where they lie.
+/// Passes the arguments that [`command`] leaves out to `fill`, one by one, without a copy.
 pub(crate) fn fill_gaps(write_args: impl FnOnce(&mut ArgWriter<'_>), fill: &mut dyn FnMut(&[u8])) {
     write_args(&mut ArgWriter { target: Target::Gaps(fill), count: 1 });
 }
@@ -157,7 +237,7 @@ fn write_bulk(out: &mut Vec<u8>, bytes: &[u8]) {
     out.extend_from_slice(b"\r\n");
 }
 
-/// The dollar sign, the length and the line end in one piece.
+/// Appends the dollar sign, the length and the line end with one copy.
 fn write_bulk_head(out: &mut Vec<u8>, length: usize) {
     if let digit @ 0..=9 = length {
         out.extend_from_slice(&[b'$', b'0' + digit as u8, b'\r', b'\n']);
@@ -173,14 +253,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_command_takes_little_more_room_than_its_bytes() {
+    fn the_buffer_of_a_command_is_little_larger_than_its_bytes() {
         let mut out = Vec::new();
         command(&mut out, "SET", |args| args.bytes(&[0; 10_000]));
         assert!(out.len() > 10_000 && out.capacity() < 2 * out.len(), "{}", out.capacity());
     }
 
     #[test]
-    fn integers_reach_from_end_to_end() {
+    fn integers_are_formatted_over_the_whole_range() {
         let (mut bytes, mut ends) = (Vec::new(), Vec::new());
         let mut out = ArgWriter::to_list(&mut bytes, &mut ends);
         for number in [0, 7, -7, 10, i64::MAX, i64::MIN] {
@@ -193,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn the_header_counts_what_was_written_whatever_its_digits() {
+    fn the_header_counts_the_arguments_for_any_number_of_digits() {
         for count in [0usize, 1, 8, 9, 10, 98, 99, 100, 1234] {
             let mut out = b"before".to_vec();
             let gaps = command(&mut out, "X", |args| (0..count).for_each(|_| args.bytes(b"y")));
@@ -205,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn a_gap_is_where_the_large_argument_belongs() {
+    fn a_gap_marks_the_position_of_a_large_argument() {
         let large = "x".repeat(LARGE);
         for small in [0, 1, 7, 8, 200] {
             let write_args = |args: &mut ArgWriter<'_>| {

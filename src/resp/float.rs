@@ -1,8 +1,8 @@
-//! Floats as text, in the form of Go's `%g`.
+//! Formatting of floats, in the format of Go's `%g`.
 
 use std::fmt::Write as _;
 
-/// A float as text, on the stack.
+/// Formats a float without allocating.
 #[derive(Default)]
 pub(super) struct FloatText {
     scientific: StackText,
@@ -10,7 +10,7 @@ pub(super) struct FloatText {
 }
 
 impl FloatText {
-    /// `number` gives its shortest digits through `{:e}`, at its own precision.
+    /// Writes `number` with the fewest digits that its own precision needs.
     pub(super) fn write(
         &mut self,
         nan: bool,
@@ -20,7 +20,7 @@ impl FloatText {
         let _ = write!(self.scientific, "{number:e}");
         let text = self.scientific.as_bytes();
         let Some(split) = text.iter().position(|&byte| byte == b'e') else {
-            // Not finite: no exponent.
+            // Only a number that is not finite has no exponent.
             return match (nan, negative) {
                 (true, _) => b"NaN",
                 (false, false) => b"+Inf",
@@ -46,10 +46,10 @@ impl FloatText {
     }
 }
 
-/// Digits `d.ddd` times ten to the `exponent`, without an exponent.
+/// Writes the digits `d.ddd` times ten to the power of `exponent` in plain notation.
 fn write_plain(out: &mut StackText, mantissa: &[u8], exponent: i32) {
     let digits = mantissa.iter().copied().filter(u8::is_ascii_digit);
-    // How many digits stand before the point.
+    // The number of digits before the point.
     let before = exponent + 1;
     if before <= 0 {
         out.push(b"0.");
@@ -70,7 +70,7 @@ fn write_plain(out: &mut StackText, mantissa: &[u8], exponent: i32) {
     }
 }
 
-/// Text on the stack, long enough for any float: sign, 17 digits, point, zeros, exponent.
+/// A text buffer on the stack, long enough for any float: sign, 17 digits, point, zeros, exponent.
 #[derive(Default)]
 struct StackText {
     bytes: [u8; 32],
@@ -80,8 +80,8 @@ struct StackText {
 impl StackText {
     fn push(&mut self, text: &[u8]) {
         let end = self.length + text.len();
-        if let Some(room) = self.bytes.get_mut(self.length..end) {
-            room.copy_from_slice(text);
+        if let Some(spare) = self.bytes.get_mut(self.length..end) {
+            spare.copy_from_slice(text);
             self.length = end;
         }
     }
@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn floats_are_written_as_go_writes_them() {
+    fn floats_are_formatted_like_go() {
         // strconv.FormatFloat(x, 'g', -1, 64)
         let table = [
             (0.0, "0"),
@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn single_precision_keeps_its_own_shortest_digits() {
+    fn single_precision_uses_its_own_shortest_digits() {
         let (mut bytes, mut ends) = (Vec::new(), Vec::new());
         let mut out = ArgWriter::to_list(&mut bytes, &mut ends);
         out.float32(0.1);

@@ -1,4 +1,4 @@
-//! Replies as a format of serde's: one reply, and the elements of a list.
+//! serde's `Deserializer` for one reply, and for the elements of a list.
 
 use std::borrow::Cow;
 use std::{slice, vec};
@@ -8,8 +8,8 @@ use serde::forward_to_deserialize_any;
 
 use super::failure::Failure;
 use super::fields::{Names, visit_fields};
-use super::flatten::{Hints, Number};
-use crate::error::Error;
+use super::flatten::{Hints, Scalar};
+use crate::error::{Error, ServerError};
 use crate::from_value::FromValue;
 use crate::value::Value;
 
@@ -17,21 +17,21 @@ use crate::value::Value;
 #[derive(Debug)]
 pub(super) struct Item<'de> {
     pub(super) value: Cow<'de, Value>,
-    /// What is known about fields that have no type of their own.
+    /// The known types of fields that serde buffers.
     pub(super) hints: Option<&'de Hints>,
-    /// The value, where it is such a field.
-    pub(super) number: Option<Number>,
+    /// The parsed value, if this is such a field.
+    pub(super) scalar: Option<Scalar>,
 }
 
-// What is small and done for every field is inlined into the crate of the type: that makes a scan
-// as fast as a loop written by hand.
+// Small functions that run for every field are inlined into the crate of the type. This makes a
+// scan as fast as a loop written by hand.
 impl<'de> Item<'de> {
     pub(super) fn owned(value: Value) -> Item<'de> {
-        Item { value: Cow::Owned(value), hints: None, number: None }
+        Item { value: Cow::Owned(value), hints: None, scalar: None }
     }
 
-    /// By the rules of `FromValue`, but from simple strings as well.
-    fn scalar<T: FromValue>(self) -> Result<T, Failure> {
+    /// Converts by the rules of `FromValue`, and accepts simple strings too.
+    fn parse<T: FromValue>(self) -> Result<T, Failure> {
         let value = match self.value.into_owned() {
             Value::Simple(text) => Value::Bulk(text.into_owned()),
             other => other,
@@ -46,7 +46,7 @@ impl<'de> Item<'de> {
             Cow::Owned(Value::Simple(bytes)) => Ok(bytes),
             Cow::Borrowed(Value::Bulk(bytes)) => Ok(Cow::Borrowed(bytes)),
             Cow::Borrowed(Value::Simple(bytes)) => Ok(Cow::Borrowed(bytes)),
-            other => Err(unlike(String::WANTED, &other)),
+            other => Err(unexpected_kind(String::WANTED, &other)),
         }
     }
 
@@ -56,13 +56,13 @@ impl<'de> Item<'de> {
             Cow::Owned(bytes) => Ok(Cow::Owned(Value::Bulk(bytes).convert::<String>()?)),
             Cow::Borrowed(bytes) => match std::str::from_utf8(bytes) {
                 Ok(text) => Ok(Cow::Borrowed(text)),
-                // The same again, for the error.
+                // Converted once more to create the error.
                 Err(_) => Ok(Cow::Owned(Value::Bulk(bytes.to_vec()).convert::<String>()?)),
             },
         }
     }
 
-    fn elements(self) -> Result<Elements<'de, Items<'de>>, Failure> {
+    fn elements(self) -> Result<Elements<'de, ListIter<'de>>, Failure> {
         let hints = self.hints;
         Ok(Elements { items: list(self.value, "a list")?, at: 0, hints })
     }
@@ -75,7 +75,7 @@ impl<'de> Item<'de> {
 macro_rules! scalars {
     ($($deserialize:ident $visit:ident $type:ty)*) => {$(
         fn $deserialize<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Failure> {
-            visitor.$visit(self.scalar::<$type>()?)
+            visitor.$visit(self.parse::<$type>()?)
         }
     )*};
 }
@@ -100,11 +100,11 @@ impl<'de> Deserializer<'de> for Item<'de> {
     }
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Failure> {
-        match self.number {
-            Some(Number::Bool(flag)) => return visitor.visit_bool(flag),
-            Some(Number::Int(number)) => return visitor.visit_i64(number),
-            Some(Number::Uint(number)) => return visitor.visit_u64(number),
-            Some(Number::Float(number)) => return visitor.visit_f64(number),
+        match self.scalar {
+            Some(Scalar::Bool(flag)) => return visitor.visit_bool(flag),
+            Some(Scalar::Int(number)) => return visitor.visit_i64(number),
+            Some(Scalar::Uint(number)) => return visitor.visit_u64(number),
+            Some(Scalar::Float(number)) => return visitor.visit_f64(number),
             None => {}
         }
         match &*self.value {
@@ -167,7 +167,7 @@ impl<'de> Deserializer<'de> for Item<'de> {
     }
 
     fn deserialize_unit<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Failure> {
-        self.scalar::<()>()?;
+        self.parse::<()>()?;
         visitor.visit_unit()
     }
 
@@ -187,7 +187,7 @@ impl<'de> Deserializer<'de> for Item<'de> {
         visitor.visit_newtype_struct(self)
     }
 
-    /// A list; or a string, for a `Vec<u8>` does not tell that it would like one.
+    /// Reads a list, or a string as a list of `u8`: serde does not say that a `Vec<u8>` is bytes.
     fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Failure> {
         if self.is_text() {
             let bytes = self.bytes()?;
@@ -204,9 +204,9 @@ impl<'de> Deserializer<'de> for Item<'de> {
         if self.is_text() {
             let bytes = self.bytes()?;
             let mut elements = ByteElements(bytes.iter());
-            let bytes_of_it = visitor.visit_seq(&mut elements)?;
+            let value = visitor.visit_seq(&mut elements)?;
             return match elements.0.len() {
-                0 => Ok(bytes_of_it),
+                0 => Ok(value),
                 _ => Err(wrong_length(length, bytes.len())),
             };
         }
@@ -240,7 +240,7 @@ impl<'de> Deserializer<'de> for Item<'de> {
         self.deserialize_map(visitor)
     }
 
-    /// A variant without data, by its name.
+    /// Reads a variant without data by its name.
     fn deserialize_enum<V: Visitor<'de>>(
         self,
         _name: &'static str,
@@ -251,52 +251,64 @@ impl<'de> Deserializer<'de> for Item<'de> {
         visitor.visit_enum(text.into_deserializer())
     }
 
+    /// Ignores the value, unless it is or contains an error of the server.
     fn deserialize_ignored_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Failure> {
-        visitor.visit_unit()
+        match first_error(&self.value) {
+            Some(error) => Err(Error::from(error.clone()).into()),
+            None => visitor.visit_unit(),
+        }
     }
 }
 
-/// The elements of a list, which are as long-lived as the list is.
+fn first_error(value: &Value) -> Option<&ServerError> {
+    match value {
+        Value::Error(error) => Some(error),
+        Value::Array(items) => items.iter().find_map(first_error),
+        _ => None,
+    }
+}
+
+/// The elements of a list: owned if the list is owned, borrowed if it is borrowed.
 #[derive(Debug)]
-pub(super) enum Items<'de> {
+pub(super) enum ListIter<'de> {
     Owned(vec::IntoIter<Value>),
     Borrowed(slice::Iter<'de, Value>),
 }
 
-impl<'de> Iterator for Items<'de> {
+impl<'de> Iterator for ListIter<'de> {
     type Item = Cow<'de, Value>;
 
     #[inline]
     fn next(&mut self) -> Option<Cow<'de, Value>> {
         match self {
-            Items::Owned(items) => items.next().map(Cow::Owned),
-            Items::Borrowed(items) => items.next().map(Cow::Borrowed),
+            ListIter::Owned(items) => items.next().map(Cow::Owned),
+            ListIter::Borrowed(items) => items.next().map(Cow::Borrowed),
         }
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
         match self {
-            Items::Owned(items) => items.size_hint(),
-            Items::Borrowed(items) => items.size_hint(),
+            ListIter::Owned(items) => items.size_hint(),
+            ListIter::Borrowed(items) => items.size_hint(),
         }
     }
 }
 
-impl ExactSizeIterator for Items<'_> {}
+impl ExactSizeIterator for ListIter<'_> {}
 
-/// The elements of a reply that has to be a list.
+/// Returns the elements of a reply that must be a list.
 pub(super) fn list<'de>(
     value: Cow<'de, Value>,
     wanted: &'static str,
-) -> Result<Items<'de>, Failure> {
+) -> Result<ListIter<'de>, Failure> {
     match value {
-        Cow::Owned(Value::Array(items)) => Ok(Items::Owned(items.into_iter())),
-        Cow::Borrowed(Value::Array(items)) => Ok(Items::Borrowed(items.iter())),
-        other => Err(unlike(wanted, &other)),
+        Cow::Owned(Value::Array(items)) => Ok(ListIter::Owned(items.into_iter())),
+        Cow::Borrowed(Value::Array(items)) => Ok(ListIter::Borrowed(items.iter())),
+        other => Err(unexpected_kind(wanted, &other)),
     }
 }
 
-/// The elements of a list, one after the other.
+/// serde's `SeqAccess` for the elements of a list.
 #[derive(Debug)]
 pub(super) struct Elements<'de, I> {
     pub(super) items: I,
@@ -314,7 +326,7 @@ impl<'de, I: ExactSizeIterator<Item = Cow<'de, Value>>> SeqAccess<'de> for Eleme
         let Some(value) = self.items.next() else { return Ok(None) };
         let at = self.at;
         self.at += 1;
-        let item = Item { value, hints: self.hints, number: None };
+        let item = Item { value, hints: self.hints, scalar: None };
         seed.deserialize(item).map(Some).map_err(|error| error.at_element(at))
     }
 
@@ -323,7 +335,7 @@ impl<'de, I: ExactSizeIterator<Item = Cow<'de, Value>>> SeqAccess<'de> for Eleme
     }
 }
 
-/// The bytes of a string as a list of `u8`, and of nothing else.
+/// serde's `SeqAccess` for the bytes of a string as a list of `u8`. Other types are an error.
 struct ByteElements<'a>(slice::Iter<'a, u8>);
 
 impl<'de> SeqAccess<'de> for ByteElements<'_> {
@@ -351,7 +363,7 @@ impl<'de> Deserializer<'de> for ByteElement {
     }
 
     fn deserialize_any<V: Visitor<'de>>(self, _: V) -> Result<V::Value, Failure> {
-        Err(Failure::unfit("a list", "a string"))
+        Err(Failure::unexpected("a list", "a string"))
     }
 
     forward_to_deserialize_any! {
@@ -361,22 +373,23 @@ impl<'de> Deserializer<'de> for ByteElement {
     }
 }
 
-/// The failure for a reply of the wrong kind.
-pub(super) fn unlike(wanted: &'static str, value: &Value) -> Failure {
+/// Returns the failure for a reply of the wrong kind.
+pub(super) fn unexpected_kind(wanted: &'static str, value: &Value) -> Failure {
     match value {
         Value::Error(error) => Error::from(error.clone()).into(),
-        other => Failure::unfit(wanted, other.kind()),
+        other => Failure::unexpected(wanted, other.kind()),
     }
 }
 
 pub(super) fn wrong_length(wanted: usize, found: usize) -> Failure {
-    Failure::unfit(format!("length {wanted}"), format!("length {found}"))
+    Failure::unexpected(format!("length {wanted}"), format!("length {found}"))
 }
 
-/// A nil where a value was wanted is told with its place, as it is an element of the reply.
+/// Turns `Error::Nil` into a conversion error, which names its position: the nil is an element of
+/// the reply.
 fn no_nil(wanted: &'static str, error: Error) -> Failure {
     match error {
-        Error::Nil => unlike(wanted, &Value::Nil),
+        Error::Nil => unexpected_kind(wanted, &Value::Nil),
         other => other.into(),
     }
 }

@@ -1,4 +1,4 @@
-//! What serde and the types of callers report, as errors of this crate.
+//! [`Failure`]: errors of serde and of the caller's types, as errors of this crate.
 
 use std::fmt;
 
@@ -8,19 +8,19 @@ use super::flatten;
 use crate::error::{ConvertError, Error};
 use crate::from_value::quoted;
 
-/// Why a scan failed. A pointer wide, because every field passes one on or does not.
+/// The error of a scan. It is one pointer wide, because the scan of every field returns one.
 #[derive(Debug)]
 pub(super) struct Failure(Box<Kind>);
 
 #[derive(Debug)]
 enum Kind {
-    /// No value for a field that needs one; whoever knows the names adds what was found.
+    /// A field without a value. [`Failure::nil_among`] decides later whether the value was nil.
     Missing(&'static str),
     Error(Error),
 }
 
 impl Failure {
-    pub(super) fn unfit(wanted: impl Into<String>, found: impl Into<String>) -> Failure {
+    pub(super) fn unexpected(wanted: impl Into<String>, found: impl Into<String>) -> Failure {
         ConvertError::new(wanted.into(), found.into()).into()
     }
 
@@ -32,12 +32,12 @@ impl Failure {
         self.map_conversion(|error| error.in_field(quoted(name)))
     }
 
-    /// Adds what the type's own code was given, if it did not like it and did not say.
+    /// Adds the text to the error of a type's own code, unless the error has it already.
     pub(super) fn given(self, text: &[u8]) -> Failure {
         self.map_conversion(|error| error.given(|| quoted(text)))
     }
 
-    /// The field was there, but nil, if it is one of those skipped for that.
+    /// Reports a missing field as nil if it is among the fields that were skipped because of nil.
     pub(super) fn nil_among(self, skipped: &[impl AsRef<[u8]>]) -> Failure {
         match *self.0 {
             Kind::Missing(field)
@@ -100,26 +100,26 @@ impl de::Error for Failure {
 
     fn invalid_type(found: Unexpected<'_>, wanted: &dyn Expected) -> Failure {
         if let Unexpected::Str(text) = found {
-            flatten::note(text, wanted);
+            flatten::record_mismatch(text, wanted);
         }
         Failure::invalid_value(found, wanted)
     }
 
     fn invalid_value(found: Unexpected<'_>, wanted: &dyn Expected) -> Failure {
-        Failure::unfit(wanted.to_string(), describe(found))
+        Failure::unexpected(wanted.to_string(), describe(found))
     }
 
     fn invalid_length(length: usize, wanted: &dyn Expected) -> Failure {
-        Failure::unfit(wanted.to_string(), format!("length {length}"))
+        Failure::unexpected(wanted.to_string(), format!("length {length}"))
     }
 
     fn unknown_variant(variant: &str, known: &'static [&'static str]) -> Failure {
-        Failure::unfit(format!("one of {}", quoted_list(known)), quoted(variant.as_bytes()))
+        Failure::unexpected(format!("one of {}", quoted_list(known)), quoted(variant.as_bytes()))
     }
 
     fn unknown_field(field: &str, known: &'static [&'static str]) -> Failure {
         let wanted = format!("one of the fields {}", quoted_list(known));
-        Failure::unfit(wanted, quoted(field.as_bytes()))
+        Failure::unexpected(wanted, quoted(field.as_bytes()))
     }
 
     fn missing_field(field: &'static str) -> Failure {
@@ -127,7 +127,7 @@ impl de::Error for Failure {
     }
 
     fn duplicate_field(field: &'static str) -> Failure {
-        Failure::unfit(format!("one field \"{field}\""), "another of that name")
+        Failure::unexpected(format!("one field \"{field}\""), "a duplicate")
     }
 }
 

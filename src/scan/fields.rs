@@ -1,25 +1,26 @@
-//! Names and values, for structs and maps.
+//! Structs and maps from names and values.
 
 use std::borrow::Cow;
 use std::slice;
 
 use serde::de::{DeserializeSeed, Deserializer, MapAccess, Visitor};
 
-use super::de::{Item, unlike};
+use super::de::{Item, unexpected_kind};
 use super::failure::Failure;
 use super::flatten::Hints;
 use super::forward::forward_to_item;
 use crate::value::Value;
 
-/// Where the names of values are.
+/// The source of the field names.
 #[derive(Debug)]
 pub(super) enum Names<'de> {
-    /// Each before its value.
+    /// In the reply, each before its value.
     InTheReply,
+    /// Given by the caller.
     Given(slice::Iter<'de, &'de str>),
 }
 
-/// Shows a struct or map its names and values. Values that are nil are left out.
+/// Passes names and values to the visitor of a struct or map. Values that are nil are left out.
 pub(super) fn visit_fields<'de, V: Visitor<'de>>(
     items: impl ExactSizeIterator<Item = Cow<'de, Value>>,
     names: Names<'de>,
@@ -27,9 +28,12 @@ pub(super) fn visit_fields<'de, V: Visitor<'de>>(
     visitor: V,
 ) -> Result<V::Value, Failure> {
     if matches!(names, Names::InTheReply) && items.len() % 2 != 0 {
-        return Err(Failure::unfit("a list of even length", format!("length {}", items.len())));
+        return Err(Failure::unexpected(
+            "a list of even length",
+            format!("length {}", items.len()),
+        ));
     }
-    let mut fields = Fields {
+    let mut fields = FieldAccess {
         items,
         names,
         hints,
@@ -39,30 +43,30 @@ pub(super) fn visit_fields<'de, V: Visitor<'de>>(
         skipped: Vec::new(),
     };
     let shown = visitor.visit_map(&mut fields);
-    // A visitor may stop early; what it left behind is not the next one's.
+    // A visitor can stop early; the elements that it leaves do not belong to the next row.
     fields.items.by_ref().for_each(drop);
     shown.map_err(|error| error.nil_among(&fields.skipped))
 }
 
-struct Fields<'de, I> {
+struct FieldAccess<'de, I> {
     items: I,
     names: Names<'de>,
     hints: Option<&'de Hints>,
-    /// How many items were taken.
+    /// The number of items taken.
     taken: usize,
     name: Cow<'de, [u8]>,
     value: Option<Cow<'de, Value>>,
-    /// The names of those that were nil.
+    /// The names of the values that were nil.
     skipped: Vec<Cow<'de, [u8]>>,
 }
 
-impl<'de, I: ExactSizeIterator<Item = Cow<'de, Value>>> Fields<'de, I> {
+impl<'de, I: ExactSizeIterator<Item = Cow<'de, Value>>> FieldAccess<'de, I> {
     fn next_item(&mut self) -> Option<Cow<'de, Value>> {
         self.taken += 1;
         self.items.next()
     }
 
-    /// Moves on to the next field that has a value.
+    /// Moves to the next field that has a value. Returns false at the end.
     fn advance(&mut self) -> Result<bool, Failure> {
         loop {
             let name = match &mut self.names {
@@ -77,7 +81,7 @@ impl<'de, I: ExactSizeIterator<Item = Cow<'de, Value>>> Fields<'de, I> {
             };
             match (self.next_item(), name) {
                 (None, _) => return Ok(false),
-                // Before the name is looked at, as in redigo.
+                // Checked before the name, as in redigo.
                 (Some(value), name) if value.is_nil() => self.skipped.extend(name),
                 (Some(value), name) => {
                     self.name = name?;
@@ -89,7 +93,7 @@ impl<'de, I: ExactSizeIterator<Item = Cow<'de, Value>>> Fields<'de, I> {
     }
 }
 
-impl<'de, I: ExactSizeIterator<Item = Cow<'de, Value>>> MapAccess<'de> for Fields<'de, I> {
+impl<'de, I: ExactSizeIterator<Item = Cow<'de, Value>>> MapAccess<'de> for FieldAccess<'de, I> {
     type Error = Failure;
 
     fn next_key_seed<K: DeserializeSeed<'de>>(
@@ -109,8 +113,8 @@ impl<'de, I: ExactSizeIterator<Item = Cow<'de, Value>>> MapAccess<'de> for Field
     fn next_value_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<T::Value, Failure> {
         let value = self.value.take().unwrap_or(Cow::Owned(Value::Nil));
         let known = self.hints.filter(|hints| !hints.is_empty());
-        let number = known.and_then(|hints| hints.number(&self.name, &value));
-        let item = Item { value, hints: self.hints, number };
+        let scalar = known.and_then(|hints| hints.scalar(&self.name, &value));
+        let item = Item { value, hints: self.hints, scalar };
         seed.deserialize(item).map_err(|error| error.in_field(&self.name))
     }
 
@@ -129,7 +133,7 @@ fn name_of(value: Cow<'_, Value>) -> Result<Cow<'_, [u8]>, Failure> {
         Cow::Borrowed(Value::Simple(name)) => Ok(Cow::Borrowed(name)),
         Cow::Owned(Value::Bulk(name)) => Ok(Cow::Owned(name)),
         Cow::Owned(Value::Simple(name)) => Ok(name),
-        other => Err(unlike("a field name", &other)),
+        other => Err(unexpected_kind("a field name", &other)),
     }
 }
 
@@ -145,7 +149,7 @@ impl Name<'_> {
 impl<'de> Deserializer<'de> for Name<'_> {
     type Error = Failure;
 
-    /// What a struct asks for: nothing is copied.
+    /// Reads the name for a struct without a copy.
     fn deserialize_identifier<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Failure> {
         match std::str::from_utf8(self.0) {
             Ok(name) => visitor.visit_str(name),

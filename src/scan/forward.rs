@@ -1,6 +1,6 @@
-//! A macro, for the deserializers that are an `Item` in most respects.
+//! [`forward_to_item`]: a macro for deserializers that behave like an `Item` in most methods.
 
-/// Lets `self.item()` do these methods of serde's `Deserializer`.
+/// Implements these methods of serde's `Deserializer` by calling them on `self.item()`.
 macro_rules! forward_to_item {
     ($($method:ident)*) => {
         $(forward_to_item! { @ $method })*

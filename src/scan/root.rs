@@ -1,4 +1,4 @@
-//! One reply that becomes one value, scanned again where that is needed.
+//! [`scan_one`]: one value from one reply, scanned again if types were buffered.
 
 use std::borrow::Cow;
 use std::cell::{Cell, OnceCell};
@@ -8,32 +8,32 @@ use serde::de::{DeserializeOwned, Deserializer, Visitor};
 use super::de::{Item, list};
 use super::failure::Failure;
 use super::fields::{Names, visit_fields};
-use super::flatten::{Fields, Hints, Watch};
+use super::flatten::{Hints, MismatchLog, ReplyFields};
 use super::forward::forward_to_item;
 use crate::error::{Error, Result};
 use crate::value::Value;
 
-/// Scans one value. The hints are those of replies that were scanned to the same type before, and
-/// grow.
+/// Scans one value. `hints` come from earlier replies that were scanned to the same type; new ones
+/// are added.
 pub(super) fn scan_one<T: DeserializeOwned>(
     value: Value,
     names: Option<&[&str]>,
     hints: &mut Hints,
 ) -> Result<T, Failure> {
-    let source = Source { fresh: Cell::new(Some(value)), kept: OnceCell::new(), names };
+    let reply = SharedReply { fresh: Cell::new(Some(value)), kept: OnceCell::new(), names };
     let mut inherited = !hints.is_empty();
     loop {
-        let watch = Watch::start();
-        let scanned = T::deserialize(Whole { source: &source, hints });
-        let mismatches = watch.mismatches();
-        let Some(value) = source.kept.get() else { return scanned };
-        let fields = Fields { value, names };
+        let log = MismatchLog::start();
+        let scanned = T::deserialize(Root { reply: &reply, hints });
+        let mismatches = log.mismatches();
+        let Some(value) = reply.kept.get() else { return scanned };
+        let fields = ReplyFields { value, names };
         if hints.learn(&fields, &mismatches) {
             continue;
         }
         return match scanned {
             Err(_) if inherited => {
-                // The earlier replies may have been another variant of an enum.
+                // The hints can come from another variant of an enum.
                 hints.clear();
                 inherited = false;
                 continue;
@@ -47,15 +47,15 @@ pub(super) fn scan_one<T: DeserializeOwned>(
     }
 }
 
-/// The reply. It is taken apart by the first who wants it, or lent to all who want it.
-struct Source<'n> {
+/// The reply: moved to the first user that takes it, or kept and borrowed by all users.
+struct SharedReply<'n> {
     fresh: Cell<Option<Value>>,
     kept: OnceCell<Value>,
-    /// The names of the values, where they are not in the reply.
+    /// The names of the values, if they are not in the reply.
     names: Option<&'n [&'n str]>,
 }
 
-impl Source<'_> {
+impl SharedReply<'_> {
     fn keep(&self) -> &Value {
         self.kept.get_or_init(|| self.fresh.take().unwrap_or(Value::Nil))
     }
@@ -67,7 +67,7 @@ impl Source<'_> {
         }
     }
 
-    /// Nil, or the empty list that stands for a hash that is not there.
+    /// Returns true for nil and for the empty list, the reply for a hash that does not exist.
     fn is_absent(&self) -> bool {
         let value = self.take();
         let absent = match &*value {
@@ -82,22 +82,22 @@ impl Source<'_> {
     }
 }
 
-/// A reply as a whole: types that are taken for structs read it as names and values.
-struct Whole<'de> {
-    source: &'de Source<'de>,
+/// Deserializes the whole reply. Structs and maps read it as names and values.
+struct Root<'de> {
+    reply: &'de SharedReply<'de>,
     hints: &'de Hints,
 }
 
-impl<'de> Whole<'de> {
-    /// The reply for a type that takes it apart, and moves what is in it.
+impl<'de> Root<'de> {
+    /// Returns the reply for a type that does not buffer texts. Its contents can be moved.
     fn item(self) -> Result<Item<'de>, Failure> {
-        Ok(Item { value: self.source.take(), hints: Some(self.hints), number: None })
+        Ok(Item { value: self.reply.take(), hints: Some(self.hints), scalar: None })
     }
 
-    /// The reply for a type that may put texts aside.
+    /// Returns the reply for a type that can buffer texts. Its contents are borrowed.
     fn kept_item(self) -> Item<'de> {
-        let value = Cow::Borrowed(self.source.keep());
-        Item { value, hints: Some(self.hints), number: None }
+        let value = Cow::Borrowed(self.reply.keep());
+        Item { value, hints: Some(self.hints), scalar: None }
     }
 
     fn visit_fields<V: Visitor<'de>>(
@@ -105,7 +105,7 @@ impl<'de> Whole<'de> {
         value: Cow<'de, Value>,
         visitor: V,
     ) -> Result<V::Value, Failure> {
-        let names = match self.source.names {
+        let names = match self.reply.names {
             Some(names) => Names::Given(names.iter()),
             None => Names::InTheReply,
         };
@@ -114,20 +114,20 @@ impl<'de> Whole<'de> {
     }
 }
 
-impl<'de> Deserializer<'de> for Whole<'de> {
+impl<'de> Deserializer<'de> for Root<'de> {
     type Error = Failure;
 
-    /// What an enum asks for that is told apart by a field.
+    /// Reads an internally tagged enum.
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Failure> {
-        match self.source.keep() {
+        match self.reply.keep() {
             Value::Array(_) => self.deserialize_map(visitor),
             _ => self.kept_item().deserialize_any(visitor),
         }
     }
 
-    /// What a struct with `flatten` asks for.
+    /// Reads a map, or a struct with `flatten`.
     fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Failure> {
-        let value = Cow::Borrowed(self.source.keep());
+        let value = Cow::Borrowed(self.reply.keep());
         self.visit_fields(value, visitor)
     }
 
@@ -137,15 +137,19 @@ impl<'de> Deserializer<'de> for Whole<'de> {
         fields: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, Failure> {
-        if let Some(unknown) = self.source.names.and_then(|names| stranger(names, fields)) {
-            return Err(Failure::unfit(format!("a field of {name}"), format!("\"{unknown}\"")));
+        if let Some(unknown) = self.reply.names.and_then(|names| first_unknown_field(names, fields))
+        {
+            return Err(Failure::unexpected(
+                format!("a field of {name}"),
+                format!("\"{unknown}\""),
+            ));
         }
-        let value = self.source.take();
+        let value = self.reply.take();
         self.visit_fields(value, visitor)
     }
 
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Failure> {
-        if self.source.is_absent() { visitor.visit_none() } else { visitor.visit_some(self) }
+        if self.reply.is_absent() { visitor.visit_none() } else { visitor.visit_some(self) }
     }
 
     fn deserialize_newtype_struct<V: Visitor<'de>>(
@@ -186,7 +190,7 @@ impl<'de> Deserializer<'de> for Whole<'de> {
     }
 }
 
-/// The first of the names that is not a field.
-fn stranger<'n>(names: &'n [&'n str], fields: &[&str]) -> Option<&'n str> {
+/// Returns the first of the names that is not a field.
+fn first_unknown_field<'n>(names: &'n [&'n str], fields: &[&str]) -> Option<&'n str> {
     names.iter().copied().find(|name| !fields.contains(name))
 }

@@ -1,4 +1,4 @@
-//! One value from the next few elements of a list that goes on.
+//! [`Row`]: one value from the next few elements of a list.
 
 use std::borrow::Cow;
 use std::vec;
@@ -11,19 +11,19 @@ use super::fields::{Names, visit_fields};
 use super::forward::forward_to_item;
 use crate::value::Value;
 
-/// The beginning of what is left of a list: one element for most types, as many as it has fields
-/// for a struct, as many as it has members for a tuple.
+/// The next elements of a list. A struct takes one for each field, a tuple one for each member, any
+/// other type takes one.
 pub(super) struct Row<'a> {
     pub(super) rest: &'a mut vec::IntoIter<Value>,
-    /// Whether there are only rows of this type.
-    pub(super) to_the_end: bool,
+    /// True if the rest of the list has only rows of this type.
+    pub(super) only_rows: bool,
 }
 
 impl<'a> Row<'a> {
     fn item<'de>(self) -> Result<Item<'de>, Failure> {
         match self.rest.next() {
             Some(value) => Ok(Item::owned(value)),
-            None => Err(Failure::unfit("a value", "the end of the list")),
+            None => Err(Failure::unexpected("a value", "the end of the list")),
         }
     }
 
@@ -33,14 +33,14 @@ impl<'a> Row<'a> {
     ) -> Result<impl ExactSizeIterator<Item = Cow<'de, Value>> + use<'a, 'de>, Failure> {
         let left = self.rest.len();
         if count == 0 {
-            return Err(Failure::unfit("a type of one or more values", "one of none"));
+            return Err(Failure::unexpected("a type that takes values", "one that takes none"));
         }
-        if self.to_the_end && left % count != 0 {
+        if self.only_rows && left % count != 0 {
             let wanted = format!("a length that is a multiple of {count}");
-            return Err(Failure::unfit(wanted, format!("length {left}")));
+            return Err(Failure::unexpected(wanted, format!("length {left}")));
         }
         if left < count {
-            return Err(Failure::unfit(format!("{count} values"), left.to_string()));
+            return Err(Failure::unexpected(format!("{count} values"), left.to_string()));
         }
         Ok(self.rest.take(count).map(Cow::Owned))
     }
@@ -77,12 +77,12 @@ impl<'de> Deserializer<'de> for Row<'_> {
         self.deserialize_tuple(length, visitor)
     }
 
-    /// A map is a list within the list. A struct with `flatten` asks for a map too, and does not
-    /// tell its fields.
+    /// Reads a map from a nested list. A struct with `flatten` requests a map too, without naming its
+    /// fields.
     fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Failure> {
         match self.rest.as_slice().first() {
             Some(Value::Array(_)) => self.item()?.deserialize_map(visitor),
-            _ => Err(Failure::unfit("the names of the fields (see scan_slice_fields)", "none")),
+            _ => Err(Failure::unexpected("field names (see scan_slice_fields)", "none")),
         }
     }
 

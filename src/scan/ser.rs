@@ -1,4 +1,4 @@
-//! Structs, maps and slices as arguments: serde's other direction.
+//! serde's `Serializer` for arguments: structs, maps and lists.
 
 use std::fmt;
 
@@ -12,19 +12,26 @@ use crate::error::{Error, Result};
 use crate::from_value::quoted;
 
 impl Args {
-    /// Adds what a value consists of: of a struct its names and values, of a map its keys and
-    /// values, of a list its elements. Any other value is one argument.
+    /// Adds the parts of a value: the names and values of a struct, the keys and values of a map, the
+    /// elements of a list. Any other value is one argument.
     ///
-    /// | Value | Arguments |
+    /// | Part | Arguments |
     /// |---|---|
-    /// | text, a `char`, an enum's variant without data | the text, the name |
-    /// | integers, floats, `bool` | decimal; as Go's `%g` (`1e+06`); `1` or `0` |
+    /// | a string, a `char` | one: the text |
+    /// | an enum variant without data | one: its name |
+    /// | integers | one: decimal |
+    /// | floats | one: in the format of Go's `%g`, such as `1.5` or `1e+06` |
+    /// | `bool` | one: `1` or `0` |
     /// | `Vec<u8>`, `[u8; N]`, `serde_bytes` | one: the bytes |
-    /// | `None`, `()` | none at all: as a value of a struct or map, its name is left out too |
-    /// | a newtype | those of what is in it |
+    /// | `None`, `()` | none; as a value of a struct or map, its name is left out too |
+    /// | a newtype | the arguments of the inner value |
     ///
-    /// serde's attributes work: `rename`, `skip`, `skip_serializing_if`, `flatten`, `with`. For
-    /// fields of a type of one's own, implement [`Serialize`] so that it is one of the above.
+    /// serde's attributes `rename`, `skip`, `skip_serializing_if`, `flatten` and `with` work. A field
+    /// with your own type needs an implementation of [`Serialize`] that results in a type of the
+    /// table.
+    ///
+    /// A field of a flattened struct with the same name as a field of the outer struct is not hidden:
+    /// both are added, and of two equal names in an `HSET` the later one wins.
     ///
     /// ```
     /// use redigo::Args;
@@ -44,50 +51,51 @@ impl Args {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Unsupported`] for a value that is not flat: a struct, map, or list other than of
-    /// bytes inside of another. It names the field. [`Error::Other`] for an error of the value's own
-    /// code.
+    /// [`Error::Unsupported`] for a value that is not flat: a struct, a map, or a list (other than a
+    /// list of bytes) inside another one. The error names the field. [`Error::Other`] for an error of
+    /// the value's own code.
     #[doc(alias = "AddFlat")]
     pub fn add_flat<T: Serialize + ?Sized>(self, value: &T) -> Result<Args> {
         let mut args = self;
-        value.serialize(Flat { out: &mut args }).map_err(|Refusal(error)| error)?;
+        value.serialize(Flat { out: &mut args }).map_err(|SerializeError(error)| error)?;
         Ok(args)
     }
 }
 
-/// The outermost value.
+/// Serializes the outermost value.
 struct Flat<'a> {
     out: &'a mut Args,
 }
 
 impl<'a> Flat<'a> {
-    fn scalar(self) -> One<'a> {
-        One { out: self.out, name: None, list: None }
+    fn scalar(self) -> Single<'a> {
+        Single { out: self.out, name: None, list: None }
     }
 }
 
-/// One argument, behind its name if it has one.
-struct One<'a> {
+/// Serializes one argument, after its name if it has one.
+struct Single<'a> {
     out: &'a mut Args,
     name: Option<&'a [u8]>,
-    /// The list that it is an element of.
-    list: Option<&'a mut List>,
+    /// The list that contains this element.
+    list: Option<&'a mut ListState>,
 }
 
-/// What a list had so far. A list of `u8` is a string of bytes, but only its elements tell.
+/// The elements of a list so far. A list of `u8` is a byte string, but serde shows only that its
+/// elements are `u8`.
 #[derive(Default)]
-struct List {
+struct ListState {
     bytes: Vec<u8>,
     others: usize,
     only_bytes: bool,
 }
 
-impl<'a> One<'a> {
-    fn scalar(self) -> One<'a> {
+impl<'a> Single<'a> {
+    fn scalar(self) -> Single<'a> {
         self
     }
 
-    fn write(mut self, write: impl Fn(&mut ArgWriter<'_>)) -> Result<(), Refusal> {
+    fn write(mut self, write: impl Fn(&mut ArgWriter<'_>)) -> Result<(), SerializeError> {
         if let Some(list) = &mut self.list {
             list.others += 1;
             if list.only_bytes || !list.bytes.is_empty() {
@@ -97,15 +105,15 @@ impl<'a> One<'a> {
         if let Some(name) = self.name {
             self.out.push(&name);
         }
-        self.out.push(&Write(write));
+        self.out.push(&ArgsFn(write));
         Ok(())
     }
 
-    fn bytes(self, bytes: &[u8]) -> Result<(), Refusal> {
+    fn bytes(self, bytes: &[u8]) -> Result<(), SerializeError> {
         self.write(|out| out.bytes(bytes))
     }
 
-    fn byte(mut self, byte: u8) -> Result<(), Refusal> {
+    fn byte(mut self, byte: u8) -> Result<(), SerializeError> {
         match &mut self.list {
             None => self.write(|out| out.uint(byte.into())),
             Some(list) if list.others == 0 => {
@@ -116,28 +124,28 @@ impl<'a> One<'a> {
         }
     }
 
-    fn refuse<T>(&self, what: &str) -> Result<T, Refusal> {
+    fn refuse<T>(&self, what: &str) -> Result<T, SerializeError> {
         let what = match self.name {
             Some(name) => format!("{what} as an argument, in field {}", quoted(name)),
             None => format!("{what} as an argument"),
         };
-        Err(Refusal(Error::Unsupported(what.into())))
+        Err(SerializeError(Error::Unsupported(what.into())))
     }
 }
 
-/// Lets a closure be arguments.
-struct Write<F>(F);
+/// Implements `ToArgs` for a closure.
+struct ArgsFn<F>(F);
 
-impl<F: Fn(&mut ArgWriter<'_>)> ToArgs for Write<F> {
+impl<F: Fn(&mut ArgWriter<'_>)> ToArgs for ArgsFn<F> {
     fn write_args(&self, out: &mut ArgWriter<'_>) {
         (self.0)(out);
     }
 }
 
-/// The methods that are the same for a value on the outside and on the inside.
+/// The methods that are the same for the outermost value and for its parts.
 macro_rules! one_argument {
     ($($serialize:ident($value:ident: $type:ty) => $write:expr;)*) => {$(
-        fn $serialize(self, $value: $type) -> Result<(), Refusal> {
+        fn $serialize(self, $value: $type) -> Result<(), SerializeError> {
             self.scalar().write($write)
         }
     )*};
@@ -146,9 +154,9 @@ macro_rules! one_argument {
 macro_rules! scalars {
     () => {
         type Ok = ();
-        type Error = Refusal;
-        type SerializeTupleVariant = Impossible<(), Refusal>;
-        type SerializeStructVariant = Impossible<(), Refusal>;
+        type Error = SerializeError;
+        type SerializeTupleVariant = Impossible<(), SerializeError>;
+        type SerializeStructVariant = Impossible<(), SerializeError>;
 
         one_argument! {
             serialize_bool(flag: bool) => |out| out.bytes(if flag { b"1" } else { b"0" });
@@ -167,27 +175,27 @@ macro_rules! scalars {
             serialize_bytes(bytes: &[u8]) => |out| out.bytes(bytes);
         }
 
-        fn serialize_u8(self, number: u8) -> Result<(), Refusal> {
+        fn serialize_u8(self, number: u8) -> Result<(), SerializeError> {
             self.scalar().byte(number)
         }
 
-        fn serialize_char(self, letter: char) -> Result<(), Refusal> {
+        fn serialize_char(self, letter: char) -> Result<(), SerializeError> {
             self.scalar().bytes(letter.encode_utf8(&mut [0; 4]).as_bytes())
         }
 
-        fn serialize_none(self) -> Result<(), Refusal> {
+        fn serialize_none(self) -> Result<(), SerializeError> {
             Ok(())
         }
 
-        fn serialize_some<T: Serialize + ?Sized>(self, value: &T) -> Result<(), Refusal> {
+        fn serialize_some<T: Serialize + ?Sized>(self, value: &T) -> Result<(), SerializeError> {
             value.serialize(self)
         }
 
-        fn serialize_unit(self) -> Result<(), Refusal> {
+        fn serialize_unit(self) -> Result<(), SerializeError> {
             Ok(())
         }
 
-        fn serialize_unit_struct(self, _name: &'static str) -> Result<(), Refusal> {
+        fn serialize_unit_struct(self, _name: &'static str) -> Result<(), SerializeError> {
             Ok(())
         }
 
@@ -196,7 +204,7 @@ macro_rules! scalars {
             _name: &'static str,
             _index: u32,
             variant: &'static str,
-        ) -> Result<(), Refusal> {
+        ) -> Result<(), SerializeError> {
             self.scalar().bytes(variant.as_bytes())
         }
 
@@ -204,7 +212,7 @@ macro_rules! scalars {
             self,
             _name: &'static str,
             value: &T,
-        ) -> Result<(), Refusal> {
+        ) -> Result<(), SerializeError> {
             value.serialize(self)
         }
 
@@ -214,7 +222,7 @@ macro_rules! scalars {
             _index: u32,
             _variant: &'static str,
             _value: &T,
-        ) -> Result<(), Refusal> {
+        ) -> Result<(), SerializeError> {
             self.scalar().refuse(VARIANT)
         }
 
@@ -224,7 +232,7 @@ macro_rules! scalars {
             _index: u32,
             _variant: &'static str,
             _length: usize,
-        ) -> Result<Impossible<(), Refusal>, Refusal> {
+        ) -> Result<Impossible<(), SerializeError>, SerializeError> {
             self.scalar().refuse(VARIANT)
         }
 
@@ -234,13 +242,13 @@ macro_rules! scalars {
             _index: u32,
             _variant: &'static str,
             _length: usize,
-        ) -> Result<Impossible<(), Refusal>, Refusal> {
+        ) -> Result<Impossible<(), SerializeError>, SerializeError> {
             self.scalar().refuse(VARIANT)
         }
     };
 }
 
-const VARIANT: &str = "an enum's variant with data";
+const VARIANT: &str = "an enum variant with data";
 
 impl<'a> Serializer for Flat<'a> {
     type SerializeSeq = FlatList<'a>;
@@ -251,11 +259,11 @@ impl<'a> Serializer for Flat<'a> {
 
     scalars! {}
 
-    fn serialize_seq(self, _length: Option<usize>) -> Result<FlatList<'a>, Refusal> {
-        Ok(FlatList { out: self.out, list: List::default() })
+    fn serialize_seq(self, _length: Option<usize>) -> Result<FlatList<'a>, SerializeError> {
+        Ok(FlatList { out: self.out, list: ListState::default() })
     }
 
-    fn serialize_tuple(self, _length: usize) -> Result<FlatList<'a>, Refusal> {
+    fn serialize_tuple(self, _length: usize) -> Result<FlatList<'a>, SerializeError> {
         self.serialize_seq(None)
     }
 
@@ -263,33 +271,37 @@ impl<'a> Serializer for Flat<'a> {
         self,
         _name: &'static str,
         _length: usize,
-    ) -> Result<FlatList<'a>, Refusal> {
+    ) -> Result<FlatList<'a>, SerializeError> {
         self.serialize_seq(None)
     }
 
-    fn serialize_map(self, _length: Option<usize>) -> Result<FlatMap<'a>, Refusal> {
+    fn serialize_map(self, _length: Option<usize>) -> Result<FlatMap<'a>, SerializeError> {
         Ok(FlatMap { out: self.out, key: Args::new() })
     }
 
-    fn serialize_struct(self, _name: &'static str, _length: usize) -> Result<FlatMap<'a>, Refusal> {
+    fn serialize_struct(
+        self,
+        _name: &'static str,
+        _length: usize,
+    ) -> Result<FlatMap<'a>, SerializeError> {
         self.serialize_map(None)
     }
 }
 
-impl<'a> Serializer for One<'a> {
+impl<'a> Serializer for Single<'a> {
     type SerializeSeq = ByteList<'a>;
     type SerializeTuple = ByteList<'a>;
-    type SerializeTupleStruct = Impossible<(), Refusal>;
-    type SerializeMap = Impossible<(), Refusal>;
-    type SerializeStruct = Impossible<(), Refusal>;
+    type SerializeTupleStruct = Impossible<(), SerializeError>;
+    type SerializeMap = Impossible<(), SerializeError>;
+    type SerializeStruct = Impossible<(), SerializeError>;
 
     scalars! {}
 
-    fn serialize_seq(self, _length: Option<usize>) -> Result<ByteList<'a>, Refusal> {
-        Ok(ByteList { one: self, list: List { only_bytes: true, ..List::default() } })
+    fn serialize_seq(self, _length: Option<usize>) -> Result<ByteList<'a>, SerializeError> {
+        Ok(ByteList { single: self, list: ListState { only_bytes: true, ..ListState::default() } })
     }
 
-    fn serialize_tuple(self, _length: usize) -> Result<ByteList<'a>, Refusal> {
+    fn serialize_tuple(self, _length: usize) -> Result<ByteList<'a>, SerializeError> {
         self.serialize_seq(None)
     }
 
@@ -297,11 +309,14 @@ impl<'a> Serializer for One<'a> {
         self,
         _name: &'static str,
         _length: usize,
-    ) -> Result<Impossible<(), Refusal>, Refusal> {
+    ) -> Result<Impossible<(), SerializeError>, SerializeError> {
         self.refuse("a list")
     }
 
-    fn serialize_map(self, _length: Option<usize>) -> Result<Impossible<(), Refusal>, Refusal> {
+    fn serialize_map(
+        self,
+        _length: Option<usize>,
+    ) -> Result<Impossible<(), SerializeError>, SerializeError> {
         self.refuse("a map")
     }
 
@@ -309,23 +324,23 @@ impl<'a> Serializer for One<'a> {
         self,
         _name: &'static str,
         _length: usize,
-    ) -> Result<Impossible<(), Refusal>, Refusal> {
+    ) -> Result<Impossible<(), SerializeError>, SerializeError> {
         self.refuse("a struct")
     }
 }
 
-/// The elements of the outermost list.
+/// Serializes the elements of the outermost list.
 struct FlatList<'a> {
     out: &'a mut Args,
-    list: List,
+    list: ListState,
 }
 
 impl FlatList<'_> {
-    fn add<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Refusal> {
-        value.serialize(One { out: self.out, name: None, list: Some(&mut self.list) })
+    fn add<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), SerializeError> {
+        value.serialize(Single { out: self.out, name: None, list: Some(&mut self.list) })
     }
 
-    fn finish(self) -> Result<(), Refusal> {
+    fn finish(self) -> Result<(), SerializeError> {
         if !self.list.bytes.is_empty() {
             self.out.push(&self.list.bytes);
         }
@@ -333,19 +348,23 @@ impl FlatList<'_> {
     }
 }
 
-/// The elements of a list that is one argument.
+/// Serializes the elements of a list of bytes, which is one argument.
 struct ByteList<'a> {
-    one: One<'a>,
-    list: List,
+    single: Single<'a>,
+    list: ListState,
 }
 
 impl ByteList<'_> {
-    fn add<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Refusal> {
-        value.serialize(One { out: self.one.out, name: self.one.name, list: Some(&mut self.list) })
+    fn add<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), SerializeError> {
+        value.serialize(Single {
+            out: self.single.out,
+            name: self.single.name,
+            list: Some(&mut self.list),
+        })
     }
 
-    fn finish(self) -> Result<(), Refusal> {
-        self.one.bytes(&self.list.bytes)
+    fn finish(self) -> Result<(), SerializeError> {
+        self.single.bytes(&self.list.bytes)
     }
 }
 
@@ -353,13 +372,13 @@ macro_rules! elements {
     ($($list:ident: $trait:ident $serialize:ident;)*) => {$(
         impl $trait for $list<'_> {
             type Ok = ();
-            type Error = Refusal;
+            type Error = SerializeError;
 
-            fn $serialize<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Refusal> {
+            fn $serialize<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), SerializeError> {
                 self.add(value)
             }
 
-            fn end(self) -> Result<(), Refusal> {
+            fn end(self) -> Result<(), SerializeError> {
                 self.finish()
             }
         }
@@ -374,7 +393,7 @@ elements! {
     ByteList: SerializeTuple serialize_element;
 }
 
-/// The names and values of the outermost struct or map.
+/// Serializes the names and values of the outermost struct or map.
 struct FlatMap<'a> {
     out: &'a mut Args,
     /// The key whose value comes next.
@@ -383,58 +402,58 @@ struct FlatMap<'a> {
 
 impl SerializeMap for FlatMap<'_> {
     type Ok = ();
-    type Error = Refusal;
+    type Error = SerializeError;
 
-    fn serialize_key<T: Serialize + ?Sized>(&mut self, key: &T) -> Result<(), Refusal> {
+    fn serialize_key<T: Serialize + ?Sized>(&mut self, key: &T) -> Result<(), SerializeError> {
         self.key = Args::new();
-        let one = One { out: &mut self.key, name: None, list: None };
-        key.serialize(one)
+        let single = Single { out: &mut self.key, name: None, list: None };
+        key.serialize(single)
     }
 
-    fn serialize_value<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Refusal> {
-        // A key that is nothing would leave the value in its place.
+    fn serialize_value<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), SerializeError> {
+        // Without a name, the value would be sent in its place.
         let Some(name) = self.key.iter().next() else {
-            return Flat { out: self.out }.scalar().refuse("a map's key of no value");
+            return Flat { out: self.out }.scalar().refuse("a map key without a value");
         };
-        value.serialize(One { out: self.out, name: Some(name), list: None })
+        value.serialize(Single { out: self.out, name: Some(name), list: None })
     }
 
-    fn end(self) -> Result<(), Refusal> {
+    fn end(self) -> Result<(), SerializeError> {
         Ok(())
     }
 }
 
 impl SerializeStruct for FlatMap<'_> {
     type Ok = ();
-    type Error = Refusal;
+    type Error = SerializeError;
 
     fn serialize_field<T: Serialize + ?Sized>(
         &mut self,
         name: &'static str,
         value: &T,
-    ) -> Result<(), Refusal> {
-        value.serialize(One { out: self.out, name: Some(name.as_bytes()), list: None })
+    ) -> Result<(), SerializeError> {
+        value.serialize(Single { out: self.out, name: Some(name.as_bytes()), list: None })
     }
 
-    fn end(self) -> Result<(), Refusal> {
+    fn end(self) -> Result<(), SerializeError> {
         Ok(())
     }
 }
 
-/// Why a value is not arguments.
+/// The error of a serialization.
 #[derive(Debug)]
-struct Refusal(Error);
+struct SerializeError(Error);
 
-impl fmt::Display for Refusal {
+impl fmt::Display for SerializeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
     }
 }
 
-impl std::error::Error for Refusal {}
+impl std::error::Error for SerializeError {}
 
-impl ser::Error for Refusal {
-    fn custom<T: fmt::Display>(message: T) -> Refusal {
-        Refusal(Error::other(message.to_string()))
+impl ser::Error for SerializeError {
+    fn custom<T: fmt::Display>(message: T) -> SerializeError {
+        SerializeError(Error::other(message.to_string()))
     }
 }

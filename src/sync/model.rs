@@ -1,5 +1,5 @@
-//! Locks, threads and time as the model checker has them. Threads take turns as the checker
-//! decides, and time passes only when a model says so: see [`advance`].
+//! Locks, threads and time for the model checker. The checker decides which thread runs, and time
+//! passes only when a model calls [`advance`].
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 pub(crate) use crossbeam_channel::RecvTimeoutError;
 pub(crate) use shuttle::thread_local;
 
-/// Anew in each schedule.
+/// Defines statics that are created anew in each schedule.
 macro_rules! global {
     ($(static $name:ident: $type:ty = $value:expr;)+) => {
         shuttle::lazy_static! { $(static ref $name: $type = $value;)+ }
@@ -20,7 +20,7 @@ macro_rules! global {
 }
 pub(crate) use global;
 
-/// The checker's mutex, with the lock library's interface.
+/// The checker's mutex with the lock library's interface.
 #[derive(Default)]
 pub(crate) struct Mutex<T>(shuttle::sync::Mutex<T>);
 
@@ -32,7 +32,7 @@ impl<T> Mutex<T> {
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
-        // The lock library knows no poison.
+        // The lock library has no poisoning.
         MutexGuard(Some(self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner())))
     }
 
@@ -91,7 +91,7 @@ impl Condvar {
         guard: &mut MutexGuard<'_, T>,
         deadline: Instant,
     ) -> WaitTimeoutResult {
-        // Known as a sleeper first: time may pass from here on.
+        // Registered first, because time can pass from here on.
         let sleeper = Sleeper::new(deadline, &self.0);
         if now() < deadline {
             self.wait(guard);
@@ -109,7 +109,7 @@ impl Condvar {
     }
 }
 
-/// The time of one model. All its threads are one thread of the system's.
+/// The time of one model. All threads of a model run on one system thread.
 struct Time {
     now: Instant,
     sleepers: Vec<(u64, Instant, Arc<shuttle::sync::Condvar>)>,
@@ -121,12 +121,12 @@ std::thread_local! {
         RefCell::new(Time { now: Instant::now(), sleepers: Vec::new(), next: 0 });
 }
 
-/// What time it is in the model.
+/// Returns the model's time.
 pub(crate) fn now() -> Instant {
     TIME.with_borrow(|time| time.now)
 }
 
-/// Lets time pass, and returns when all whose deadline has come are awake.
+/// Lets time pass, and returns when all sleepers whose deadline has passed are awake.
 pub(crate) fn advance(by: Duration) {
     TIME.with_borrow_mut(|time| time.now += by);
     loop {
@@ -142,12 +142,12 @@ pub(crate) fn advance(by: Duration) {
     }
 }
 
-/// Nobody sleeps where a new model begins, whatever became of the one before.
+/// Removes the sleepers of the model before.
 pub(crate) fn reset() {
     TIME.with_borrow_mut(|time| time.sleepers.clear());
 }
 
-/// One who waits for a time to come, as long as it lives.
+/// A registered sleeper, until it is dropped.
 struct Sleeper(u64);
 
 impl Sleeper {
@@ -166,12 +166,17 @@ impl Drop for Sleeper {
     }
 }
 
+/// Returns a fixed seed, so that a failing schedule can be replayed.
+pub(crate) fn random_seed() -> u64 {
+    1
+}
+
 pub(crate) fn spawn(_name: &str, work: impl FnOnce() + Send + 'static) -> io::Result<()> {
     shuttle::thread::spawn(work);
     Ok(())
 }
 
-/// A channel as the pool uses one: one sender, and receivers that take turns.
+/// A channel with one sender and any number of receivers.
 pub(crate) fn unbounded<T>() -> (Sender<T>, Receiver<T>) {
     let queue = Queue { items: VecDeque::new(), is_open: true };
     let channel = Arc::new(Channel { queue: Mutex::new(queue), changed: Condvar::new() });

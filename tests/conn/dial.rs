@@ -1,7 +1,7 @@
-//! Dialing: every option, on a real server and in memory; the bytes sent; errors and the time
-//! they take.
+//! Dialing: every option on a real server and in memory, the bytes sent, the errors and their
+//! timing.
 //!
-//! The rows with an R number are those of redigo's dial tests and examples.
+//! Tests with an R number are redigo's dial tests and examples.
 
 use std::net::{Ipv4Addr, Ipv6Addr, TcpListener};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -17,7 +17,7 @@ use crate::support::redis_server::RedisServer;
 use crate::support::streams::{Recorder, command};
 use crate::support::wait::{self, LONG, SHORT, promptly, wait_until};
 
-/// A server with a default password, and with a user that has another.
+/// A server with a password and a user `ursula`.
 fn guarded() -> &'static RedisServer {
     static SERVER: OnceLock<RedisServer> = OnceLock::new();
     SERVER.get_or_init(|| {
@@ -31,7 +31,7 @@ fn guarded_dialer() -> Dialer {
     Dialer::tcp(guarded().addr()).password("sesame").read_timeout(LONG / 2)
 }
 
-/// A field of the server's CLIENT INFO: `field(&mut conn, "db")`.
+/// Returns a field of the connection's `CLIENT INFO`: `field(&mut conn, "db")`.
 fn field(conn: &mut Conn, name: &str) -> String {
     let line: String = conn.query("CLIENT", "INFO").unwrap();
     let fields = line.split_whitespace().filter_map(|field| field.split_once('='));
@@ -41,7 +41,7 @@ fn field(conn: &mut Conn, name: &str) -> String {
 // Options, on a real server
 
 #[test]
-fn r103_dial_authenticates_by_password_or_user() {
+fn r103_dial_with_password_or_user() {
     let mut conn = guarded_dialer().dial().unwrap();
     assert_eq!(field(&mut conn, "user"), "default");
     let dialer = Dialer::tcp(guarded().addr()).username("ursula").password("tentacle");
@@ -59,16 +59,16 @@ fn r102_client_name_is_set() {
 }
 
 #[test]
-fn database_is_selected() {
+fn a_dial_selects_the_database() {
     let mut third = guarded_dialer().database(3).dial().unwrap();
     assert_eq!(field(&mut third, "db"), "3");
-    third.call("SET", ("database_is_selected", "x")).unwrap();
+    third.call("SET", ("the_database", "x")).unwrap();
     let mut none = guarded_dialer().database(0).dial().unwrap();
-    assert!(none.call("GET", "database_is_selected").unwrap().is_nil());
+    assert!(none.call("GET", "the_database").unwrap().is_nil());
 }
 
 #[test]
-fn unix_socket_takes_all_options() {
+fn a_unix_socket_takes_every_option() {
     let dialer = Dialer::unix(guarded().socket_path()).username("ursula").password("tentacle");
     let mut conn = dialer.client_name("me").database(5).dial().unwrap();
     for (name, expected) in [("user", "ursula"), ("name", "me"), ("db", "5")] {
@@ -82,7 +82,7 @@ fn unix_socket_takes_all_options() {
 }
 
 #[test]
-fn dialer_can_be_used_repeatedly() {
+fn one_dialer_makes_many_connections() {
     let dialer = guarded_dialer().database(2);
     let mut conns: Vec<Conn> = (0..20).map(|_| dialer.clone().dial().unwrap()).collect();
     let mut ids: Vec<String> = conns.iter_mut().map(|conn| field(conn, "id")).collect();
@@ -92,7 +92,7 @@ fn dialer_can_be_used_repeatedly() {
 }
 
 #[test]
-fn timeouts_and_limits_apply_to_the_connection() {
+fn limits_apply_to_the_connection() {
     let mut conn = guarded_dialer().max_bulk_len(100).dial().unwrap();
     conn.call("ECHO", "x".repeat(100)).unwrap();
     assert!(matches!(conn.call("ECHO", "x".repeat(101)), Err(Error::Protocol(_))));
@@ -102,7 +102,7 @@ fn timeouts_and_limits_apply_to_the_connection() {
     assert_eq!(late.timeout_kind(), Some(TimeoutKind::Read));
 }
 
-/// No timeout is too short or too long.
+/// No time limit is too short or too long.
 #[test]
 fn extreme_timeouts_are_accepted() {
     const DAY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -125,7 +125,7 @@ fn extreme_timeouts_are_accepted() {
 // The bytes sent, in memory
 
 #[test]
-fn r068_connector_creates_the_stream() {
+fn r068_a_connector_makes_the_stream() {
     let calls = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&calls);
     let dialer = Dialer::tcp("").connect_timeout(LONG).connector(move |ctx, address| {
@@ -141,7 +141,7 @@ fn r068_connector_creates_the_stream() {
 }
 
 #[test]
-fn connector_error_is_the_error_of_the_dial() {
+fn a_dial_returns_the_error_of_its_connector() {
     let dialer = Dialer::tcp(":6379").connector(|_, _| Err(Error::other("no tunnel")));
     let error = dialer.dial().unwrap_err();
     assert!(matches!(error, Error::Other(_)), "{error:?}");
@@ -149,7 +149,7 @@ fn connector_error_is_the_error_of_the_dial() {
 }
 
 #[test]
-fn r100_r101_handshake_is_one_write() {
+fn r100_r101_the_set_up_is_one_write() {
     let auth = "*3\r\n$4\r\nAUTH\r\n$4\r\nuser\r\n$8\r\npassword\r\n".to_owned();
     let name = "*3\r\n$6\r\nCLIENT\r\n$7\r\nSETNAME\r\n$16\r\nredis-connection\r\n".to_owned();
     let select = command(&["SELECT", "4"]);
@@ -167,7 +167,7 @@ fn r100_r101_handshake_is_one_write() {
         ("all", user(named(plain().database(4))), auth + &name + &select),
     ];
     for (row, dialer, expected) in rows {
-        // Any reply but an error is accepted.
+        // Any reply except an error is accepted.
         let recorder = Recorder::answering("+PONG\r\n".repeat(3));
         let conn = recorder.behind(dialer).dial().unwrap();
         assert_eq!(recorder.written(), expected, "{row}");
@@ -177,7 +177,7 @@ fn r100_r101_handshake_is_one_write() {
 }
 
 #[test]
-fn wrapped_stream_gets_no_handshake() {
+fn a_wrapped_stream_gets_no_set_up() {
     let stream = MemoryStream::new("+PONG\r\n");
     let dialer = Dialer::tcp(":6379").password("secret").database(4).client_name("me");
     assert_eq!(dialer.wrap(stream.clone()).query::<String>("PING", ()).unwrap(), "PONG");
@@ -185,13 +185,13 @@ fn wrapped_stream_gets_no_handshake() {
 }
 
 #[test]
-fn contradicting_options_fail_before_the_dial() {
+fn contradicting_options_fail_before_dialing() {
     let recorder = Recorder::answering("");
     let rows = [
         (Dialer::tcp(":6379").username("me"), "invalid configuration: username without a password"),
         (Dialer::tcp("::1"), {
             "invalid configuration: address \"::1\": \
-             more than one ':'; an IPv6 address stands in brackets"
+             more than one ':'; put an IPv6 address in brackets"
         }),
     ];
     for (dialer, expected) in rows {
@@ -202,16 +202,16 @@ fn contradicting_options_fail_before_the_dial() {
     assert!(recorder.dialed().is_empty());
 }
 
-// The step that failed
+// The failed step
 
 #[test]
-fn refused_dial_names_the_step() {
+fn an_error_names_the_refused_step() {
     let (auth, name) = ("AUTH failed: WRONGPASS ", "CLIENT SETNAME failed: ERR ");
     let rows = [
         (guarded_dialer().password("wrong"), DialStep::Auth, auth),
         (guarded_dialer().client_name("a b"), DialStep::ClientSetName, name),
         (guarded_dialer().database(99), DialStep::Select, "SELECT failed: ERR DB index is out of"),
-        // If all steps fail, the error names the first.
+        // If every step fails, the error names the first.
         (guarded_dialer().password("wrong").client_name("a b").database(99), DialStep::Auth, auth),
         (Dialer::tcp(guarded().addr()).database(1), DialStep::Select, "SELECT failed: NOAUTH "),
     ];
@@ -223,10 +223,9 @@ fn refused_dial_names_the_step() {
     }
 }
 
-/// A server whose AUTH is renamed quotes the arguments of the unknown command, shortened and with
-/// its own line ends.
+/// A server without the command AUTH quotes its arguments, truncated and with different line ends.
 #[test]
-fn quoted_password_is_removed_from_the_error() {
+fn a_password_in_a_refusal_is_not_shown() {
     let server = RedisServer::builder().args(["--rename-command", "AUTH", ""]).start();
     for password in ["hunter2".to_owned(), "hunter2\r\nhunter2".to_owned(), "hunter2".repeat(40)] {
         let dialer = Dialer::tcp(server.addr()).username("ursula").password(password);
@@ -240,7 +239,7 @@ fn quoted_password_is_removed_from_the_error() {
 // Time
 
 #[test]
-fn silent_server_ends_the_dial_in_time() {
+fn a_silent_server_times_the_dial_out() {
     let server = FakeServer::silent();
     let rows = [
         (server.dialer().password("x").client_name("me").database(1), DialStep::Auth),
@@ -249,7 +248,7 @@ fn silent_server_ends_the_dial_in_time() {
     ];
     for (dialer, step) in rows {
         let expected = Some(TimeoutKind::Handshake(step));
-        // By the connect timeout, by the read timeout, and by the context of the caller.
+        // By the connect timeout, by the read timeout, and by the caller's deadline.
         let error = promptly("dial", || dialer.clone().connect_timeout(SHORT).dial()).unwrap_err();
         assert_eq!(error.timeout_kind(), expected);
         assert_eq!(error.to_string(), format!("timed out waiting for the reply to {step}"));
@@ -270,7 +269,7 @@ fn slow_replies_do_not_extend_the_connect_timeout() {
 }
 
 #[test]
-fn dial_without_handshake_leaves_timeout_to_the_call() {
+fn without_a_set_up_the_first_call_times_out() {
     let server = FakeServer::silent();
     let mut conn = server.dialer().connect_timeout(LONG).read_timeout(SHORT).dial().unwrap();
     let error = promptly("call", || conn.call("PING", ())).unwrap_err();
@@ -278,19 +277,19 @@ fn dial_without_handshake_leaves_timeout_to_the_call() {
 }
 
 #[test]
-fn connect_timeout_ends_with_the_dial() {
+fn the_connect_timeout_ends_with_the_dial() {
     let recorder = Recorder::answering("+OK\r\n+PONG\r\n");
     let dialer = recorder.behind(Dialer::tcp(":6379").database(1)).connect_timeout(LONG);
     let mut conn = dialer.dial().unwrap();
     conn.call("PING", ()).unwrap();
     assert_eq!(recorder.stream.write_timeout(), None);
-    // The reply was in the buffer, so only another read uses the timeout.
+    // The first reply was in the buffer, so only a second read sets the timeout.
     conn.call("PING", ()).unwrap_err();
     assert_eq!(recorder.stream.read_timeout(), None);
 }
 
 #[test]
-fn unanswered_connect_ends_in_time() {
+fn an_unaccepted_connect_times_out() {
     let full = FullQueue::new();
     let dialer = Dialer::tcp(full.address.to_string());
     let error = promptly("dial", || dialer.clone().connect_timeout(SHORT).dial()).unwrap_err();
@@ -301,9 +300,9 @@ fn unanswered_connect_ends_in_time() {
     assert_eq!(error.timeout_kind(), Some(TimeoutKind::Context));
 }
 
-/// A socket may take a timeout below its resolution for no timeout.
+/// A socket can take a timeout below its resolution for no timeout.
 #[test]
-fn timeout_below_a_microsecond_is_not_infinite() {
+fn a_timeout_below_a_microsecond_times_out() {
     let full = FullUnixQueue::new();
     let dialer = Dialer::unix(&full.path);
     for nanos in (0..10_000).step_by(10) {
@@ -313,7 +312,7 @@ fn timeout_below_a_microsecond_is_not_infinite() {
     }
 }
 
-/// `localhost` may have two addresses. A server behind either is found.
+/// `localhost` can have two addresses. A server on either one is found.
 #[test]
 fn all_addresses_of_a_name_are_tried() {
     let listeners =
@@ -334,10 +333,10 @@ fn all_addresses_of_a_name_are_tried() {
     assert!(error.starts_with("connecting to ") && error.contains(&port.to_string()), "{error}");
 }
 
-// Cancellation
+// Canceling
 
 #[test]
-fn r069_canceled_context_does_not_dial() {
+fn r069_a_canceled_context_does_not_dial() {
     let (ctx, cancel) = Context::background().with_cancel();
     cancel.cancel();
     assert!(guarded_dialer().dial_context(&ctx).unwrap_err().is_canceled());
@@ -347,7 +346,7 @@ fn r069_canceled_context_does_not_dial() {
 }
 
 #[test]
-fn cancel_ends_a_dial_that_waits_for_a_reply() {
+fn canceling_ends_a_dial_that_awaits_a_reply() {
     let (accepted, is_accepted) = mpsc::channel();
     let server = FakeServer::start(move |mut stream| {
         fake_server::await_request(&mut stream);
@@ -365,7 +364,7 @@ fn cancel_ends_a_dial_that_waits_for_a_reply() {
     assert!(error.is_canceled(), "{error:?}");
 }
 
-/// Cancels dials at varying moments: before, during and after the connect.
+/// Cancels dials at different moments: before, during and after the connect.
 fn cancel_dials(dialer: &Dialer, rounds: u64) {
     for delay in (0..rounds).map(|round| Duration::from_micros(round % 100 * 2)) {
         let (ctx, cancel) = Context::background().with_cancel();
@@ -377,7 +376,7 @@ fn cancel_dials(dialer: &Dialer, rounds: u64) {
             });
             start.wait();
             thread::sleep(delay);
-            promptly("cancelled dial", || {
+            promptly("canceled dial", || {
                 cancel.cancel();
                 dialing.join().unwrap()
             })
@@ -387,7 +386,7 @@ fn cancel_dials(dialer: &Dialer, rounds: u64) {
 }
 
 #[test]
-fn cancel_ends_an_unanswered_connect() {
+fn canceling_ends_an_unaccepted_tcp_dial() {
     let full = FullQueue::new();
     let dialer = Dialer::tcp(full.address.to_string()).connect_timeout(LONG);
     cancel_dials(&dialer, 300);
@@ -395,7 +394,7 @@ fn cancel_ends_an_unanswered_connect() {
 }
 
 #[test]
-fn cancel_ends_an_unanswered_connect_to_a_unix_socket() {
+fn canceling_ends_an_unaccepted_unix_dial() {
     let full = FullUnixQueue::new();
     let error = Dialer::unix(&full.path).connect_timeout(SHORT).dial().unwrap_err();
     assert_eq!(error.timeout_kind(), Some(TimeoutKind::Connect));
@@ -403,11 +402,11 @@ fn cancel_ends_an_unanswered_connect_to_a_unix_socket() {
 }
 
 #[test]
-fn failed_dial_leaves_no_connection_open() {
+fn a_failed_dial_closes_its_connection() {
     let mut watcher = guarded_dialer().dial().unwrap();
     let dialer = Dialer::tcp(guarded().addr()).username("ursula").password("tentacle");
     dialer.client_name("failing").database(99).dial().unwrap_err();
-    wait_until("the server sees its end", || {
+    wait_until("the server sees the close", || {
         !watcher.query::<String>("CLIENT", "LIST").unwrap().contains("name=failing")
     });
 }

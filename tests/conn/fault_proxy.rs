@@ -1,5 +1,5 @@
-//! Network faults between a client and a real server: the error of the connection, and the
-//! recovery of the pool.
+//! Network faults between a client and a real server: how connections, pools, muxes and subscribers
+//! handle each of them.
 
 use std::io::ErrorKind;
 use std::thread;
@@ -29,15 +29,15 @@ fn is_io(error: &Error, expected: ErrorKind) -> bool {
     matches!(error, Error::Io(error) if error.kind() == expected)
 }
 
-/// The time to wait for a reply: short if none will arrive.
-fn reply_timeout(fault: Fault) -> Duration {
+/// How long to wait for a reply; short if none will come.
+fn patience(fault: Fault) -> Duration {
     match fault {
         Fault::Hang | Fault::Delay(_) | Fault::BlackHole(_) => 2 * SHORT,
         _ => LONG,
     }
 }
 
-/// The faults that end a connection, with a check of the error.
+/// The faults that end a connection, each with the expected error.
 fn fatal() -> Vec<(Fault, fn(&Error) -> bool)> {
     let at_end: fn(&Error) -> bool = |error| is_io(error, ErrorKind::UnexpectedEof);
     let reset: fn(&Error) -> bool = |error| is_io(error, ErrorKind::ConnectionReset);
@@ -49,7 +49,7 @@ fn fatal() -> Vec<(Fault, fn(&Error) -> bool)> {
         (Fault::Garbage(0), nonsense),
         (Fault::Garbage(4), nonsense),
     ];
-    // At the start of a reply, in its header, behind the header, in the text, before the last byte.
+    // At the start of a reply, in its head, after the head, in its text, before its end.
     for after in [0, 1, 2, 3, 4, 7, 9, 10] {
         faults.push((Fault::Cut(after), at_end));
         faults.push((Fault::HalfClose(after), at_end));
@@ -60,11 +60,11 @@ fn fatal() -> Vec<(Fault, fn(&Error) -> bool)> {
 }
 
 #[test]
-fn fault_is_a_sticky_error() {
+fn fault_is_a_permanent_error() {
     let proxy = proxy();
     for (fault, is_expected) in fatal() {
         proxy.set(fault);
-        let mut conn = dialer(&proxy).read_timeout(reply_timeout(fault)).dial().unwrap();
+        let mut conn = dialer(&proxy).read_timeout(patience(fault)).dial().unwrap();
         // `$5\r\nhello\r\n` has 11 bytes.
         let error = promptly("call", || echo(&mut conn, "hello")).unwrap_err();
         assert!(is_expected(&error), "{fault:?}: {error:?}");
@@ -83,12 +83,11 @@ fn fault_while_dialing_names_the_step() {
         if let Fault::Cut(5..) | Fault::HalfClose(5..) | Fault::Reset(5..) | Fault::BlackHole(5..) =
             fault
         {
-            // `+OK\r\n` has five bytes; these faults occur later.
+            // `+OK\r\n` has five bytes, so these faults strike later.
             continue;
         }
         proxy.set(fault);
-        let error =
-            promptly("dial", || dialer.clone().connect_timeout(reply_timeout(fault)).dial());
+        let error = promptly("dial", || dialer.clone().connect_timeout(patience(fault)).dial());
         let error = error.unwrap_err();
         assert!(error.to_string().contains("CLIENT SETNAME"), "{fault:?}: {error}");
     }
@@ -97,7 +96,7 @@ fn fault_while_dialing_names_the_step() {
 }
 
 #[test]
-fn slow_replies_arrive_complete() {
+fn slow_replies_are_replies() {
     let proxy = proxy();
     for fault in [Fault::Drip, Fault::Delay(Duration::from_millis(2)), Fault::None] {
         proxy.set(fault);
@@ -112,9 +111,9 @@ fn slow_replies_arrive_complete() {
     }
 }
 
-/// Each byte leaves the deadline of the whole reply unchanged.
+/// The deadline is for the whole reply: a byte that arrives does not extend it.
 #[test]
-fn slow_reply_ends_at_the_deadline() {
+fn slow_bytes_do_not_extend_the_deadline() {
     let proxy = proxy();
     let mut direct = Dialer::url(RedisServer::shared().url()).unwrap().dial().unwrap();
     direct.call("SET", ("fault_proxy:long", "x".repeat(4 << 20))).unwrap();
@@ -124,8 +123,8 @@ fn slow_reply_ends_at_the_deadline() {
     assert_eq!(error.timeout_kind(), Some(TimeoutKind::Read));
 }
 
-/// Whatever happens to a pooled connection, its slot becomes free again, and the next borrower gets
-/// the reply to its own command.
+/// After any fault the slot of the connection is free again, and the next borrower gets the reply
+/// to its own command.
 #[test]
 fn pool_loses_no_slot_and_crosses_no_reply() {
     let proxy = proxy();
@@ -134,7 +133,7 @@ fn pool_loses_no_slot_and_crosses_no_reply() {
     faults.extend([Fault::Drip, Fault::Repeat, Fault::Cut(11), Fault::Reset(25)]);
     for fault in faults {
         proxy.set(fault);
-        promptly("the faulty time", || {
+        promptly("the time with faults", || {
             for number in 0..3 {
                 let mut conn = pool.acquire().unwrap();
                 let outcome = echo(&mut conn, &format!("hell{number}"));
@@ -144,8 +143,8 @@ fn pool_loses_no_slot_and_crosses_no_reply() {
             }
         });
         proxy.calm();
-        // A connection returned in good order may have been cut since: one error for each.
-        promptly("the calm time", || {
+        // A connection that was returned in order may have been cut since: one error for each.
+        promptly("the time without faults", || {
             wait_until("it works again", || {
                 let mut conn = pool.acquire().unwrap();
                 echo(&mut conn, "again").is_ok()
@@ -157,9 +156,9 @@ fn pool_loses_no_slot_and_crosses_no_reply() {
     }
 }
 
-/// A reply that is repeated immediately is noticed when its connection is returned.
+/// A reply that is repeated immediately is detected when its connection is returned.
 #[test]
-fn repeated_reply_does_not_reach_the_next_borrower() {
+fn repeated_reply_never_reaches_the_next_borrower() {
     let proxy = proxy();
     proxy.set(Fault::Repeat);
     let pool = Pool::builder(dialer(&proxy)).build().unwrap();
@@ -177,7 +176,7 @@ fn repeated_reply_does_not_reach_the_next_borrower() {
 }
 
 #[test]
-fn peek_finds_idle_connections_that_were_cut() {
+fn peek_detects_idle_connections_that_were_cut() {
     let proxy = proxy();
     let pool = Pool::builder(dialer(&proxy)).test_on_borrow(check::peek()).build().unwrap();
     for round in 0..5 {
@@ -186,8 +185,8 @@ fn peek_finds_idle_connections_that_were_cut() {
         let mut spare = pool.acquire().unwrap();
         echo(&mut spare, "spare").unwrap();
         proxy.cut();
-        wait_until("both have heard", || !conn.is_alive() && !spare.is_alive());
-        // They have not been used since.
+        wait_until("both ends are closed", || !conn.is_alive() && !spare.is_alive());
+        // No call has used them since.
         assert!(conn.err().is_none());
         drop((conn, spare));
         assert_eq!(pool.idle_count(), 2);
@@ -195,7 +194,7 @@ fn peek_finds_idle_connections_that_were_cut() {
     assert_eq!(pool.stats().closed.of(redigo::CloseReason::Health), 8);
 }
 
-/// A late reply for one call of a mux does not reach the next call.
+/// A reply that is too late for one call of a mux is not given to the next call.
 #[test]
 fn mux_crosses_no_reply() {
     let proxy = proxy();
@@ -219,9 +218,9 @@ fn mux_crosses_no_reply() {
                     scope.spawn(move || {
                         for number in 0..20 {
                             let text = format!("{thread}:{number}");
-                            // The shortest end before the reply, which is then dropped.
-                            let reply_timeout = SHORT * (number % 3);
-                            if let Ok(reply) = mux.call_timeout(reply_timeout, "ECHO", &*text) {
+                            // The shortest timeouts pass before the reply, which is then dropped.
+                            let patience = SHORT * (number % 3);
+                            if let Ok(reply) = mux.call_timeout(patience, "ECHO", &*text) {
                                 assert_eq!(reply, Value::from(text), "{fault:?}");
                             }
                         }
@@ -241,8 +240,7 @@ fn subscriber_receives_the_fault() {
     let proxy = proxy();
     for (fault, is_expected) in fatal() {
         proxy.set(fault);
-        let mut sub =
-            PubSubConn::new(dialer(&proxy).read_timeout(reply_timeout(fault)).dial().unwrap());
+        let mut sub = PubSubConn::new(dialer(&proxy).read_timeout(patience(fault)).dial().unwrap());
         sub.subscribe("fault_proxy:channel").unwrap();
         let error = promptly("receive", || {
             loop {

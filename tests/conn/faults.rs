@@ -182,7 +182,7 @@ fn announced_string_over_the_limit_is_refused() {
     for bytes in [u64::MAX >> 1, (512 << 20) + 1] {
         let server = FakeServer::saying(format!("${bytes}\r\n"));
         let error = failure("a string", &server.dialer()).to_string();
-        let what = format!("a string of {bytes} bytes, and max_bulk_len of the dialer allows");
+        let what = format!("a string of {bytes} bytes exceeds the dialer's max_bulk_len of");
         assert_eq!(error, format!("protocol error: {what} 536870912"));
         let error = failure("a string", &server.dialer().password("secret")).to_string();
         assert_eq!(error, format!("protocol error in the reply to AUTH: {what} 536870912"));

@@ -1,4 +1,4 @@
-//! The scripted server, as used by tests of an application.
+//! The scripted server, used as in the tests of a user's program.
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -21,7 +21,7 @@ fn unexpected(outcome: Result<Value>) -> String {
 }
 
 #[test]
-fn expected_commands_get_their_replies() {
+fn ordered_commands_get_their_answers() {
     let server = ScriptedServer::new();
     server.expect("SET", ("k", 1)).ok();
     server.expect("get", "k").reply("1");
@@ -43,14 +43,14 @@ fn expected_commands_get_their_replies() {
 }
 
 #[test]
-fn unexpected_command_is_named_with_the_expected_one() {
+fn unexpected_command_is_an_error_that_names_the_expected() {
     let server = ScriptedServer::new();
     server.expect("GET", "a").reply("x");
     server.expect("GET", "b");
     let mut conn = server.conn();
     let other = unexpected(conn.call("GET", "z"));
     assert_eq!(other, r#"GET("z") was not expected: expected GET("a") next"#);
-    // A command that came too early is still expected, and the connection is usable.
+    // A command that comes too early is still expected, and the connection is usable.
     assert!(unexpected(conn.call("GET", "b")).ends_with(r#"expected GET("a") next"#));
     assert_eq!(conn.query::<String>("GET", "a").unwrap(), "x");
     assert!(unexpected(conn.call("GET", "a")).ends_with(r#"expected GET("b") next"#));
@@ -61,7 +61,7 @@ fn unexpected_command_is_named_with_the_expected_one() {
 }
 
 #[test]
-fn unordered_server_prefers_the_exact_expectation() {
+fn unordered_server_prefers_exact_expectations() {
     let server = ScriptedServer::unordered();
     let generic = server.expect_any("GET").reply("any").at_least_once();
     let exact = server.expect("GET", "k").reply("exact");
@@ -87,7 +87,7 @@ fn unordered_server_prefers_the_exact_expectation() {
 }
 
 #[test]
-fn arguments_can_be_matched_loosely() {
+fn argument_patterns_match() {
     let server = ScriptedServer::unordered();
     let pattern = [
         Arg::is("k"),
@@ -116,7 +116,7 @@ fn arguments_can_be_matched_loosely() {
 }
 
 #[test]
-fn script_is_expected_by_its_hash() {
+fn scripts_are_expected_by_hash() {
     let server = ScriptedServer::new();
     let script = Script::new(1, "return redis.call('GET', KEYS[1])");
     server.expect_script(&script, ("k", 1)).reply("v");
@@ -131,7 +131,7 @@ fn script_is_expected_by_its_hash() {
 }
 
 #[test]
-fn expectation_counts_its_calls() {
+fn expected_number_of_calls_is_checked() {
     let server = ScriptedServer::new();
     server.expect("PING", ()).any_times();
     server.expect("INCR", "a").times(2).reply(1);
@@ -148,7 +148,7 @@ fn expectation_counts_its_calls() {
 }
 
 #[test]
-fn verify_names_missing_commands_with_their_location() {
+fn missing_commands_are_reported_with_their_location() {
     let server = ScriptedServer::new();
     server.expect("GET", "a").reply(1).reply(2);
     server.expect_any("SET").at_least_once();
@@ -163,12 +163,12 @@ fn verify_names_missing_commands_with_their_location() {
     let said = catch_unwind(AssertUnwindSafe(|| server.verify())).unwrap_err();
     let said = said.downcast_ref::<String>().unwrap();
     assert!(problems.iter().all(|problem| said.contains(problem)), "{said}");
-    // Dropping a server whose expectations were not met reports nothing.
+    // Dropping the server checks nothing.
     drop(server);
 }
 
 #[test]
-fn scripted_errors_of_server_and_connection() {
+fn server_errors_are_replies_and_others_end_the_connection() {
     let server = ScriptedServer::new();
     server.expect("INCR", "k").error("ERR not a number");
     server.expect("INCR", "k").fail(Error::from(redigo::ServerError::new("WRONGTYPE no")));
@@ -180,7 +180,7 @@ fn scripted_errors_of_server_and_connection() {
     assert!(conn.err().is_none());
     assert!(matches!(conn.call("INCR", "k"), Err(Error::Io(_))));
     assert!(conn.err().is_some());
-    // The error is sticky, and the server receives nothing more.
+    // The error is final, and the server receives no more commands.
     assert!(matches!(conn.call("INCR", "k"), Err(Error::Io(_))));
     assert_eq!(server.received().len(), 3);
     assert_eq!(server.open_conns(), 0);
@@ -196,7 +196,7 @@ fn scripted_errors_of_server_and_connection() {
     let gone = server.conn().call("GET", "k").unwrap_err();
     assert!(matches!(gone, Error::Io(error) if error.kind() == io::ErrorKind::UnexpectedEof));
 
-    // An error kind that no connection returns becomes one that a connection returns.
+    // An error that is not fatal is wrapped into one that is.
     server.expect("GET", "k").fail(Error::other("simulated"));
     let mut conn = server.conn();
     assert_eq!(conn.call("GET", "k").unwrap_err().to_string(), "simulated");
@@ -204,11 +204,11 @@ fn scripted_errors_of_server_and_connection() {
 }
 
 #[test]
-fn handler_sees_arguments_and_may_panic() {
+fn handler_sees_arguments_and_can_panic() {
     let server = ScriptedServer::unordered();
     let own = server.clone();
     server.expect_any("ECHO").any_times().reply_with(move |args| {
-        // A handler can use the server.
+        // The handler can use the server.
         own.push(args[0]);
         Ok(args[0].into())
     });
@@ -254,7 +254,7 @@ fn pipeline_is_answered_in_order_with_errors() {
 }
 
 #[test]
-fn flush_can_fail() {
+fn flush_fails_on_request() {
     let server = ScriptedServer::new();
     server.expect("PING", ());
     server.fail_flush(io::Error::from(io::ErrorKind::BrokenPipe));
@@ -268,7 +268,7 @@ fn flush_can_fail() {
 }
 
 #[test]
-fn pushes_follow_their_replies() {
+fn pushes_follow_their_answers() {
     let server = ScriptedServer::new();
     server
         .expect("SUBSCRIBE", ["a", "b"])
@@ -290,8 +290,8 @@ fn pushes_follow_their_replies() {
         pmessage("p*", "pa", "two"),
     ];
     assert_eq!(received, expected);
-    // No message is left, and a test must not hang: `poll` returns `None`, a deadline passes
-    // immediately, and without a deadline the server has closed.
+    // There is nothing more, and a test must not hang: a poll returns `None`, a deadline passes
+    // immediately, and without a deadline the connection is closed.
     assert_eq!(conn.poll(Duration::from_secs(3600)).unwrap(), None);
     let outcome = server.conn().receive_timeout(Duration::from_secs(3600));
     assert!(outcome.unwrap_err().is_timeout());
@@ -299,7 +299,7 @@ fn pushes_follow_their_replies() {
 }
 
 #[test]
-fn server_that_stays_open_lets_receivers_wait() {
+fn stay_open_lets_receivers_wait() {
     let server = ScriptedServer::new();
     server.stay_open();
     server.expect("SUBSCRIBE", "news").no_reply();
@@ -319,7 +319,7 @@ fn server_that_stays_open_lets_receivers_wait() {
 }
 
 #[test]
-fn receive_ends_by_context_handle_or_timeout() {
+fn context_handle_and_timeout_end_a_waiting_receive() {
     let server = ScriptedServer::new();
     server.stay_open();
     let (ctx, cancel): (Context, CancelHandle) = Context::background().with_cancel();
@@ -337,7 +337,7 @@ fn receive_ends_by_context_handle_or_timeout() {
     let mut conn = server.conn();
     let late = conn.receive_timeout(Duration::from_millis(1)).unwrap_err();
     assert_eq!(late.timeout_kind(), Some(TimeoutKind::Read));
-    // A timeout of zero fails before anything is sent.
+    // A timeout of zero passes before anything is sent.
     let late = server.conn().call_timeout(Duration::ZERO, "PING", ()).unwrap_err();
     assert!(late.is_timeout());
     assert!(server.received().is_empty());
@@ -360,7 +360,7 @@ fn one_thread_sends_while_another_receives() {
 }
 
 #[test]
-fn pool_works_over_a_scripted_server() {
+fn pool_uses_a_scripted_server() {
     let server = ScriptedServer::new();
     let pool = Pool::builder_with(server.dialer())
         .max_active(2)
@@ -378,7 +378,7 @@ fn pool_works_over_a_scripted_server() {
     server.verify();
     assert_eq!((pool.idle_count(), server.open_conns()), (1, 1));
 
-    // The pool notices an idle connection that the server has closed.
+    // A closed idle connection is detected at the checkout.
     server.disconnect();
     server.expect("PING", ()).reply("PONG");
     pool.acquire().unwrap().call("PING", ()).unwrap();
@@ -389,7 +389,7 @@ fn pool_works_over_a_scripted_server() {
 }
 
 #[test]
-fn threads_share_a_scripted_connection() {
+fn mux_shares_a_scripted_connection() {
     let server = ScriptedServer::unordered();
     server.stay_open();
     let echo = server.expect_any("ECHO").reply_with(|args| Ok(args[0].into())).any_times();
@@ -411,7 +411,7 @@ fn threads_share_a_scripted_connection() {
 }
 
 #[test]
-fn connection_with_leftover_replies_is_not_returned() {
+fn connection_with_surplus_replies_is_not_returned() {
     let server = ScriptedServer::new();
     server.expect("GET", "k").reply("v").then_push("too much");
     let pool = Pool::builder_with(server.dialer()).build().unwrap();
@@ -423,7 +423,7 @@ fn connection_with_leftover_replies_is_not_returned() {
 }
 
 #[test]
-fn clear_resets_all_but_the_connections() {
+fn clear_forgets_everything_but_connections() {
     let server = ScriptedServer::new();
     let expectation = server.expect("GET", "k").reply("v");
     server.push("x");

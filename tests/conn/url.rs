@@ -1,13 +1,13 @@
-//! Redis URLs: the grammar, invalid URLs, and hidden passwords.
+//! Redis URLs: the grammar, the errors, and that no text shows the password.
 //!
-//! The rows with an R number are those of redigo's TestDialURL and related tests.
+//! Rows with an R number are those of redigo's TestDialURL and similar tests.
 
 use redigo::{Dialer, Error};
 
 use crate::support::errors::shown;
 use crate::support::streams::{Recorder, command};
 
-/// The address that the URL leads to, and the bytes sent there.
+/// Returns the dialed address and the bytes sent.
 #[track_caller]
 fn dialed(url: &str) -> (String, String) {
     let recorder = Recorder::answering("+OK\r\n".repeat(3));
@@ -18,7 +18,7 @@ fn dialed(url: &str) -> (String, String) {
     (address.concat(), recorder.written())
 }
 
-/// The reason why the URL is refused.
+/// Returns the error of the URL.
 #[track_caller]
 fn refused(url: &str) -> String {
     match Dialer::url(url) {
@@ -31,12 +31,12 @@ fn refused(url: &str) -> String {
 
 #[test]
 fn r070_to_r079_invalid_urls_are_refused() {
-    let scheme = "unknown scheme http; it is redis, rediss, valkey, valkeys or unix";
-    let opaque = "no // behind the scheme";
+    let scheme = "unknown scheme http; use redis, rediss, valkey, valkeys or unix";
+    let opaque = "no // after the scheme";
     let rows = [
-        ("R070", "localhost", "no scheme; it begins with redis:// or unix://"),
+        ("R070", "localhost", "no scheme; a Redis URL begins with redis:// or unix://"),
         ("R071", "redis://weird url", "' ' must be percent-encoded"),
-        ("R072", "redis://foo:bar:baz", "more than one ':'; an IPv6 address stands in brackets"),
+        ("R072", "redis://foo:bar:baz", "more than one ':'; put an IPv6 address in brackets"),
         ("R073", "http://www.google.com", scheme),
         ("R074", "redis://localhost:6379/abc123", "invalid database: abc123"),
         ("R075", "redis:foo//localhost:6379", opaque),
@@ -57,9 +57,9 @@ fn r080_r081_host_and_port_have_defaults() {
     assert_eq!(dialed("redis://:6379"), ("localhost:6379".into(), nothing), "R081");
 }
 
-/// The first bytes are a command, not TLS: this is R095 as well.
+/// The plain bytes also prove R095: `redis://` does not use TLS.
 #[test]
-fn r082_to_r095_bytes_sent_for_a_url() {
+fn r082_to_r095_a_url_determines_the_set_up() {
     let auth = "*2\r\n$4\r\nAUTH\r\n$6\r\nabc123\r\n";
     let auth_and_select = "*2\r\n$4\r\nAUTH\r\n$6\r\nabc123\r\n*2\r\n$6\r\nSELECT\r\n$1\r\n1\r\n";
     let user = "*3\r\n$4\r\nAUTH\r\n$4\r\nuser\r\n$8\r\npassword\r\n";
@@ -86,7 +86,7 @@ fn r082_to_r095_bytes_sent_for_a_url() {
 // The whole grammar
 
 #[test]
-fn addresses_of_all_forms_are_parsed() {
+fn a_url_gives_the_address() {
     let rows = [
         ("redis://", "localhost:6379"),
         ("redis:///", "localhost:6379"),
@@ -114,7 +114,7 @@ fn addresses_of_all_forms_are_parsed() {
 }
 
 #[test]
-fn databases_of_all_forms_are_parsed() {
+fn a_url_gives_the_database() {
     let rows = [
         ("redis://h/0", ""),
         ("redis://h?db=0", ""),
@@ -136,7 +136,7 @@ fn databases_of_all_forms_are_parsed() {
 }
 
 #[test]
-fn credentials_of_all_forms_are_parsed() {
+fn a_url_gives_the_credentials() {
     let rows: [(&str, &[&str]); 16] = [
         ("redis://@h", &[]),
         ("redis://:@h", &[]),
@@ -165,7 +165,7 @@ fn credentials_of_all_forms_are_parsed() {
 }
 
 #[test]
-fn options_override_the_url() {
+fn later_options_override_the_url() {
     let dialer = Dialer::url("redis://user:secret@h/1").unwrap();
     let recorder = Recorder::answering("+OK\r\n".repeat(3));
     recorder.behind(dialer.client_name("me").database(2).password("other")).dial().unwrap();
@@ -178,13 +178,13 @@ fn options_override_the_url() {
 }
 
 #[test]
-fn refused_url_has_a_reason() {
-    let no_scheme = "no scheme; it begins with redis:// or unix://";
-    let unknown = "unknown scheme tcp; it is redis, rediss, valkey, valkeys or unix";
-    let many_colons = "more than one ':'; an IPv6 address stands in brackets";
+fn the_error_of_an_invalid_url_says_why() {
+    let no_scheme = "no scheme; a Redis URL begins with redis:// or unix://";
+    let unknown = "unknown scheme tcp; use redis, rediss, valkey, valkeys or unix";
+    let many_colons = "more than one ':'; put an IPv6 address in brackets";
     let port_range = "the port is not between 1 and 65535";
-    let parameter = "unknown parameter; there is only ?db=";
-    let no_host = "a character that no host has";
+    let parameter = "unknown parameter; only ?db= is supported";
+    let no_host = "a character that is not valid in a host";
     let fragment = "a '#' in user name, password or path must be percent-encoded (%23)";
     let conflict = "the path and ?db= name different databases";
     let rows = [
@@ -195,8 +195,8 @@ fn refused_url_has_a_reason() {
         ("127.0.0.1:6379", no_scheme),
         ("TCP://localhost", unknown),
         ("redis", no_scheme),
-        ("redis:", "no // behind the scheme"),
-        ("redis:/localhost", "no // behind the scheme"),
+        ("redis:", "no // after the scheme"),
+        ("redis:/localhost", "no // after the scheme"),
         (" redis://localhost", no_scheme),
         ("redis://localhost ", "' ' must be percent-encoded"),
         ("redis://localhost\n", "'\\n' must be percent-encoded"),
@@ -210,8 +210,8 @@ fn refused_url_has_a_reason() {
         ("redis://localhost:65536", port_range),
         ("redis://::1", many_colons),
         ("redis://::1/1", many_colons),
-        ("redis://[::1", "no ']' behind an IPv6 address"),
-        ("redis://[::1]6379", "something other than a port behind ']'"),
+        ("redis://[::1", "no ']' after an IPv6 address"),
+        ("redis://[::1]6379", "only a port can follow ']'"),
         ("redis://[localhost]", "no IPv6 address between '[' and ']'"),
         ("redis://local%68ost", no_host),
         ("redis://h/-1", "invalid database: -1"),
@@ -231,16 +231,19 @@ fn refused_url_has_a_reason() {
         ("redis://h?db=1&timeout=5", parameter),
         ("redis://h/1?db=2", conflict),
         ("redis://h/0?db=2", conflict),
-        ("redis://:s%zz@h", "a '%' without two hexadecimal digits behind it"),
-        ("redis://:s%4@h", "a '%' without two hexadecimal digits behind it"),
+        ("redis://:s%zz@h", "a '%' must be followed by two hexadecimal digits"),
+        ("redis://:s%4@h", "a '%' must be followed by two hexadecimal digits"),
         ("redis://:s%ff@h", "user name, password or path is not UTF-8"),
         ("redis://:a/b@h", "a '/' or '?' in user name or password must be percent-encoded"),
         ("redis://:a?b@h", "a '/' or '?' in user name or password must be percent-encoded"),
-        ("unix://", "no path of a Unix socket"),
-        ("unix:///", "no path of a Unix socket"),
-        ("unix://run/redis.sock", "a Unix socket's path begins with a third '/'"),
-        ("unix://localhost:6379/run/redis.sock", "a Unix socket's path begins with a third '/'"),
-        ("unix:///run/redis.sock%", "a '%' without two hexadecimal digits behind it"),
+        ("unix://", "the path of the Unix socket is missing"),
+        ("unix:///", "the path of the Unix socket is missing"),
+        ("unix://run/redis.sock", "the path of a Unix socket begins with a third '/'"),
+        (
+            "unix://localhost:6379/run/redis.sock",
+            "the path of a Unix socket begins with a third '/'",
+        ),
+        ("unix:///run/redis.sock%", "a '%' must be followed by two hexadecimal digits"),
     ];
     for (url, why) in rows {
         assert_eq!(refused(url), format!("invalid Redis URL: {why}"), "{url:?}");
@@ -250,7 +253,7 @@ fn refused_url_has_a_reason() {
 // Secrets
 
 #[test]
-fn connection_shows_no_password() {
+fn debug_of_a_dialer_and_its_conn_hides_the_password() {
     let recorder = Recorder::answering("+OK\r\n");
     let dialer = Dialer::url("redis://ursula:hunter2@h").unwrap();
     let conn = recorder.behind(dialer.clone()).dial();
@@ -260,7 +263,7 @@ fn connection_shows_no_password() {
 
 #[cfg(not(feature = "tls"))]
 #[test]
-fn tls_url_without_the_feature_is_refused() {
+fn a_tls_url_without_the_feature_fails() {
     for url in ["rediss://h", "valkeys://h", "REDISS://:secret@h/1"] {
         let recorder = Recorder::answering("+OK\r\n".repeat(3));
         let error = recorder.behind(Dialer::url(url).unwrap()).dial().unwrap_err();

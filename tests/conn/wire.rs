@@ -292,7 +292,7 @@ fn max_bulk_len_limits_strings() {
     let mut conn = dialer.wrap(MemoryStream::new("$10\r\n0123456789\r\n$11\r\n"));
     assert_eq!(conn.receive().unwrap(), "0123456789".into());
     let error = conn.receive().unwrap_err().to_string();
-    let expected = "protocol error: a string of 11 bytes, and max_bulk_len of the dialer allows 10";
+    let expected = "protocol error: a string of 11 bytes exceeds the dialer's max_bulk_len of 10";
     assert_eq!(error, expected);
 }
 

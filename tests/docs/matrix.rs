@@ -1,9 +1,9 @@
-//! Which test shows which row of redigo's behaviour: `make matrix` prints it.
+//! The tests for each row of redigo's behavior: `make matrix` prints them.
 //!
-//! `rows.txt` lists the rows. One is covered where its number stands: in a test's name
-//! (`r017_to_r028_replies`), in its body or table ("R019"), or in a comment right above it; or
-//! else in docs/differences.md. What a comment at the head of a file says does not count, nor
-//! does code that is no test.
+//! `rows.txt` lists the rows. A row is covered if its number is in a test's name
+//! (`r017_to_r028_replies`), in its body or table ("R019"), in a comment directly above it, or in
+//! docs/differences.md. Comments at the head of a file do not count, nor does code that is not a
+//! test.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -23,7 +23,7 @@ fn every_row_has_a_test_or_a_line_in_the_differences() {
             if known.contains(&place) {
                 continue;
             }
-            // A test that bears the number in its name goes before one that has it inside.
+            // Tests with the number in their name come first.
             match numbers(&item).contains(&row) {
                 true => known.insert(0, place),
                 false => known.push(place),
@@ -61,19 +61,19 @@ fn every_row_has_a_test_or_a_line_in_the_differences() {
         uncovered.len(),
     );
     let named = places.keys().chain(&differences);
-    let strangers: Vec<_> = named.filter(|row| !rows.contains_key(row)).collect();
-    assert!(strangers.is_empty(), "there are no such rows: {strangers:?}");
+    let unknown: Vec<_> = named.filter(|row| !rows.contains_key(row)).collect();
+    assert!(unknown.is_empty(), "there are no such rows: {unknown:?}");
     assert!(uncovered.is_empty(), "no test and no line in {DIFFERENCES}: {}", uncovered.join(" "));
 }
 
 #[test]
-fn the_list_of_rows_is_whole() {
+fn the_list_of_rows_is_complete() {
     let rows = rows(&read(&root().join("tests/docs/rows.txt")));
     assert!(rows.keys().copied().eq(1..=329));
 }
 
 #[test]
-fn numbers_are_found_alone_and_in_ranges() {
+fn single_numbers_and_ranges_are_found() {
     let found = |text: &str| numbers(text);
     assert_eq!(found("fn r001_to_r003_names()"), [1, 2, 3]);
     assert_eq!(found("fn r161_r163_both()"), [161, 163]);
@@ -86,7 +86,7 @@ fn numbers_are_found_alone_and_in_ranges() {
 }
 
 #[test]
-fn numbers_belong_to_the_test_they_stand_in() {
+fn numbers_belong_to_the_test_around_them() {
     let text = r#"
 //! Not here: R900.
 const TABLE: &[&str] = &["R001"];
@@ -111,7 +111,7 @@ fn second() {}
         (6, "second"),
     ];
     assert_eq!(mentions(text, true), expected.map(|(row, item)| (row, item.to_owned())));
-    // In the sources of the library only what is behind the line that begins the tests.
+    // In `src`, only the code after `#[cfg(test)]` counts.
     let library = format!("/// R007\nfn code() {{}}\n#[cfg(test)]\nmod tests {{{text}}}\n");
     assert_eq!(mentions(&library, false).len(), expected.len());
     assert_eq!(mentions(text, false), []);
@@ -125,7 +125,7 @@ fn read(path: &Path) -> String {
     fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-/// Number and words of each row.
+/// The number and the words of each row.
 fn rows(list: &str) -> BTreeMap<u16, String> {
     let lines = list.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
     lines
@@ -139,7 +139,7 @@ fn rows(list: &str) -> BTreeMap<u16, String> {
         .collect()
 }
 
-/// All files that have tests or benches, but this one.
+/// All files with tests or benches, except this one.
 fn sources() -> Vec<PathBuf> {
     let mut found = Vec::new();
     let mut folders: Vec<_> = ["benches", "src", "tests"].map(|name| root().join(name)).into();
@@ -158,13 +158,13 @@ fn sources() -> Vec<PathBuf> {
     found
 }
 
-/// The rows that a file names, each with the item where. Of a file that is not all tests only
-/// what follows `#[cfg(test)]` counts.
+/// The rows that a file names, each with the item that contains it. In a file that does not contain
+/// only tests, only the code after `#[cfg(test)]` counts.
 fn mentions(text: &str, all_tests: bool) -> Vec<(u16, String)> {
     let mut found = Vec::new();
     let mut in_tests = all_tests;
     let (mut item, mut item_indent) = (String::new(), 0);
-    // What stands above an item belongs to it, and waits for its name.
+    // Numbers above an item are collected until its name is found.
     let mut above = Vec::new();
     for line in text.lines() {
         let code = line.trim_start();
@@ -191,7 +191,7 @@ fn mentions(text: &str, all_tests: bool) -> Vec<(u16, String)> {
     found
 }
 
-/// The name of the function, constant, static or macro that a line begins.
+/// The name of the function, constant, static or macro that the line declares.
 fn item_name(code: &str) -> Option<&str> {
     let code = code.strip_prefix("pub(crate) ").unwrap_or(code);
     let rest = ["fn ", "const fn ", "const ", "static ", "macro_rules! "]
@@ -201,7 +201,7 @@ fn item_name(code: &str) -> Option<&str> {
     (!name.is_empty() && name != "_").then_some(name)
 }
 
-/// The numbers of all rows in a text: `R019`, `r019_name`, `R104–R115`, `r017_to_r028`.
+/// The numbers of all rows in a text, such as `R019`, `r019_name`, `R104–R115`, `r017_to_r028`.
 fn numbers(text: &str) -> Vec<u16> {
     let mut found = Vec::new();
     let mut range_from = None;
@@ -228,7 +228,7 @@ fn numbers(text: &str) -> Vec<u16> {
     found
 }
 
-/// The number that a text begins with, if it begins with one of a row.
+/// The row number at the start of a text, if there is one.
 fn number_at(text: &str) -> Option<u16> {
     let digits = text.strip_prefix(['R', 'r'])?;
     let number = digits.get(..3).filter(|digits| digits.bytes().all(|b| b.is_ascii_digit()))?;

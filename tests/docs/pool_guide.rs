@@ -1,92 +1,221 @@
-//! docs/pool.md leaves out nothing that a pool has, and the pictures name every end of a connection.
+//! docs/pool.md and the rustdoc of the pool agree with each other and with the code.
 
-use redigo::CloseReason;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use redigo::testing::ScriptedServer;
+use redigo::{CloseReason, Dialer, Error, Pool, PoolBuilder};
 
 const GUIDE: &str = include_str!("../../docs/pool.md");
-const CONFIG: [&str; 5] = [
-    include_str!("../../src/pool/builder.rs"),
-    include_str!("../../src/pool/builder/validate.rs"),
+const BUILDER: &str = include_str!("../../src/pool/builder.rs");
+const OPTIONS: [&str; 6] = [
+    BUILDER,
     include_str!("../../src/pool/builder/dialing.rs"),
     include_str!("../../src/pool/builder/health.rs"),
+    include_str!("../../src/pool/builder/lifetime.rs"),
     include_str!("../../src/pool/builder/monitoring.rs"),
+    include_str!("../../src/pool/builder/sizing.rs"),
 ];
+
+/// The rustdoc of each option, by the option's name.
+fn documented_options() -> BTreeMap<&'static str, String> {
+    let mut options = BTreeMap::new();
+    for source in OPTIONS {
+        let mut docs = String::new();
+        for line in source.lines() {
+            if let Some(doc) = line.strip_prefix("    ///") {
+                docs.push_str(doc.trim());
+                docs.push('\n');
+            } else if let Some(name) = line.strip_prefix("    pub fn ") {
+                options.insert(first_word(name), std::mem::take(&mut docs));
+            } else if !line.starts_with("    #[") {
+                docs.clear();
+            }
+        }
+    }
+    // `build` is no option, and `clock` is one for tests only.
+    assert!(options.remove("build").is_some() && options.remove("clock").is_some());
+    assert!(options.len() > 30, "only {} options: does the search still work?", options.len());
+    options
+}
+
+/// A row of one of the two tables of options.
+#[derive(Debug, PartialEq)]
+struct Row {
+    tier: String,
+    options: Vec<String>,
+    needs_upkeep: bool,
+    default: String,
+}
+
+/// Reads the tables below headings that contain the name of a tier.
+fn rows(lines: impl Iterator<Item = &'static str>) -> Vec<Row> {
+    let (mut tier, mut rows) = (None, Vec::new());
+    for line in lines {
+        if line.starts_with('#') {
+            let tiers = ["Essential", "Frequently used", "Infrequently used"];
+            tier = tiers
+                .into_iter()
+                .find(|tier| line.trim_start_matches(['#', ' ']).starts_with(tier));
+        }
+        let Some(tier) = tier else { continue };
+        let cells: Vec<_> = line.split(" | ").map(|cell| cell.trim_matches(['|', ' '])).collect();
+        if line.starts_with("| ") && line.contains('`') {
+            let [names, default, ..] = cells[..] else { panic!("{line}") };
+            rows.push(Row {
+                tier: tier.to_owned(),
+                options: names.split('`').skip(1).step_by(2).map(str::to_owned).collect(),
+                needs_upkeep: names.contains('¹'),
+                default: default.to_owned(),
+            });
+        }
+    }
+    rows
+}
+
+fn rows_of_the_guide() -> Vec<Row> {
+    let section = GUIDE.split("\n## All options").nth(1).unwrap().split("\n## ").next().unwrap();
+    rows(section.lines())
+}
+
+fn rows_of_the_rustdoc() -> Vec<Row> {
+    // The row of `metrics` stands in an attribute.
+    rows(BUILDER.lines().filter_map(|line| {
+        let row = line.strip_prefix("    doc = \" ").and_then(|row| row.strip_suffix('"'));
+        row.or_else(|| line.strip_prefix("/// "))
+    }))
+}
+
+fn first_word(text: &str) -> &str {
+    text.split(|char: char| !char.is_alphanumeric() && char != '_').next().unwrap()
+}
 
 /// The names that follow this at the beginning of a line.
 fn names_after<'a>(source: &'a str, begin: &'a str) -> impl Iterator<Item = &'a str> {
-    source.lines().filter_map(move |line| {
-        let rest = line.strip_prefix(begin)?;
-        rest.split(|char: char| !char.is_alphanumeric() && char != '_').next()
-    })
+    source.lines().filter_map(move |line| line.strip_prefix(begin).map(first_word))
 }
 
 #[test]
-fn every_option_is_explained_and_in_the_table_of_the_builder() {
-    let table = CONFIG[0];
-    let mut options = 0;
-    for option in CONFIG.iter().flat_map(|source| names_after(source, "    pub fn ")) {
-        // What makes the pool, and what only tests have.
-        if ["build", "clock"].contains(&option) {
-            continue;
+fn guide_and_rustdoc_have_the_same_tables_of_options() {
+    let (guide, rustdoc) = (rows_of_the_guide(), rows_of_the_rustdoc());
+    for (in_guide, in_rustdoc) in guide.iter().zip(&rustdoc) {
+        assert_eq!(in_guide, in_rustdoc, "docs/pool.md and PoolBuilder differ");
+    }
+    assert_eq!(guide.len(), rustdoc.len());
+}
+
+#[test]
+fn tables_have_every_option_with_its_default() {
+    let mut options = documented_options();
+    for row in rows_of_the_guide() {
+        for option in row.options {
+            let docs = options.remove(&*option);
+            let docs = docs.unwrap_or_else(|| panic!("{option} is no option, or stands twice"));
+            let default = docs.lines().last().unwrap();
+            assert_eq!(default, format!("Defaults to {}.", row.default), "{option}");
+            assert_eq!(docs.contains("upkeep thread"), row.needs_upkeep, "{option}");
+            assert!(docs.contains("```"), "{option} has no example");
         }
-        let row = GUIDE.lines().find(|line| {
-            let first = line.strip_prefix("| ").and_then(|row| row.split(" | ").next());
-            first.is_some_and(|cell| cell.contains(&format!("`{option}")))
+    }
+    assert!(options.is_empty(), "the tables leave out {:?}", options.keys());
+}
+
+#[test]
+fn defaults_in_the_tables_are_those_of_the_code() {
+    let builder = format!("{:?}", Pool::builder(Dialer::tcp(":6379")));
+    for row in rows_of_the_guide() {
+        let plain = row.default.replace('`', "");
+        // The second half of some defaults depends on other options: see the next test.
+        let values = match plain.split(';').next().unwrap() {
+            "off" | "no limit" | "none" | "false" | "max_active, or 32 without one" => {
+                vec!["None".to_owned(), "false".to_owned()]
+            }
+            "0" => vec!["0".to_owned(), "0ns".to_owned()],
+            "100 ms to 10 s" => vec!["Backoff { first: 100ms, longest: 10s }".to_owned()],
+            list if list.contains("READONLY") => {
+                vec![format!("{:?}", list.split(", ").collect::<Vec<_>>())]
+            }
+            number => vec![number.replace(' ', "")],
+        };
+        for option in row.options {
+            let shown = values.iter().any(|value| {
+                [",", " }"].iter().any(|end| builder.contains(&format!("{option}: {value}{end}")))
+            });
+            assert!(shown, "{option} does not default to {}: {builder}", row.default);
+        }
+    }
+}
+
+#[test]
+fn defaults_that_depend_on_other_options() {
+    let pool = |options: fn(PoolBuilder) -> PoolBuilder| {
+        options(Pool::builder_with(ScriptedServer::new().dialer())).build().unwrap()
+    };
+    assert_eq!(pool(|options| options).stats().max_idle, 32);
+    assert_eq!(pool(|options| options.max_active(40)).stats().max_idle, 40);
+
+    let zero = Duration::ZERO;
+    let full = |options: fn(PoolBuilder) -> PoolBuilder| {
+        let pool = pool(options);
+        let conn = pool.acquire().unwrap();
+        (conn, pool.get_timeout(zero).unwrap_err())
+    };
+    let (_conn, error) = full(|options| options.max_active(1));
+    assert!(matches!(error, Error::PoolExhausted(_)), "{error:?}");
+    let (_conn, error) = full(|options| options.max_active(1).wait_timeout(Duration::from_secs(9)));
+    assert!(matches!(error, Error::PoolTimeout(_)), "{error:?}");
+
+    let budget = |retries| {
+        let left = Arc::new(Mutex::new(None));
+        let seen = Arc::clone(&left);
+        let pool = Pool::builder_with(move |ctx| {
+            *seen.lock().unwrap() = ctx.remaining();
+            Ok(ScriptedServer::new().conn())
         });
-        assert!(row.is_some(), "docs/pool.md has no row for {option}");
-        let in_table = table.contains(&format!("`{option}`](PoolBuilder::{option})"));
-        // The one with a context stands behind the one without.
-        assert!(in_table || option == "test_on_borrow_context", "{option} is not in the table");
-        options += 1;
-    }
-    assert!(options > 30, "only {options} options were found: does the search still work?");
+        pool.dial_retries(retries).build().unwrap().acquire().unwrap();
+        let left = *left.lock().unwrap();
+        left.map(|left| left.as_secs_f64().round())
+    };
+    assert_eq!((budget(0), budget(1)), (None, Some(30.0)));
 }
 
 #[test]
-fn the_options_that_need_the_upkeep_thread_are_marked_alike() {
-    let mut marked = 0;
-    for row in CONFIG[0].lines().filter(|line| line.starts_with("/// | [`")) {
-        let option = row.split('`').nth(1).unwrap();
-        let said = GUIDE.lines().find(|line| line.starts_with(&format!("| `{option}`")));
-        let Some(said) = said else { continue };
-        assert_eq!(row.contains('¹'), said.contains('¹'), "{option}");
-        marked += usize::from(row.contains('¹'));
-    }
-    assert_eq!(marked, 5);
-}
-
-#[test]
-fn every_number_is_explained() {
+fn every_statistic_is_in_the_guide() {
     let stats = include_str!("../../src/pool/stats.rs");
     let fields = stats.split("pub struct PoolStats {").nth(1).unwrap().split("\n}").next().unwrap();
     let fields: Vec<_> = names_after(fields, "    pub ").collect();
     assert!(fields.len() > 25, "{fields:?}");
     let numbers = GUIDE.split("## Statistics").nth(1).unwrap().split("## Metrics").next().unwrap();
     for field in fields {
-        // What is no number.
+        // These are states, not counts.
         if ["suspended", "generation", "detached"].contains(&field) {
             continue;
         }
-        let told = [format!("`{field}`"), format!("`{field}.")];
-        assert!(told.iter().any(|told| numbers.contains(told)), "docs/pool.md leaves out {field}");
+        let names = [format!("`{field}`"), format!("`{field}.")];
+        assert!(names.iter().any(|name| numbers.contains(name)), "docs/pool.md leaves out {field}");
     }
 }
 
 #[test]
-fn every_call_is_explained() {
+fn every_operation_is_in_the_guide() {
     let pool = include_str!("../../src/pool.rs");
-    // Which the crate's own documentation begins with.
+    // These are in the crate's documentation.
     let known = ["builder", "builder_with", "get", "acquire", "get_timeout", "get_context"];
     let counts = ["active_count", "idle_count", "is_closed", "replace_dial_function"];
     for call in names_after(pool, "    pub fn ") {
         if !known.contains(&call) && !counts.contains(&call) {
-            let told = ["`", "`Pool::"].map(|before| format!("{before}{call}("));
-            assert!(told.iter().any(|told| GUIDE.contains(told)), "docs/pool.md leaves out {call}");
+            let names = ["`", "`Pool::"].map(|before| format!("{before}{call}("));
+            assert!(
+                names.iter().any(|name| GUIDE.contains(name)),
+                "docs/pool.md leaves out {call}"
+            );
         }
     }
 }
 
 #[test]
-fn the_picture_of_a_connections_life_has_every_end_of_it() {
+fn picture_of_a_connections_life_has_every_close_reason() {
     let picture = include_str!("../../docs/pool-life.svg");
     for reason in CloseReason::ALL {
         assert!(picture.contains(reason.as_str()), "docs/pool-life.svg leaves out {reason}");
@@ -94,7 +223,7 @@ fn the_picture_of_a_connections_life_has_every_end_of_it() {
 }
 
 #[test]
-fn the_picture_of_a_checkout_has_every_error_of_it() {
+fn picture_of_a_checkout_has_every_error() {
     let picture = include_str!("../../docs/pool-checkout.svg");
     for error in
         ["PoolClosed", "PoolExhausted", "PoolDeadlock", "PoolTimeout", "BreakerOpen", "Canceled"]

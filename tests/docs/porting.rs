@@ -1,7 +1,6 @@
-//! docs/porting-from-go.md: its Rust code is that of the examples, these run, and what its tables
-//! name is there.
+//! docs/porting-from-go.md: its Rust code equals the examples, the examples run, and the names in its
+//! tables exist.
 
-// Each example brings the private redis-server along.
 #[path = "../../examples/port_web.rs"]
 mod port_web;
 #[path = "../../examples/port_worker.rs"]
@@ -27,17 +26,18 @@ fn the_listener_runs() {
     pubsub::main().unwrap();
 }
 
-/// A comment `<!-- FILE | BEGIN | END -->` stands above each block that is taken from a file: from
-/// the line that starts with BEGIN up to the one that starts with END.
+/// Above each block, a comment `<!-- FILE | BEGIN | END -->` names its source: the lines of FILE from
+/// the one that starts with BEGIN up to the one that starts with END.
 #[test]
-fn the_code_is_that_of_the_examples() {
+fn code_blocks_equal_the_examples() {
     let guide = guide();
     let mut blocks = 0;
     for part in guide.split("<!-- ").skip(1) {
-        let (marker, rest) = part.split_once(" -->\n```rust\n").expect("a block below its marker");
-        let (block, _) = rest.split_once("```\n").expect("an end of the block");
+        let (marker, rest) =
+            part.split_once(" -->\n```rust\n").expect("a code block after the marker");
+        let (block, _) = rest.split_once("```\n").expect("the end of the block");
         let [file, begin, end] = marker.split(" | ").collect::<Vec<_>>()[..] else {
-            panic!("not a marker: {marker}");
+            panic!("malformed marker: {marker}");
         };
         let source = read(file);
         let lines: Vec<&str> = source
@@ -50,12 +50,13 @@ fn the_code_is_that_of_the_examples() {
         blocks += 1;
     }
     assert_eq!(blocks, 3);
-    assert_eq!(guide.matches("```rust\n").count(), blocks, "a block that is from no example");
+    assert_eq!(guide.matches("```rust\n").count(), blocks, "a block without a marker");
 }
 
-/// In the second column of a table `Type::name`, `name(…)` and `Name` are names of this crate.
+/// Code in the second column of a table, such as `Type::name`, `name(…)` or `Name`, names items of
+/// this crate.
 #[test]
-fn the_tables_name_what_is_there() {
+fn names_in_the_tables_exist() {
     let sources = sources();
     let mut names = 0;
     for row in
@@ -85,7 +86,7 @@ fn declares(text: &str, kind: &str, name: &str) -> bool {
     })
 }
 
-/// A variant of an enum, or a field.
+/// True if the text declares an enum variant or a field of this name.
 fn declares_variant(text: &str, name: &str) -> bool {
     text.lines().any(|line| {
         let rest = line.trim_start().trim_start_matches("pub ").strip_prefix(name);

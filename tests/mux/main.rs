@@ -1,6 +1,8 @@
-//! The multiplexed connection: calls, and what goes wrong with them.
+//! One connection that many threads share.
 
 mod calls;
-mod faults;
+mod connections;
+mod deadlines;
 #[path = "../support/mod.rs"]
 mod support;
+mod writing;

@@ -1,11 +1,11 @@
-//! Lending and taking back: the order, the limits, the ages and the numbers.
+//! Checkout and return: the order, the limits, the lifetimes and the counts.
 //!
-//! The rows with an R number are those of redigo's tests (commit 57c8b99);
-//! "2/2/0" there is: dials begun, connections open, connections in use. `max_idle` is always
-//! said, as without it redigo keeps nothing and this crate does.
+//! Tests with an R number are rows of redigo's tests (commit 57c8b99), where "2/2/0" means dials
+//! started, connections open, connections in use. Tests set `max_idle`, because its default differs
+//! from redigo's.
 //!
-//! Not here, because they do not compile: to use a connection after its close (R121, R123, R126)
-//! and to close it twice (in R122).
+//! Two cases do not compile here: to use a connection after its close (R121, R123, R126), and to
+//! close it twice (in R122).
 
 use std::time::{Duration, Instant};
 
@@ -16,7 +16,7 @@ use crate::support::fake_conn::{Verdict, number, setup_unclocked as setup};
 use crate::support::threads::{join, start_waiting};
 use crate::support::wait::promptly;
 
-/// A connection that has been used.
+/// Checks out a connection and uses it once.
 #[track_caller]
 fn get_and_ping(pool: &Pool) -> PooledConn {
     let mut conn = pool.get();
@@ -34,7 +34,7 @@ fn numbers<const N: usize>(mut conns: [PooledConn; N]) -> [usize; N] {
 }
 
 #[test]
-fn r104_to_r109_the_one_given_back_last_is_lent_first() {
+fn r104_to_r109_last_returned_connection_is_taken_first() {
     let (_, pool) = setup(|options| options.max_idle(3));
     let [a, b, c] = std::array::from_fn(|_| pool.get());
     for (conn, idle) in [(c, 1), (b, 2), (a, 3)] {
@@ -45,7 +45,7 @@ fn r104_to_r109_the_one_given_back_last_is_lent_first() {
 }
 
 #[test]
-fn r110_to_r115_the_one_idle_for_longest_is_closed_first() {
+fn r110_to_r115_overflow_closes_the_longest_idle_connection() {
     let (dialer, pool) = setup(|options| options.max_idle(3));
     let [a, b, c, d, e, f] = std::array::from_fn(|_| pool.get());
     for conn in [c, b, a] {
@@ -60,7 +60,7 @@ fn r110_to_r115_the_one_idle_for_longest_is_closed_first() {
 }
 
 #[test]
-fn r116_r117_connections_are_used_again() {
+fn r116_r117_returned_connections_are_reused() {
     let (dialer, pool) = setup(|options| options.max_idle(2));
     for _ in 0..10 {
         let (first, second) = (get_and_ping(&pool), get_and_ping(&pool));
@@ -73,7 +73,7 @@ fn r116_r117_connections_are_used_again() {
 }
 
 #[test]
-fn r118_r119_more_in_use_than_are_kept() {
+fn r118_r119_connections_above_max_idle_are_closed() {
     let (dialer, pool) = setup(|options| options.max_idle(2));
     for _ in 0..10 {
         let conns: [_; 3] = std::array::from_fn(|_| get_and_ping(&pool));
@@ -88,11 +88,11 @@ fn r118_r119_more_in_use_than_are_kept() {
 }
 
 #[test]
-fn r120_a_broken_connection_does_not_come_back() {
+fn r120_broken_connection_is_closed_at_return() {
     let (dialer, pool) = setup(|options| options.max_idle(2));
     for round in 1..=2 {
         let mut conn = pool.get();
-        // In redigo the fake breaks after it has answered; here the command that breaks it fails.
+        // redigo's fake breaks after its answer; here the command that breaks it fails.
         assert_eq!(conn.call("ERR", "EOF").unwrap_err().to_string(), "EOF");
         assert!(conn.err().is_some());
         assert_eq!(conn.close().unwrap_err().to_string(), "EOF");
@@ -102,14 +102,14 @@ fn r120_a_broken_connection_does_not_come_back() {
 }
 
 #[test]
-fn r121_to_r125_closing_the_pool_while_connections_are_in_use() {
+fn r121_to_r125_closed_pool_leaves_connections_in_use_usable() {
     let (dialer, pool) = setup(|options| options.max_idle(2));
     let [c1, c2, mut c3] = std::array::from_fn(|_| get_and_ping(&pool));
     c1.close().unwrap();
     c2.close().unwrap();
     pool.close();
     dialer.check(&pool, (3, 1, 1));
-    assert_eq!(c3.query::<String>("PING", ()).unwrap(), "PONG", "what is in use stays usable");
+    assert_eq!(c3.query::<String>("PING", ()).unwrap(), "PONG", "a connection in use stays usable");
     c3.close().unwrap();
     dialer.check(&pool, (3, 0, 0));
     assert!(matches!(pool.get().call("PING", ()), Err(Error::PoolClosed)));
@@ -119,7 +119,7 @@ fn r121_to_r125_closing_the_pool_while_connections_are_in_use() {
 }
 
 #[test]
-fn r127_r128_idle_for_longer_than_the_timeout() {
+fn r127_r128_connection_past_idle_timeout_is_replaced() {
     let (clock, timeout) = (ManualClock::new(), Duration::from_secs(300));
     let (dialer, pool) =
         setup(|options| options.max_idle(2).idle_timeout(timeout).clock(clock.clone()));
@@ -135,7 +135,7 @@ fn r127_r128_idle_for_longer_than_the_timeout() {
 }
 
 #[test]
-fn r129_r130_as_old_as_the_lifetime() {
+fn r129_r130_connection_past_its_lifetime_is_replaced() {
     let (clock, lifetime) = (ManualClock::new(), Duration::from_secs(300));
     let (dialer, pool) =
         setup(|options| options.max_idle(2).max_conn_lifetime(lifetime).clock(clock.clone()));
@@ -151,7 +151,7 @@ fn r129_r130_as_old_as_the_lifetime() {
 }
 
 #[test]
-fn one_in_use_may_grow_as_old_as_it_likes() {
+fn connection_in_use_outlives_its_lifetime() {
     let (clock, lifetime) = (ManualClock::new(), Duration::from_secs(300));
     let (dialer, pool) =
         setup(|options| options.max_idle(2).max_conn_lifetime(lifetime).clock(clock.clone()));
@@ -165,7 +165,7 @@ fn one_in_use_may_grow_as_old_as_it_likes() {
 }
 
 #[test]
-fn prune_closes_what_is_too_old_and_says_how_many() {
+fn prune_closes_expired_connections_and_counts_them() {
     let clock = ManualClock::new();
     let later = |seconds| clock.advance(Duration::from_secs(seconds));
     let (dialer, pool) = setup(|options| {
@@ -210,7 +210,7 @@ fn r131_one_thread_receives_while_another_sends() {
 }
 
 #[test]
-fn r138_to_r141_at_the_maximum_and_not_told_to_wait() {
+fn r138_to_r141_without_wait_a_full_pool_fails_immediately() {
     let (dialer, pool) = setup(|options| options.max_idle(2).max_active(2));
     let (c1, c2) = (get_and_ping(&pool), get_and_ping(&pool));
     dialer.check(&pool, (2, 2, 2));
@@ -218,12 +218,15 @@ fn r138_to_r141_at_the_maximum_and_not_told_to_wait() {
     let mut c3 = pool.get();
     let error = c3.call("PING", ()).unwrap_err();
     assert!(error.is_pool_exhausted());
-    let told = "connection pool exhausted: 2 in use, 0 idle, 0 dialing of at most 2";
-    assert!(error.to_string().starts_with(told), "{error}");
+    let expected = "connection pool exhausted: 2 in use, 0 idle, 0 dialing of at most 2";
+    assert!(error.to_string().starts_with(expected), "{error}");
     c3.close().unwrap();
     assert!(pool.acquire().unwrap_err().is_pool_exhausted());
     let patient = Duration::from_secs(60);
-    assert!(pool.get_timeout(patient).unwrap_err().is_pool_exhausted(), "redigo: no wait, no wait");
+    assert!(
+        pool.get_timeout(patient).unwrap_err().is_pool_exhausted(),
+        "as in redigo, a timeout does not imply waiting"
+    );
     dialer.check(&pool, (2, 2, 2));
     assert_eq!(pool.stats().exhausted, 3);
 
@@ -235,7 +238,7 @@ fn r138_to_r141_at_the_maximum_and_not_told_to_wait() {
 }
 
 #[test]
-fn r142_r143_the_wait_is_counted_when_it_ends() {
+fn r142_r143_wait_is_counted_when_it_ends() {
     let (dialer, pool) = setup(|options| options.max_idle(2).max_active(2).wait(true));
     let (c1, c2) = (get_and_ping(&pool), get_and_ping(&pool));
     dialer.check(&pool, (2, 2, 2));
@@ -254,7 +257,7 @@ fn r142_r143_the_wait_is_counted_when_it_ends() {
 }
 
 #[test]
-fn r169_a_warm_pool_gives_and_takes_without_a_dial() {
+fn r169_warm_pool_serves_without_a_dial() {
     let (dialer, pool) = setup(|options| options.max_idle(2));
     use_once(&pool);
     for _ in 0..100 {
@@ -270,7 +273,7 @@ fn r169_a_warm_pool_gives_and_takes_without_a_dial() {
 }
 
 #[test]
-fn get_never_fails_and_the_error_is_in_the_connection() {
+fn get_after_failed_dial_returns_the_error_in_the_connection() {
     let (dialer, pool) = setup(|options| options.max_idle(2));
     dialer.set(Verdict::Refuse);
     let mut conn = pool.get();
@@ -281,7 +284,7 @@ fn get_never_fails_and_the_error_is_in_the_connection() {
     assert_eq!(conn.flush().err().map(|error| error.to_string()), told);
     assert_eq!(conn.receive().err().map(|error| error.to_string()), told);
     assert!(!conn.is_alive());
-    // Neither its close nor its end is an error, and neither gives anything back.
+    // Closing or dropping it is no error and returns nothing to the pool.
     conn.close().unwrap();
     drop(pool.get());
     pool.get().discard();
@@ -300,12 +303,12 @@ fn get_never_fails_and_the_error_is_in_the_connection() {
 }
 
 #[test]
-fn every_connection_is_accounted_for() {
+fn each_connection_is_counted_once() {
     let (dialer, pool) = setup(|options| options.max_idle(1).max_active(4));
     let [a, b, mut c, d] = std::array::from_fn(|_| get_and_ping(&pool));
     assert!(pool.acquire().is_err());
     a.close().unwrap();
-    b.close().unwrap(); // one too many: a goes
+    b.close().unwrap(); // above max_idle: a is closed
     let _ = c.call("ERR", "broken");
     drop(c);
     d.discard();
@@ -327,7 +330,7 @@ fn every_connection_is_accounted_for() {
 }
 
 #[test]
-fn the_last_handle_closes_what_is_idle_and_leaves_what_is_in_use() {
+fn dropping_the_last_handle_closes_only_idle_connections() {
     let (dialer, pool) = setup(|options| options.max_idle(2));
     let mut conn = get_and_ping(&pool);
     use_once(&pool);

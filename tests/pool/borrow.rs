@@ -1,5 +1,4 @@
-//! What is done to a connection before it is lent: dialling and testing, and what comes of it
-//! when the user's own code fails or panics.
+//! Dialing and testing before checkout, and failures and panics of the dial function and the tests.
 
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -13,7 +12,7 @@ use crate::support::fake_conn::{FakeDialer, Verdict, number};
 use crate::support::threads::{join, join_all, start};
 use crate::support::wait::{PATIENCE, promptly, wait_until};
 
-/// What a borrow test was given and what it found.
+/// The arguments and outcomes of a borrow test.
 #[derive(Debug, Clone, Default)]
 struct Log(Arc<Mutex<Vec<(Instant, Result<()>)>>>);
 
@@ -41,7 +40,7 @@ fn fails() -> Result<()> {
     Err(Error::other("the test failed"))
 }
 
-/// Borrows, uses and gives back so many times, a second apart.
+/// Checks out, uses and returns a connection this many times, a second apart.
 fn use_often(pool: &Pool, clock: &ManualClock, times: usize) {
     for _ in 0..times {
         let mut conn = pool.get();
@@ -51,7 +50,7 @@ fn use_often(pool: &Pool, clock: &ManualClock, times: usize) {
     }
 }
 
-/// Ten uses of a pool with this test.
+/// Uses a pool with this test ten times.
 fn ten_uses(
     add_test: impl FnOnce(PoolBuilder, Log) -> PoolBuilder,
 ) -> (FakeDialer, Pool, Log, Vec<Instant>) {
@@ -60,13 +59,13 @@ fn ten_uses(
     let pool = add_test(options, log.clone()).build().unwrap();
     let began = clock.now();
     use_often(&pool, &clock, 10);
-    // A connection was given back once a second.
+    // The pool got its connection back once a second.
     let returned = (0..9).map(|second| began + Duration::from_secs(second)).collect();
     (dialer, pool, log, returned)
 }
 
 #[test]
-fn r132_a_test_that_fails_each_time() {
+fn r132_connection_that_fails_its_test_is_replaced() {
     let (dialer, pool, log, _) = ten_uses(|options, log| {
         options.test_on_borrow(move |_, last_used| log.add(last_used, fails()))
     });
@@ -75,7 +74,7 @@ fn r132_a_test_that_fails_each_time() {
 }
 
 #[test]
-fn r133_a_test_that_succeeds_each_time() {
+fn r133_connection_that_passes_its_test_is_reused() {
     let (dialer, pool, log, returned) = ten_uses(|options, log| {
         options.test_on_borrow(move |conn, last_used| log.add(last_used, ping(conn)))
     });
@@ -84,7 +83,7 @@ fn r133_a_test_that_succeeds_each_time() {
 }
 
 #[test]
-fn r134_a_test_with_the_context_that_fails_each_time() {
+fn r134_connection_that_fails_its_context_test_is_replaced() {
     let (dialer, pool, log, _) = ten_uses(|options, log| {
         options.test_on_borrow_context(move |_, _, last_used| log.add(last_used, fails()))
     });
@@ -93,7 +92,7 @@ fn r134_a_test_with_the_context_that_fails_each_time() {
 }
 
 #[test]
-fn r135_a_test_with_the_context_that_succeeds_each_time() {
+fn r135_connection_that_passes_its_context_test_is_reused() {
     let (dialer, pool, log, returned) = ten_uses(|options, log| {
         options.test_on_borrow_context(move |ctx, conn, last_used| {
             log.add(last_used, conn.call_context(ctx, "PING", ()).map(drop))
@@ -104,7 +103,7 @@ fn r135_a_test_with_the_context_that_succeeds_each_time() {
 }
 
 #[test]
-fn both_kinds_of_test_are_asked_the_plain_one_first() {
+fn plain_test_runs_before_the_test_with_context() {
     let (dialer, pool, log, returned) = ten_uses(|options, log| {
         let plain = log.clone();
         options
@@ -116,11 +115,10 @@ fn both_kinds_of_test_are_asked_the_plain_one_first() {
     assert_eq!((times, log.errors().len()), (returned, 9));
 }
 
-/// In redigo the cancelled context makes the test fail, which costs the idle connection and a
-/// dial: 2/0/0 and one test error. Here it is refused before anything is done (see
-/// docs/differences.md).
+/// In redigo the canceled context makes the test fail, which costs the idle connection and a dial:
+/// 2/0/0 and one test error. Here the caller fails first (see docs/differences.md).
 #[test]
-fn r136_r137_a_cancelled_context_is_refused_before_any_test() {
+fn r136_r137_canceled_context_fails_before_any_test() {
     let (dialer, log) = (FakeDialer::new(), Log::default());
     let tests = log.clone();
     let options = dialer.pool().max_idle(2).test_on_borrow_context(move |ctx, conn, last_used| {
@@ -143,7 +141,7 @@ fn r136_r137_a_cancelled_context_is_refused_before_any_test() {
 }
 
 #[test]
-fn r160_a_hundred_threads_whose_connections_all_fail_their_tests() {
+fn r160_hundred_threads_with_failing_tests_dial_once_each() {
     let dialer = FakeDialer::new();
     let options = dialer.pool().max_idle(100).max_active(100).test_on_borrow(|_, _| fails());
     let pool = options.build().unwrap();
@@ -151,7 +149,7 @@ fn r160_a_hundred_threads_whose_connections_all_fail_their_tests() {
     conns.into_iter().for_each(|conn| conn.close().unwrap());
     dialer.check(&pool, (100, 100, 0));
 
-    // Each finds nothing that passes its test, and dials once.
+    // No idle connection passes its test, so each thread dials once.
     let caller = |pool: Pool| pool.acquire().and_then(PooledConn::close);
     let threads: Vec<_> = (0..100).map(|_| start(&pool, caller)).collect();
     assert!(join_all(threads).iter().all(Result::is_ok));
@@ -161,7 +159,7 @@ fn r160_a_hundred_threads_whose_connections_all_fail_their_tests() {
 }
 
 #[test]
-fn the_newest_that_passes_is_lent_and_those_before_it_are_closed() {
+fn newest_connection_that_passes_is_used_and_newer_are_closed() {
     let dialer = FakeDialer::new();
     let options = dialer.pool().max_idle(4).test_on_borrow(|conn, _| match number(conn) {
         2 => Ok(()),
@@ -175,9 +173,9 @@ fn the_newest_that_passes_is_lent_and_those_before_it_are_closed() {
     assert_eq!(dialer.closed(), [4, 3]);
 }
 
-/// `hits` and `misses` are numbers of callers, whatever becomes of their first connections.
+/// `hits` and `misses` count callers, even if their first connections fail.
 #[test]
-fn a_caller_is_a_hit_or_a_miss_once() {
+fn caller_counts_once_as_hit_or_miss() {
     let dialer = FakeDialer::new();
     let options = dialer.pool().max_idle(3).test_on_borrow(|conn, _| match number(conn) {
         1 => Ok(()),
@@ -197,7 +195,7 @@ fn a_caller_is_a_hit_or_a_miss_once() {
 }
 
 #[test]
-fn a_test_may_not_leave_anything_behind() {
+fn test_that_leaves_a_pending_reply_has_failed() {
     let dialer = FakeDialer::new();
     let options = dialer.pool().max_idle(1).test_on_borrow(|conn, _| conn.send("PING", ()));
     let pool = options.build().unwrap();
@@ -207,7 +205,7 @@ fn a_test_may_not_leave_anything_behind() {
 }
 
 #[test]
-fn a_panic_in_a_test_is_a_failed_test() {
+fn panic_in_a_test_closes_the_connection() {
     let dialer = FakeDialer::new();
     let options = dialer.pool().max_idle(1).max_active(1);
     let pool = options.test_on_borrow(|_, _| panic!("a trap in the test")).build().unwrap();
@@ -219,7 +217,7 @@ fn a_panic_in_a_test_is_a_failed_test() {
 }
 
 #[test]
-fn a_panic_in_the_dial_function_is_an_error_that_says_so() {
+fn panic_in_the_dial_function_becomes_an_error() {
     let dialer = FakeDialer::new();
     let pool = dialer.pool().max_active(1).build().unwrap();
     dialer.set(Verdict::Panic);
@@ -235,25 +233,25 @@ fn a_panic_in_the_dial_function_is_an_error_that_says_so() {
 }
 
 #[test]
-fn a_dial_function_may_not_hand_out_a_broken_connection() {
+fn broken_connection_from_the_dial_function_is_a_failed_dial() {
     let dialer = FakeDialer::new();
     let inner = dialer.clone();
     let options = Pool::builder_with(move |ctx| {
         let mut conn = inner.dial(ctx)?;
-        let _ = conn.call("ERR", "broken before it was lent");
+        let _ = conn.call("ERR", "broken before checkout");
         Ok(conn)
     });
     let pool = options.max_active(1).build().unwrap();
     for _ in 0..2 {
         let error = pool.acquire().unwrap_err();
-        assert_eq!(error.to_string(), "broken before it was lent");
+        assert_eq!(error.to_string(), "broken before checkout");
     }
     dialer.check(&pool, (2, 0, 0));
 }
 
-/// As in redigo's README, whose dial function says AUTH and SELECT.
+/// Like redigo's README, whose dial function sends AUTH and SELECT.
 #[test]
-fn what_the_dial_function_has_done_is_not_undone() {
+fn state_set_by_the_dial_function_is_kept() {
     let dialer = FakeDialer::new();
     let inner = dialer.clone();
     let setup = [("AUTH", "secret"), ("SELECT", "5"), ("CLIENT", "TRACKING"), ("READONLY", "")];
@@ -274,25 +272,25 @@ fn what_the_dial_function_has_done_is_not_undone() {
 }
 
 #[test]
-fn user_code_may_use_the_pool_itself() {
+fn borrow_test_can_use_its_own_pool() {
     let dialer = FakeDialer::new();
     let pool_of_pool: Arc<Mutex<Option<Pool>>> = Arc::default();
     let its_pool = Arc::clone(&pool_of_pool);
     let options = dialer.pool().max_idle(2).test_on_borrow(move |_, _| {
-        let pool = its_pool.lock().unwrap().clone().expect("it was put there");
+        let pool = its_pool.lock().unwrap().clone().expect("the test stored it");
         assert_eq!((pool.stats().in_use, pool.prune()), (1, 0));
         Ok(())
     });
     let pool = options.build().unwrap();
     *pool_of_pool.lock().unwrap() = Some(pool.clone());
     drop(pool.get());
-    promptly("a test that looks at its pool", || drop(pool.get()));
+    promptly("a test that uses its pool", || drop(pool.get()));
     dialer.check(&pool, (1, 1, 0));
     *pool_of_pool.lock().unwrap() = None;
 }
 
 #[test]
-fn the_time_of_the_caller_covers_the_test() {
+fn time_limit_of_the_caller_covers_the_test() {
     let dialer = FakeDialer::new();
     let options =
         dialer.pool().max_idle(1).test_on_borrow(|conn, _| conn.call("SILENT", ()).map(drop));
@@ -307,7 +305,7 @@ fn the_time_of_the_caller_covers_the_test() {
 }
 
 #[test]
-fn cancelling_ends_a_test_that_waits() {
+fn canceling_ends_a_test_that_waits() {
     let dialer = FakeDialer::new();
     let options =
         dialer.pool().max_idle(1).test_on_borrow(|conn, _| conn.call("SILENT", ()).map(drop));
@@ -322,9 +320,9 @@ fn cancelling_ends_a_test_that_waits() {
     assert_eq!((pool.stats().closed.of(CloseReason::Health), pool.stats().wait_cancels), (1, 1));
 }
 
-/// "Zero takes what is idle": a look at the socket takes no time.
+/// A zero timeout takes an idle connection, and a peek takes no time.
 #[test]
-fn no_time_at_all_is_enough_for_a_look_at_an_idle_connection() {
+fn zero_timeout_still_allows_a_peek() {
     let dialer = FakeDialer::new();
     let pool = dialer.pool().max_idle(1).test_on_borrow(check::peek()).build().unwrap();
     drop(pool.get());

@@ -1,5 +1,4 @@
-//! The options of a pool: what contradicts itself is refused, and zero means what it does in
-//! redigo.
+//! The options of a pool: contradictions are refused, and zero means the same as in redigo.
 
 use std::time::Duration;
 
@@ -18,7 +17,7 @@ fn is_refused(options: impl FnOnce(PoolBuilder) -> PoolBuilder, named: &[&str]) 
 }
 
 #[test]
-fn options_that_contradict_each_other_are_named() {
+fn contradicting_options_are_refused_by_name() {
     const SECOND: Duration = Duration::from_secs(1);
     is_refused(|options| options.wait(true), &["wait(true)", "max_active"]);
     is_refused(|options| options.wait(true).max_active(0), &["wait(true)", "max_active"]);
@@ -41,7 +40,7 @@ fn options_that_contradict_each_other_are_named() {
 }
 
 #[test]
-fn times_that_contradict_each_other_are_named() {
+fn contradicting_times_are_refused_by_name() {
     const SECOND: Duration = Duration::from_secs(1);
     is_refused(
         |options| options.max_conn_lifetime_jitter(SECOND),
@@ -70,7 +69,7 @@ fn times_that_contradict_each_other_are_named() {
 }
 
 #[test]
-fn options_of_dials_and_loans_that_contradict_each_other_are_named() {
+fn contradicting_dial_and_borrow_options_are_refused_by_name() {
     const SECOND: Duration = Duration::from_secs(1);
     is_refused(
         |options| options.dial_backoff(2 * SECOND, SECOND),
@@ -93,7 +92,7 @@ fn options_of_dials_and_loans_that_contradict_each_other_are_named() {
 }
 
 #[test]
-fn what_belongs_together_is_accepted() {
+fn valid_combinations_are_accepted() {
     const SECOND: Duration = Duration::from_secs(1);
     let accepted = |options: fn(PoolBuilder) -> PoolBuilder| {
         options(FakeDialer::new().pool()).build().unwrap();
@@ -128,7 +127,7 @@ fn building_dials_nothing() {
     dialer.check(&pool, (0, 0, 0));
 }
 
-/// How many of forty connections a pool with these options keeps.
+/// Returns how many of forty connections a pool with these options keeps.
 fn kept_of_forty(options: impl FnOnce(PoolBuilder) -> PoolBuilder) -> usize {
     let pool = options(FakeDialer::new().pool()).build().unwrap();
     let conns: Vec<_> = (0..40).map(|_| pool.acquire().unwrap()).collect();
@@ -136,9 +135,9 @@ fn kept_of_forty(options: impl FnOnce(PoolBuilder) -> PoolBuilder) -> usize {
     pool.idle_count()
 }
 
-/// Without `max_idle` redigo keeps nothing (see docs/differences.md).
+/// redigo's default for `max_idle` is 0 (see docs/differences.md).
 #[test]
-fn how_many_are_kept() {
+fn max_idle_defaults_to_max_active_or_32() {
     assert_eq!(kept_of_forty(|options| options), 32);
     assert_eq!(kept_of_forty(|options| options.max_active(40)), 40);
     assert_eq!(kept_of_forty(|options| options.max_idle(5)), 5);
@@ -147,7 +146,7 @@ fn how_many_are_kept() {
 }
 
 #[test]
-fn zero_is_no_limit() {
+fn zero_means_no_limit() {
     let dialer = FakeDialer::new();
     let clock = redigo::testing::ManualClock::new();
     let options = dialer.pool().max_idle(1).max_active(0).clock(clock.clone());
@@ -162,7 +161,7 @@ fn zero_is_no_limit() {
 }
 
 #[test]
-fn with_a_maximum_a_wait_timeout_implies_waiting() {
+fn wait_timeout_implies_waiting() {
     let dialer = FakeDialer::new();
     let pool = dialer.pool().max_active(1).wait_timeout(Duration::from_millis(1)).build().unwrap();
     let conn = pool.get_timeout(PATIENCE).unwrap();
@@ -172,7 +171,7 @@ fn with_a_maximum_a_wait_timeout_implies_waiting() {
 }
 
 #[test]
-fn debug_output_tells_the_numbers() {
+fn debug_output_of_a_pool_shows_its_counts() {
     let pool = FakeDialer::new().pool().max_active(7).build().unwrap();
     let conn = pool.acquire().unwrap();
     let shown = format!("{pool:?}");

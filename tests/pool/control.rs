@@ -1,5 +1,5 @@
-//! What is said to a pool in use: other limits, a pause, a new generation, other credentials, the
-//! end. On fakes, and on a real server that restarts and changes its password.
+//! Operations on a pool in use: resize, suspend, evict, replace the dialer, close. On fakes, and on a
+//! real server that restarts and changes its password.
 
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Barrier};
@@ -24,19 +24,19 @@ fn numbers(conns: &mut [PooledConn]) -> Vec<usize> {
 }
 
 #[test]
-fn first_in_first_out() {
+fn fifo_takes_and_closes_the_longest_idle_connection() {
     let (_, pool) = setup(|options| options.fifo(true));
     drop(take(&pool, 3));
     for number_of in [1, 2, 3, 1, 2] {
         assert_eq!(number(&mut pool.acquire().unwrap()), number_of);
     }
-    // What is too many is closed from the same end.
+    // Overflow closes from the same end.
     pool.resize(0, 2).unwrap();
     assert_eq!(numbers(&mut take(&pool, 2)), [1, 2]);
 }
 
 #[test]
-fn so_many_may_wait_and_the_next_is_told_at_once() {
+fn caller_above_max_waiters_fails_immediately() {
     let (_, pool) = setup(|options| options.max_active(1).wait(true).max_waiters(2));
     let conn = pool.acquire().unwrap();
     let waiters: Vec<_> =
@@ -53,7 +53,7 @@ fn so_many_may_wait_and_the_next_is_told_at_once() {
 }
 
 #[test]
-fn a_pool_grows_for_those_who_wait() {
+fn larger_max_active_serves_waiters() {
     let (dialer, pool) = setup(|options| options.max_active(1).wait(true));
     let conn = pool.acquire().unwrap();
     let waiters = [
@@ -69,7 +69,7 @@ fn a_pool_grows_for_those_who_wait() {
 }
 
 #[test]
-fn a_pool_shrinks_as_connections_come_back() {
+fn smaller_max_active_closes_returned_connections() {
     let (dialer, pool) = setup(|options| options.max_active(5).wait(true));
     let mut conns = take(&pool, 5);
     drop(conns.split_off(3));
@@ -77,7 +77,7 @@ fn a_pool_shrinks_as_connections_come_back() {
     dialer.check(&pool, (5, 3, 3));
     let waiter = start_waiting(&pool, |pool| drop(pool.acquire().unwrap()));
     conns.pop();
-    assert_eq!((pool.active_count(), pool.stats().waiting), (2, 1), "that was one too many");
+    assert_eq!((pool.active_count(), pool.stats().waiting), (2, 1), "it was above the limit");
     conns.pop();
     join(waiter);
     drop(conns);
@@ -88,10 +88,10 @@ fn a_pool_shrinks_as_connections_come_back() {
 }
 
 #[test]
-fn limits_that_contradict_the_options_change_nothing() {
+fn resize_that_contradicts_the_options_changes_nothing() {
     let (dialer, pool) =
         setup(|options| options.min_idle(3).max_active(5).wait(true).max_waiters(7));
-    wait_until("they are ready", || pool.idle_count() == 3);
+    wait_until("all are idle", || pool.idle_count() == 3);
     for (max_active, max_idle, told) in [
         (2, 5, "min_idle(3) is above max_active(2)"),
         (5, 2, "min_idle(3) is above max_idle(2)"),
@@ -103,7 +103,7 @@ fn limits_that_contradict_the_options_change_nothing() {
     }
     assert_eq!((pool.stats().max_active, pool.stats().max_idle, dialer.open()), (Some(5), 5, 3));
 
-    // As `build` says: without a limit nobody would ever wait.
+    // Like `build`: without a limit no caller would ever wait.
     let waits = |options: PoolBuilder| options.wait_timeout(PATIENCE).max_active(2);
     for (options, told) in [
         (setup(|options| waits(options).wait(true)), "wait(true) without max_active"),
@@ -114,25 +114,25 @@ fn limits_that_contradict_the_options_change_nothing() {
         assert!(error.to_string().contains(told), "{error}");
         assert_eq!(pool.stats().max_active, Some(2));
     }
-    // The time that one waits at most is one for a dial as well.
+    // A wait_timeout is valid without a limit, because it also applies to dials.
     setup(waits).1.resize(0, 5).unwrap();
 }
 
 #[test]
-fn a_suspended_pool_makes_everyone_wait_and_goes_on_where_it_was() {
+fn suspended_pool_makes_callers_wait_until_resume() {
     let (dialer, pool) = setup(|options| options.max_active(2));
     drop(take(&pool, 2));
     let out = pool.acquire().unwrap();
     pool.suspend();
     pool.suspend();
-    // A pool that was not told to wait, too.
+    // Also in a pool without `wait`.
     let first = start_waiting(&pool, |pool| number(&mut pool.acquire().unwrap()));
     let second = start_waiting(&pool, |pool| number(&mut pool.get_timeout(PATIENCE).unwrap()));
     let error = pool.get_timeout(10 * MILLI).unwrap_err();
     let report = error.pool_report().unwrap();
     assert!(error.is_timeout() && report.suspended && report.waiters_ahead == 2, "{error}");
     assert!(error.to_string().contains("the pool is suspended"), "{error}");
-    // What is out stays usable, and comes back.
+    // Connections in use stay usable and can be returned.
     out.close().unwrap();
     assert_eq!((pool.idle_count(), pool.stats().waiting, dialer.dialed()), (2, 2, 2));
     pool.resume();
@@ -144,7 +144,7 @@ fn a_suspended_pool_makes_everyone_wait_and_goes_on_where_it_was() {
 }
 
 #[test]
-fn closing_a_suspended_pool_tells_everyone() {
+fn closing_a_suspended_pool_wakes_all_waiters() {
     let (_, pool) = setup(|options| options.max_active(2));
     pool.suspend();
     let waiters = [
@@ -160,7 +160,7 @@ fn closing_a_suspended_pool_tells_everyone() {
 }
 
 #[test]
-fn evicted_now_or_when_they_come_back() {
+fn evict_all_closes_idle_now_and_others_at_return() {
     let (dialer, pool) = setup(|options| options.max_active(4));
     let mut conns = take(&pool, 3);
     conns.truncate(1);
@@ -172,11 +172,11 @@ fn evicted_now_or_when_they_come_back() {
     dialer.check(&pool, (3, 0, 0));
     assert_eq!((pool.stats().closed.of(CloseReason::Evicted), pool.stats().generation), (3, 1));
     assert_eq!(number(&mut pool.acquire().unwrap()), 4);
-    assert_eq!(pool.idle_count(), 1, "what came after is as good as any");
+    assert_eq!(pool.idle_count(), 1, "a connection dialed later is kept");
 }
 
 #[test]
-fn a_dial_that_began_before_comes_to_nothing() {
+fn dial_started_before_evict_all_is_discarded() {
     for get in [Pool::acquire, |pool: &Pool| pool.get_timeout(PATIENCE)] {
         let (dialer, pool) = setup(|options| options.max_active(4));
         dialer.set(Verdict::HangDeaf);
@@ -191,7 +191,7 @@ fn a_dial_that_began_before_comes_to_nothing() {
 }
 
 #[test]
-fn another_way_to_dial() {
+fn replaced_dial_function_is_used_from_now_on() {
     let (before, pool) = setup(|options| options.max_active(4));
     let after = FakeDialer::new();
     let mut conns = take(&pool, 2);
@@ -208,7 +208,7 @@ fn another_way_to_dial() {
 }
 
 #[test]
-fn closing_and_waiting_for_those_who_finish() {
+fn close_and_wait_waits_for_borrowers() {
     let (dialer, pool) = setup(|options| options.max_active(3).wait(true).track_borrows(true));
     let conns = take(&pool, 3);
     let waiter = start_waiting(&pool, |pool| pool.acquire());
@@ -216,7 +216,7 @@ fn closing_and_waiting_for_those_who_finish() {
     assert!(matches!(join(waiter), Err(Error::PoolClosed)), "at once");
     assert!(matches!(pool.acquire(), Err(Error::PoolClosed)));
     for mut conn in conns {
-        assert!(!closing.is_finished(), "it waits for all");
+        assert!(!closing.is_finished(), "it waits for all borrowers");
         conn.call("PING", ()).unwrap();
         drop(conn);
     }
@@ -232,7 +232,7 @@ fn closing_and_waiting_for_those_who_finish() {
 }
 
 #[test]
-fn closing_and_cutting_those_who_do_not() {
+fn close_and_wait_aborts_borrows_at_its_timeout() {
     let (dialer, pool) = setup(|options| options.max_active(3).track_borrows(true));
     let (mut stuck, line) = (pool.acquire().unwrap(), line!());
     let finishes = pool.acquire().unwrap();
@@ -249,19 +249,19 @@ fn closing_and_cutting_those_who_do_not() {
     let text = report.to_string();
     assert!(text.contains("0 returned, 2 aborted; borrowed ") && text.contains(file!()), "{text}");
     drop(held);
-    wait_until("they are closed", || dialer.open() == 0);
-    // Twice is the same as once.
+    wait_until("all are closed", || dialer.open() == 0);
+    // A second call changes nothing.
     let report = promptly("closing again", || pool.close_and_wait(PATIENCE));
     assert_eq!((report.returned, report.aborted), (0, 0));
 }
 
 #[test]
-fn closing_waits_for_no_dial_that_nobody_will_make() {
+fn close_and_wait_does_not_wait_for_an_abandoned_dial() {
     for _ in 0..50 {
         let (dialer, pool) = setup(|options| options.max_active(1).wait(true));
         let conn = pool.acquire().unwrap();
         let waiter = start_waiting(&pool, |pool| pool.acquire().map(drop));
-        // The waiter is told to dial, and the pool is closed before it does.
+        // The waiter gets the slot to dial, but the pool is closed before it does.
         conn.discard();
         let report = promptly("closing", || pool.close_and_wait(PATIENCE));
         assert_eq!(report.aborted, 0, "{report}");
@@ -271,7 +271,7 @@ fn closing_waits_for_no_dial_that_nobody_will_make() {
 }
 
 #[test]
-fn closing_hears_of_a_connection_that_fails_its_test_meanwhile() {
+fn close_and_wait_notices_a_connection_that_fails_its_test() {
     for _ in 0..20 {
         let gate = Arc::new(Barrier::new(2));
         let test = Arc::clone(&gate);
@@ -279,14 +279,14 @@ fn closing_hears_of_a_connection_that_fails_its_test_meanwhile() {
             options.test_on_borrow(move |_, _| {
                 test.wait();
                 test.wait();
-                Err(Error::other("it has died"))
+                Err(Error::other("the connection is dead"))
             })
         });
         drop(pool.acquire().unwrap());
         let borrower = start(&pool, |pool| pool.acquire().map(drop));
         gate.wait();
         let closing = start(&pool, |pool| pool.close_and_wait(Duration::MAX));
-        wait_until("it is closed", || pool.is_closed());
+        wait_until("the pool is closed", || pool.is_closed());
         gate.wait();
         assert!(matches!(join(borrower), Err(Error::PoolClosed)));
         assert_eq!(join(closing).aborted, 0);
@@ -294,7 +294,7 @@ fn closing_hears_of_a_connection_that_fails_its_test_meanwhile() {
 }
 
 #[test]
-fn real_connections_are_evicted_and_shrink() {
+fn real_connections_are_evicted_and_resized() {
     let server = RedisServer::start();
     let mut control = Dialer::url(server.url()).unwrap().dial().unwrap();
     let pool = Pool::builder(to(&server)).max_active(6).fifo(true).build().unwrap();
@@ -302,21 +302,21 @@ fn real_connections_are_evicted_and_shrink() {
     assert_eq!(known(&mut control), 6);
     let id = || pool.acquire().unwrap().query::<i64>("CLIENT", "ID").unwrap();
     let round: Vec<_> = (0..6).map(|_| id()).collect();
-    assert!((0..6).all(|at| id() == round[at]), "each in its turn");
+    assert!((0..6).all(|at| id() == round[at]), "in the order of their return");
     pool.resize(4, 4).unwrap();
-    wait_until("two are gone", || known(&mut control) == 4);
+    wait_until("two are closed", || known(&mut control) == 4);
     let mut out = pool.acquire().unwrap();
     pool.evict_all();
-    wait_until("all but one are", || known(&mut control) == 1);
+    wait_until("one is left", || known(&mut control) == 1);
     out.call("PING", ()).unwrap();
     out.close().unwrap();
-    wait_until("so is that", || known(&mut control) == 0);
+    wait_until("none is left", || known(&mut control) == 0);
     pool.acquire().unwrap().call("PING", ()).unwrap();
 }
 
-/// What suspending is for.
+/// The main use of `suspend`.
 #[test]
-fn a_real_server_is_replaced_without_one_error() {
+fn real_server_is_replaced_without_an_error() {
     let mut server = RedisServer::start();
     let options = Pool::builder(to(&server)).max_active(3).wait(true);
     let pool = options.peek_after(MILLI).build().unwrap();
@@ -337,7 +337,7 @@ fn a_real_server_is_replaced_without_one_error() {
         .collect();
     wait_until("they work", || served.load(SeqCst) > 50);
     pool.suspend();
-    wait_until("all have come back", || pool.stats().in_use == 0);
+    wait_until("all are returned", || pool.stats().in_use == 0);
     server.restart();
     pool.evict_all();
     pool.resume();
@@ -348,7 +348,7 @@ fn a_real_server_is_replaced_without_one_error() {
 }
 
 #[test]
-fn a_real_password_is_changed_at_run_time() {
+fn real_password_is_changed_at_run_time() {
     let server = RedisServer::builder().arg("--requirepass", "summer").start();
     let dialer = Dialer::tcp(server.addr()).read_timeout(PATIENCE);
     let mut control = dialer.clone().password("summer").dial().unwrap();
@@ -356,7 +356,7 @@ fn a_real_password_is_changed_at_run_time() {
     let mut out = pool.acquire().unwrap();
     drop(pool.acquire().unwrap());
     control.call("CONFIG", ("SET", "requirepass", "winter")).unwrap();
-    // What is connected stays so, and the old password is of no use.
+    // Open connections stay open, but the old password no longer works.
     out.call("PING", ()).unwrap();
     let idle = pool.acquire().unwrap();
     let error = pool.acquire().unwrap_err();
@@ -373,7 +373,7 @@ fn a_real_password_is_changed_at_run_time() {
 }
 
 #[test]
-fn a_real_pool_is_closed_while_some_work_and_some_hang() {
+fn close_and_wait_with_busy_and_hanging_real_connections() {
     let server = RedisServer::start();
     let mut control = Dialer::url(server.url()).unwrap().dial().unwrap();
     let options = Pool::builder(Dialer::url(server.url()).unwrap().client_name("pooled"));
@@ -383,7 +383,7 @@ fn a_real_pool_is_closed_while_some_work_and_some_hang() {
     let works = pool.acquire().unwrap();
     drop(pool.acquire().unwrap());
     let closing = start(&pool, |pool| pool.close_and_wait(300 * MILLI));
-    wait_until("it is closed", || pool.is_closed());
+    wait_until("the pool is closed", || pool.is_closed());
     works.close().unwrap();
     let report = join(closing);
     assert_eq!(
@@ -394,12 +394,12 @@ fn a_real_pool_is_closed_while_some_work_and_some_hang() {
     for outcome in join_all(hanging) {
         assert!(outcome.unwrap_err().is_canceled());
     }
-    wait_until("the server has noticed", || known(&mut control) == 0);
+    wait_until("the server has closed them", || known(&mut control) == 0);
 }
 
-/// A wait with an end of its own, on a server that does not answer.
+/// A `wait_timeout` on a server that does not answer.
 #[test]
-fn the_wait_of_a_plain_get_ends_while_a_real_server_is_frozen() {
+fn wait_timeout_ends_get_while_a_real_server_is_frozen() {
     let server = RedisServer::start();
     let clock = ManualClock::new();
     let options = Pool::builder(to(&server)).max_active(1).wait_timeout(20 * MILLI);

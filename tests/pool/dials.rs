@@ -1,5 +1,5 @@
-//! Dials that fail, hang or come late: attempts, pauses, budgets and the breaker. On fakes and the
-//! fake clock, and on a real server that is stopped, full or wants another password.
+//! Dials that fail, hang or finish late: retries, pauses, budgets and the breaker. On fakes and a
+//! manual clock, and on a real server that is stopped, full or wants another password.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
@@ -22,7 +22,7 @@ fn setup(options: impl FnOnce(PoolBuilder) -> PoolBuilder) -> (FakeDialer, Pool)
 }
 
 #[test]
-fn a_dial_is_tried_again_and_counts_once() {
+fn retried_dial_counts_once() {
     for get in [Pool::acquire, |pool: &Pool| pool.get_timeout(PATIENCE)] {
         let (dialer, pool) = setup(|options| options.dial_retries(2));
         dialer.refuse_next(2);
@@ -35,29 +35,29 @@ fn a_dial_is_tried_again_and_counts_once() {
         assert!(error.to_string().contains("connection refused"), "{error}");
         let stats = pool.stats();
         assert_eq!((dialer.dialed(), stats.dial_errors, stats.open), (6, 1, 0));
-        assert_eq!(stats.dial_time.count(), 1, "of those that succeeded");
+        assert_eq!(stats.dial_time.count(), 1, "only successful dials");
     }
 }
 
 #[test]
-fn all_attempts_together_have_one_budget() {
+fn dial_budget_covers_all_attempts_together() {
     let dialer = FakeDialer::new();
     let options = dialer.pool().dial_retries(1_000_000).dial_backoff(20 * MILLI, 20 * MILLI);
     let pool = options.dial_budget(100 * MILLI).build().unwrap();
     dialer.set(Verdict::Refuse);
     let error = promptly("a hundred milliseconds", || pool.acquire().unwrap_err());
-    // Why the last attempt has failed says more than that the budget is used up.
+    // The error of the last attempt says more than the end of the budget.
     assert!(error.to_string().contains("connection refused"), "{error}");
-    // A pause is half of twenty milliseconds at least.
+    // A pause is at least half of twenty milliseconds.
     assert!((2..=10).contains(&dialer.dialed()), "{} attempts", dialer.dialed());
 }
 
 #[test]
-fn the_budget_ends_a_dial_that_hangs() {
+fn dial_budget_ends_a_dial_that_hangs() {
     let options = Pool::builder_with(|ctx| {
         let budget = ctx.remaining().expect("there is a budget");
         let _ = ctx.done().recv_timeout(budget);
-        Err(ctx.err().expect("it has ended"))
+        Err(ctx.err().expect("the context has ended"))
     });
     let pool = options.dial_budget(20 * MILLI).build().unwrap();
     let error = promptly("the budget", || pool.acquire().unwrap_err());
@@ -65,7 +65,7 @@ fn the_budget_ends_a_dial_that_hangs() {
 }
 
 #[test]
-fn closing_the_pool_ends_a_pause() {
+fn closing_the_pool_ends_the_pause_of_a_dial() {
     let dialer = FakeDialer::new();
     let options = dialer.pool().dial_retries(1).dial_backoff(60 * SECOND, 60 * SECOND);
     let pool = options.dial_budget(3600 * SECOND).build().unwrap();
@@ -80,7 +80,7 @@ fn closing_the_pool_ends_a_pause() {
     assert_eq!(dialer.dialed(), 2);
 }
 
-/// A pool whose breaker opens with the third failure.
+/// A pool whose breaker opens at the third failure.
 fn with_breaker() -> (FakeDialer, Pool, ManualClock) {
     let (dialer, clock) = (FakeDialer::new(), ManualClock::new());
     let options = dialer.pool().breaker(3).dial_backoff(SECOND, 4 * SECOND).max_active(2);
@@ -97,7 +97,7 @@ fn trip(dialer: &FakeDialer, pool: &Pool) {
 }
 
 #[test]
-fn after_so_many_failures_nobody_waits_for_another() {
+fn breaker_opens_after_the_set_number_of_failures() {
     let (dialer, pool, clock) = with_breaker();
     trip(&dialer, &pool);
     dialer.set(Verdict::HangDeaf);
@@ -112,16 +112,16 @@ fn after_so_many_failures_nobody_waits_for_another() {
         assert!(!line.contains('\n') && line.contains("does not dial now"), "{line}");
     }
     assert_eq!((dialer.dialed(), pool.stats().breaker_refusals), (3, 2));
-    assert!(pool.get().err().is_some(), "get never fails, and says it so");
+    assert!(pool.get().err().is_some(), "get returns the error in the connection");
 }
 
 #[test]
-fn one_dial_in_the_background_finds_out_when_it_works_again() {
+fn probe_in_the_background_closes_the_breaker() {
     let (dialer, pool, clock) = with_breaker();
     trip(&dialer, &pool);
     for failures in 4..=6 {
         clock.advance(4 * SECOND);
-        wait_until("one is tried", || pool.stats().dial_errors == failures);
+        wait_until("a probe is made", || pool.stats().dial_errors == failures);
         assert!(matches!(pool.acquire(), Err(Error::BreakerOpen(_))));
     }
     dialer.set(Verdict::Connect);
@@ -129,16 +129,16 @@ fn one_dial_in_the_background_finds_out_when_it_works_again() {
     wait_until("one succeeds", || pool.idle_count() == 1);
     let stats = pool.stats();
     assert_eq!((dialer.dialed(), stats.dialed.probe, stats.dial_errors), (7, 1, 6));
-    // It is lent like any, and the next is dialled.
+    // The probe's connection is checked out first, then the pool dials again.
     let mut conns = [pool.acquire().unwrap(), pool.acquire().unwrap()];
     assert_eq!((number(&mut conns[0]), number(&mut conns[1])), (7, 8));
-    // What was is forgotten.
+    // Earlier failures are forgotten.
     let error = pool.get_timeout(MILLI).unwrap_err();
     assert!(error.pool_report().unwrap().last_dial_error.is_none(), "{error}");
 }
 
 #[test]
-fn those_who_wait_in_the_queue_are_told_too() {
+fn waiters_fail_when_the_breaker_opens() {
     let (dialer, pool, _clock) = with_breaker();
     let conns = [pool.acquire().unwrap(), pool.acquire().unwrap()];
     let waiters: Vec<_> = (0..5).map(|_| start_waiting(&pool, |pool| pool.acquire())).collect();
@@ -155,7 +155,7 @@ fn those_who_wait_in_the_queue_are_told_too() {
 }
 
 #[test]
-fn a_real_server_that_comes_back_is_found_without_traffic() {
+fn breaker_finds_a_restarted_real_server_without_traffic() {
     let mut server = RedisServer::start();
     let options = Pool::builder(to(&server)).breaker(3).dial_backoff(MILLI, 20 * MILLI);
     let pool = options.build().unwrap();
@@ -163,7 +163,7 @@ fn a_real_server_that_comes_back_is_found_without_traffic() {
     wait_until("the breaker is open", || matches!(pool.acquire(), Err(Error::BreakerOpen(_))));
     assert!(pool.stats().dial_errors >= 3);
     server.restart();
-    wait_until("it is found", || pool.idle_count() == 1);
+    wait_until("the server is found", || pool.idle_count() == 1);
     assert_eq!(pool.stats().dialed.probe, 1);
     let mut conn = pool.acquire().unwrap();
     assert_eq!(conn.query::<String>("PING", ()).unwrap(), "PONG");
@@ -171,14 +171,14 @@ fn a_real_server_that_comes_back_is_found_without_traffic() {
 }
 
 #[test]
-fn a_real_server_that_comes_back_during_the_pauses_of_a_dial() {
+fn dial_retries_reach_a_real_server_that_restarts() {
     let mut server = RedisServer::start();
     let options = Pool::builder(to(&server)).dial_retries(10_000).dial_backoff(MILLI, 10 * MILLI);
     let pool = options.build().unwrap();
     server.kill();
     let callers =
         [start(&pool, |pool| pool.acquire()), start(&pool, |pool| pool.get_timeout(PATIENCE))];
-    wait_until("both are at it", || pool.stats().dialing == 2);
+    wait_until("both dial", || pool.stats().dialing == 2);
     server.restart();
     for caller in callers {
         join(caller).unwrap().call("PING", ()).unwrap();
@@ -186,9 +186,9 @@ fn a_real_server_that_comes_back_during_the_pauses_of_a_dial() {
     assert_eq!(pool.stats().dial_errors, 0);
 }
 
-/// Trying again would only lock the account.
+/// More attempts could lock the account.
 #[test]
-fn a_wrong_password_is_not_tried_again() {
+fn wrong_password_is_not_tried_again() {
     let server = RedisServer::builder().arg("--requirepass", "summer").start();
     let attempts = Arc::new(AtomicUsize::new(0));
     let (dialer, counter) = (Dialer::tcp(server.addr()).password("winter"), Arc::clone(&attempts));
@@ -204,7 +204,7 @@ fn a_wrong_password_is_not_tried_again() {
 }
 
 #[test]
-fn a_real_server_that_has_enough_clients() {
+fn real_server_at_its_client_limit_refuses_dials() {
     let server = RedisServer::builder().arg("--maxclients", "4").start();
     let pool = Pool::builder(to(&server)).max_active(8).wait(true).build().unwrap();
     let mut conns: Vec<_> = (0..4).map(|_| pool.acquire().unwrap()).collect();
@@ -214,33 +214,33 @@ fn a_real_server_that_has_enough_clients() {
     }
     let stats = pool.stats();
     assert_eq!((stats.open, stats.in_use, stats.dial_errors), (4, 4, 2), "{stats:?}");
-    // Those that it has are as good as before, and one that goes makes room.
+    // Open connections still work, and closing one makes room on the server.
     conns.iter_mut().for_each(|conn| drop(conn.call("PING", ()).unwrap()));
     conns.pop().unwrap().discard();
-    wait_until("there is room", || {
+    wait_until("the server accepts again", || {
         let conn = pool.acquire();
         conn.is_ok_and(|mut conn| conn.call("PING", ()).is_ok())
     });
     assert!(pool.stats().open <= 4);
 }
 
-/// With the pauses of a dial it needs nobody's patience but the caller's.
+/// The retries happen within the time limit of the caller.
 #[test]
-fn a_real_server_that_has_room_again_is_met_by_a_later_attempt() {
+fn dial_retries_reach_a_real_server_below_its_client_limit() {
     let server = RedisServer::builder().arg("--maxclients", "2").start();
     let options = Pool::builder(to(&server)).dial_retries(10_000).dial_backoff(MILLI, 10 * MILLI);
     let pool = options.build().unwrap();
     let [first, _second] = [pool.acquire().unwrap(), pool.acquire().unwrap()];
     let third = start(&pool, |pool| pool.get_timeout(PATIENCE));
-    wait_until("it is at it", || pool.stats().dialing == 1);
+    wait_until("the caller dials", || pool.stats().dialing == 1);
     first.discard();
     join(third).unwrap().call("PING", ()).unwrap();
     assert_eq!(pool.stats().dial_errors, 0);
 }
 
-/// What the issue asks for, in these very numbers: a dial of 600 ms, a caller with 100 ms.
+/// The numbers of the original issue: a dial of 600 ms, a caller with 100 ms.
 #[test]
-fn a_late_dial_serves_the_next() {
+fn late_dial_serves_the_next_caller() {
     let server = RedisServer::start();
     let dialer = to(&server);
     let options = Pool::builder_with(move |ctx| {
@@ -252,7 +252,7 @@ fn a_late_dial_serves_the_next() {
     let error = pool.get_timeout(100 * MILLI).unwrap_err();
     let left = began.elapsed();
     println!("left after {left:.1?} of 100 ms");
-    // The bound leaves a busy machine its time, and is below the end of the dial.
+    // Generous for a busy machine, but below the end of the dial.
     assert!(error.is_timeout() && left >= 100 * MILLI && left < 500 * MILLI, "{left:?}: {error}");
     let mut conn = pool.get_timeout(PATIENCE).unwrap();
     conn.call("PING", ()).unwrap();
@@ -260,10 +260,10 @@ fn a_late_dial_serves_the_next() {
     assert_eq!(pool.stats().dialed.total(), 1, "by the same dial");
     drop(conn);
 
-    // When nobody is there, it is idle when it comes, and is lent after all.
+    // Without a waiter the late connection becomes idle and is used later.
     let busy = pool.acquire().unwrap();
     assert!(pool.get_timeout(MILLI).unwrap_err().is_timeout());
-    wait_until("it has come", || pool.idle_count() == 1);
+    wait_until("the dial is over", || pool.idle_count() == 1);
     drop(pool.get_timeout(Duration::ZERO).unwrap());
     let stats = pool.stats();
     assert_eq!((stats.late_dials, stats.late_reused, stats.dialed.total()), (1, 1, 2));
@@ -271,30 +271,30 @@ fn a_late_dial_serves_the_next() {
     drop(busy);
 }
 
-/// Greeted by nobody, a dial to a frozen server hangs; two of them may at a time.
+/// A dial to a frozen server hangs; at most two run at a time.
 #[test]
-fn a_real_server_that_is_frozen_while_it_is_dialed() {
+fn late_dials_to_a_frozen_real_server_become_idle() {
     let server = RedisServer::start();
     let options = Pool::builder(to(&server)).max_concurrent_dials(2).max_active(6);
     let pool = options.build().unwrap();
     server.freeze();
     let callers: Vec<_> =
         (0..6).map(|_| start(&pool, |pool| pool.get_timeout(50 * MILLI))).collect();
-    wait_until("two are dialled", || pool.stats().dialing == 2);
+    wait_until("two are dialing", || pool.stats().dialing == 2);
     for caller in callers {
         let error = join(caller).unwrap_err();
         let report = error.pool_report().unwrap();
         assert!(error.is_timeout() && report.dialing == 2, "{error}");
     }
     server.thaw();
-    wait_until("both have come", || pool.idle_count() == 2);
+    wait_until("both are idle", || pool.idle_count() == 2);
     assert_eq!((pool.stats().late_dials, pool.stats().dial_errors), (2, 0));
     drop([pool.acquire().unwrap(), pool.acquire().unwrap()]);
     assert_eq!((pool.stats().late_reused, pool.stats().dialed.total()), (2, 2));
 }
 
 #[test]
-fn a_real_server_that_is_frozen_for_longer_than_the_budget() {
+fn dial_budget_ends_dials_to_a_frozen_real_server() {
     let server = RedisServer::start();
     let options = Pool::builder(to(&server)).dial_retries(5).dial_backoff(MILLI, MILLI);
     let pool = options.dial_budget(50 * MILLI).build().unwrap();

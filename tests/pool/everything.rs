@@ -1,6 +1,6 @@
-//! Every option at once, on fakes that fail in every way, used by many threads while the pool is
-//! resized, suspended, evicted and its clock jumps. What is checked is that every connection is
-//! accounted for; the core checks itself after each event.
+//! All options at once, on fakes that fail in every way, used by many threads while the pool is
+//! resized, suspended and evicted and its clock jumps. At the end every connection is accounted for;
+//! the core checks itself after each event.
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
@@ -19,7 +19,7 @@ const THREADS: usize = 8;
 const OPERATIONS: usize = 1000;
 const MOST: usize = 6;
 
-/// Chance, the same in every run as far as the threads' interleaving is.
+/// Random numbers that depend only on the seed.
 struct Dice(u64);
 
 impl Dice {
@@ -36,7 +36,7 @@ impl Dice {
     }
 }
 
-/// Fails and panics now and then.
+/// Fails or panics once in a while.
 fn moody(one_in: usize) -> impl Fn() -> Result<()> + Send + Sync {
     let calls = AtomicUsize::new(0);
     move || match Dice::new(calls.fetch_add(1, SeqCst)).roll(one_in) {
@@ -133,7 +133,7 @@ fn use_up(mut conn: PooledConn, dice: &mut Dice) {
     }
 }
 
-/// One who holds a connection and wants another now and then, but not for ever.
+/// Holds a connection and sometimes asks for a second, with a time limit.
 fn borrower(pool: &Pool, dice: &mut Dice) {
     for _ in 0..OPERATIONS {
         let Ok(conn) = borrow(pool, dice) else { continue };
@@ -144,7 +144,7 @@ fn borrower(pool: &Pool, dice: &mut Dice) {
     }
 }
 
-/// What is done to a pool while it is in use.
+/// Changes the pool while it is in use.
 fn disturb(world: &World, dice: &mut Dice) {
     let World { dialer, pool, clock, .. } = world;
     match dice.roll(10) {
@@ -170,7 +170,7 @@ fn disturb(world: &World, dice: &mut Dice) {
 }
 
 #[test]
-fn every_connection_is_accounted_for_whatever_happens() {
+fn all_options_under_chaos_account_for_every_connection() {
     let world = Arc::new(world());
     let pool = world.pool.clone();
     let threads =
@@ -184,27 +184,27 @@ fn every_connection_is_accounted_for_whatever_happens() {
             disturb(&disturbed, &mut dice);
         }
     });
-    // A connection that is never answered is not waited for: it is taken back as leaked.
-    wait_until("all have ended", || threads.iter().all(|thread| thread.is_finished()));
+    // A connection without an answer is reclaimed as a leak.
+    wait_until("all threads have ended", || threads.iter().all(|thread| thread.is_finished()));
     join_all(threads);
     done.store(true, SeqCst);
     join(disturber);
 
     pool.resize(MOST, 4).unwrap();
-    wait_until("it is at rest", || {
-        // Past the pauses of what keeps two ready.
+    wait_until("the pool is at rest", || {
+        // Past the pauses between dials for min_idle.
         world.clock.advance(MILLI);
         let stats = pool.stats();
         stats.idle >= 2 && (stats.in_use, stats.dialing, stats.waiting) == (0, 0, 0)
     });
-    promptly("what is left of the last dials and closes", || {
-        wait_until("as many are open as it says", || world.dialer.open() == pool.stats().open);
+    promptly("the last dials and closes", || {
+        wait_until("the counts agree", || world.dialer.open() == pool.stats().open);
     });
     pool.close();
     let stats = pool.stats();
     assert_eq!((stats.open, world.dialer.open()), (0, 0), "{stats:?}");
     assert_eq!(stats.dialed.total(), stats.closed.total() + stats.detached, "{stats:?}");
-    // All but those that were detached after they had been taken back.
+    // Except connections that were detached after they were reclaimed.
     let told = world.told.load(SeqCst);
     assert!(told <= stats.closed.total() && told > 0, "{told}: {stats:?}");
     assert!(pool.outstanding().is_empty());

@@ -1,6 +1,6 @@
-//! That no bad connection is lent: the look at the socket, the age, the replies that end a
-//! connection's use. On the fake clock, and on a real server that is restarted, frozen and made a
-//! replica.
+//! Broken connections are not checked out: the peek at the socket, the lifetime, and error replies
+//! that retire a connection. On a manual clock, and on a real server that is restarted, frozen and
+//! made a replica.
 
 use std::io::{Read, Write};
 use std::net::TcpListener;
@@ -15,7 +15,7 @@ use crate::support::redis_server::{RedisServer, free_port};
 use crate::support::threads::{join, start_waiting};
 use crate::support::wait::{self, MILLI, PATIENCE, SECOND, promptly};
 
-/// So many were in use at a time and are idle now.
+/// Leaves this many connections idle.
 fn leave_idle(pool: &Pool, connections: usize) {
     let mut conns: Vec<_> = (0..connections).map(|_| pool.acquire().unwrap()).collect();
     conns.iter_mut().for_each(|conn| drop(conn.call("PING", ()).unwrap()));
@@ -28,7 +28,7 @@ fn closed(pool: &Pool, reason: CloseReason) -> u64 {
 }
 
 #[test]
-fn one_that_was_idle_for_long_is_looked_at() {
+fn connection_idle_for_long_is_peeked_at() {
     let (dialer, pool, clock) = setup(|options| options.peek_after(SECOND));
     leave_idle(&pool, 3);
     clock.advance(SECOND);
@@ -39,7 +39,7 @@ fn one_that_was_idle_for_long_is_looked_at() {
 }
 
 #[test]
-fn one_that_was_just_used_is_trusted_until_another_turns_out_to_be_dead() {
+fn recently_used_connection_is_suspect_after_a_dead_one() {
     let (dialer, pool, clock) = setup(|options| options.peek_after(SECOND));
     leave_idle(&pool, 3);
     clock.advance(SECOND - MILLI);
@@ -47,18 +47,18 @@ fn one_that_was_just_used_is_trusted_until_another_turns_out_to_be_dead() {
     let mut conn = pool.acquire().unwrap();
     conn.call("PING", ()).unwrap_err();
     conn.close().unwrap_err();
-    // Now the others are in doubt, although they were used a moment ago.
+    // Now the others are suspect, although they were used a moment ago.
     let mut conn = pool.acquire().unwrap();
     assert_eq!(number(&mut conn), 4);
     let closed = pool.stats().closed;
     assert_eq!((closed.of(CloseReason::Io), closed.of(CloseReason::Health)), (1, 2));
     conn.close().unwrap();
-    assert_eq!(number(&mut pool.acquire().unwrap()), 4, "this one is not");
+    assert_eq!(number(&mut pool.acquire().unwrap()), 4, "this one is alive");
 }
 
-/// It was out when the other died, and who had it did nothing with it.
+/// It was in use when the other turned out to be dead, and its borrower did not use it.
 #[test]
-fn one_that_was_out_at_the_time_is_in_doubt_too() {
+fn connection_in_use_becomes_suspect_after_a_dead_one() {
     let (dialer, pool, _clock) = setup(|options| options.peek_after(SECOND));
     let [mut first, second] = [pool.acquire().unwrap(), pool.acquire().unwrap()];
     dialer.hang_up();
@@ -70,7 +70,7 @@ fn one_that_was_out_at_the_time_is_in_doubt_too() {
 }
 
 #[test]
-fn a_doubt_that_was_wrong_costs_nothing() {
+fn suspect_connection_that_is_alive_is_kept() {
     let (dialer, pool, _clock) = setup(|options| options.peek_after(SECOND));
     leave_idle(&pool, 3);
     let mut conn = pool.acquire().unwrap();
@@ -82,7 +82,7 @@ fn a_doubt_that_was_wrong_costs_nothing() {
 }
 
 #[test]
-fn without_the_option_it_is_the_borrower_who_finds_out() {
+fn without_peek_after_the_first_command_fails() {
     let (dialer, pool, clock) = setup(|options| options);
     leave_idle(&pool, 1);
     clock.advance(3600 * SECOND);
@@ -90,9 +90,9 @@ fn without_the_option_it_is_the_borrower_who_finds_out() {
     pool.acquire().unwrap().call("PING", ()).unwrap_err();
 }
 
-/// Its idle time goes on while the pool is suspended and somebody waits for it.
+/// The idle time continues while the pool is suspended and a caller waits.
 #[test]
-fn one_that_was_idle_while_somebody_waited_is_looked_at() {
+fn connection_idle_in_a_suspended_pool_is_peeked_at() {
     let (dialer, pool, clock) = setup(|options| options.peek_after(SECOND));
     leave_idle(&pool, 1);
     pool.suspend();
@@ -104,7 +104,7 @@ fn one_that_was_idle_while_somebody_waited_is_looked_at() {
 }
 
 #[test]
-fn certain_replies_end_the_use_of_a_connection() {
+fn retiring_error_reply_closes_the_connection_at_return() {
     let all = ["READONLY You can't", "LOADING Redis is", "MASTERDOWN Link", "NOAUTH Auth"];
     for (reply, retires) in all.map(|reply| (reply, true)).into_iter().chain([
         ("ERR unknown command", false),
@@ -117,7 +117,7 @@ fn certain_replies_end_the_use_of_a_connection() {
             let mut conn = pool.acquire().unwrap();
             conn.call("FAIL", reply).unwrap_err();
             conn.call("PING", ()).unwrap();
-            assert!(conn.err().is_none(), "it is as good as ever");
+            assert!(conn.err().is_none(), "the connection still works");
             give_back(conn);
             dialer.check(&pool, (1, usize::from(!retires), 0));
             assert_eq!(closed(&pool, CloseReason::Retired), u64::from(retires), "{reply}");
@@ -126,7 +126,7 @@ fn certain_replies_end_the_use_of_a_connection() {
 }
 
 #[test]
-fn which_replies_these_are_can_be_said() {
+fn retire_on_sets_the_retiring_error_codes() {
     let retired = |options: fn(PoolBuilder) -> PoolBuilder, reply: &str| {
         let (_, pool, _) = setup(options);
         pool.acquire().unwrap().call("FAIL", reply).unwrap_err();
@@ -137,9 +137,9 @@ fn which_replies_these_are_can_be_said() {
     assert_eq!(retired(|options| options.retire_on([""; 0]), "READONLY You can't"), 0);
 }
 
-/// The reply may be one of many.
+/// The error can be one of many replies.
 #[test]
-fn a_reply_in_a_pipeline_counts_too() {
+fn retiring_reply_in_a_pipeline_closes_the_connection() {
     let (_, pool, _) = setup(|options| options);
     let mut conn = pool.acquire().unwrap();
     conn.send("PING", ()).unwrap();
@@ -152,7 +152,7 @@ fn a_reply_in_a_pipeline_counts_too() {
 }
 
 #[test]
-fn one_that_came_of_age_in_use_is_closed_when_it_comes_back() {
+fn connection_that_expires_in_use_is_closed_at_return() {
     for give_back in [|conn: PooledConn| conn.close().unwrap(), drop] {
         let (dialer, pool, clock) =
             setup(|options| options.max_conn_lifetime(SECOND).max_active(1));
@@ -165,9 +165,9 @@ fn one_that_came_of_age_in_use_is_closed_when_it_comes_back() {
     }
 }
 
-/// Its age is looked at before it is tested: a test may cost a round trip.
+/// The lifetime is checked before the test, because a test can cost a round trip.
 #[test]
-fn one_that_is_too_old_is_not_tested() {
+fn expired_connection_is_not_tested() {
     let (dialer, pool, clock) = setup(|options| {
         options.max_conn_lifetime(SECOND).test_on_borrow(|conn, _| conn.call("ECHO", "").map(drop))
     });
@@ -183,18 +183,17 @@ fn control(server: &RedisServer) -> Conn {
 }
 
 #[test]
-fn the_first_command_after_a_restart_succeeds() {
+fn first_command_after_a_restart_succeeds() {
     let mut server = RedisServer::start();
     let clock = ManualClock::new();
     let options = Pool::builder(to(&server)).peek_after(SECOND).clock(clock.clone());
     let pool = options.build().unwrap();
     for restarts in 1..=2 {
         leave_idle(&pool, 4);
-        // The server closes its connections in the order in which they came: when this one has been
-        // told, all have.
+        // The server closes its connections in the order in which they came, so this is the last.
         let mut last = control(&server);
         server.restart();
-        promptly("the end of the last", || last.receive().unwrap_err());
+        promptly("the end of the last connection", || last.receive().unwrap_err());
         clock.advance(SECOND);
         let mut conn = promptly("the first", || pool.acquire().unwrap());
         assert_eq!(conn.query::<String>("PING", ()).unwrap(), "PONG");
@@ -203,21 +202,21 @@ fn the_first_command_after_a_restart_succeeds() {
 }
 
 #[test]
-fn after_a_restart_within_the_second_one_command_fails_and_no_more() {
+fn restart_within_peek_after_fails_only_one_command() {
     let mut server = RedisServer::start();
     let pool = Pool::builder(to(&server)).peek_after(3600 * SECOND).build().unwrap();
     leave_idle(&pool, 4);
     let mut last = control(&server);
     server.restart();
-    promptly("the end of the last", || last.receive().unwrap_err());
+    promptly("the end of the last connection", || last.receive().unwrap_err());
     let failures = (0..10).filter(|_| pool.acquire().unwrap().call("PING", ()).is_err()).count();
     let closed = pool.stats().closed;
     assert_eq!((failures, closed.of(CloseReason::Io), closed.of(CloseReason::Health)), (1, 1, 3));
 }
 
-/// A look is no question: it takes no time, and tells nothing of a server that hangs.
+/// A peek sends nothing, so it cannot detect a server that hangs.
 #[test]
-fn a_look_at_a_frozen_server_takes_no_time() {
+fn peek_at_a_frozen_server_takes_no_time() {
     let server = RedisServer::start();
     let clock = ManualClock::new();
     let options = Pool::builder(to(&server)).peek_after(SECOND).clock(clock.clone());
@@ -231,9 +230,9 @@ fn a_look_at_a_frozen_server_takes_no_time() {
     assert_eq!((pool.stats().dialed.total(), pool.idle_count()), (3, 3));
 }
 
-/// What nobody asked for would be taken for the next reply.
+/// A later command would take the unexpected bytes for its reply.
 #[test]
-fn one_with_stray_bytes_is_not_lent() {
+fn connection_with_unexpected_bytes_is_not_checked_out() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap().to_string();
     let server = thread::spawn(move || {
@@ -241,7 +240,7 @@ fn one_with_stray_bytes_is_not_lent() {
         let mut request = [0; 64];
         assert!(first.read(&mut request).unwrap() > 0);
         first.write_all(b"+PONG\r\n").unwrap();
-        first.write_all(b"+what nobody asked for\r\n").unwrap();
+        first.write_all(b"+unexpected data\r\n").unwrap();
         let (mut second, _) = listener.accept().unwrap();
         assert!(second.read(&mut request).unwrap() > 0);
         second.write_all(b"+second\r\n").unwrap();
@@ -252,7 +251,7 @@ fn one_with_stray_bytes_is_not_lent() {
     let pool = Pool::builder(dialer).peek_after(SECOND).clock(clock.clone()).build().unwrap();
     let mut conn = pool.acquire().unwrap();
     conn.call("PING", ()).unwrap();
-    wait::wait_until("they are there", || !conn.is_alive());
+    wait::wait_until("the bytes have arrived", || !conn.is_alive());
     drop(conn);
     clock.advance(SECOND);
     let reply: String = pool.acquire().unwrap().query("PING", ()).unwrap();
@@ -261,7 +260,7 @@ fn one_with_stray_bytes_is_not_lent() {
 }
 
 #[test]
-fn a_server_that_became_a_replica() {
+fn connection_to_a_new_replica_is_retired() {
     let server = RedisServer::start();
     let pool = Pool::builder(to(&server)).max_active(1).build().unwrap();
     let mut control = control(&server);
@@ -273,7 +272,7 @@ fn a_server_that_became_a_replica() {
     };
     set().unwrap();
     assert_eq!(pool.idle_count(), 1);
-    // Nobody is its master, and nobody has to be.
+    // Its master does not exist, and need not.
     control.call("REPLICAOF", ("127.0.0.1", free_port().unwrap())).unwrap();
     let error = set().unwrap_err();
     assert_eq!(error.as_server().map(|error| error.code()), Some("READONLY"), "{error}");
@@ -290,12 +289,12 @@ fn a_server_that_became_a_replica() {
 }
 
 #[test]
-fn a_server_that_wants_a_password_now() {
+fn connection_that_now_needs_a_password_is_retired() {
     let server = RedisServer::start();
     let pool = Pool::builder(to(&server)).max_active(1).build().unwrap();
     let mut control = control(&server);
     control.call("CONFIG", ("SET", "requirepass", "summer")).unwrap();
-    // Dialled without one, which only a command finds out.
+    // Dialed without a password, which only a command detects.
     for retired in 1..=2 {
         let error = pool.acquire().unwrap().call("GET", "key").unwrap_err();
         assert_eq!(error.as_server().map(|error| error.code()), Some("NOAUTH"), "{error}");

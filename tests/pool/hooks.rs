@@ -1,5 +1,4 @@
-//! Code of users at the turns of a connection's life: when it runs, and that its failures and panics
-//! cost one connection and never the accounting.
+//! Hooks: when they run, and that a failure or panic in one costs one connection and no slot.
 
 use std::panic::resume_unwind;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::SeqCst};
@@ -15,7 +14,7 @@ use crate::support::wait::{PATIENCE, SECOND, promptly, wait_until};
 
 type Hook = Box<dyn Fn(&mut Conn) -> Result<()> + Send + Sync>;
 
-/// What has happened, in order.
+/// The calls of the hooks, in order.
 #[derive(Debug, Clone, Default)]
 struct Diary(Arc<Mutex<Vec<String>>>);
 
@@ -55,7 +54,7 @@ fn noted(options: impl FnOnce(PoolBuilder) -> PoolBuilder) -> (FakeDialer, Pool,
 }
 
 #[test]
-fn the_turns_of_a_life() {
+fn hooks_run_in_the_order_of_a_connections_life() {
     let (_, pool, diary) = noted(|options| options.max_idle(1));
     let first = pool.acquire().unwrap();
     assert_eq!(diary.take(), ["dial 1", "borrow 1"]);
@@ -69,7 +68,7 @@ fn the_turns_of_a_life() {
     let mut conn = pool.acquire().unwrap();
     conn.call("ERR", "broken").unwrap_err();
     drop(conn);
-    // What is broken does not come back, and what is detached is not closed.
+    // A broken connection is not returned, and a detached one is not closed.
     assert_eq!(diary.take(), ["borrow 1", "close: io"]);
     let conn = pool.acquire().unwrap().detach();
     assert_eq!(diary.take(), ["dial 3", "borrow 3"]);
@@ -81,7 +80,7 @@ fn the_turns_of_a_life() {
     assert_eq!(diary.take(), ["dial 5", "borrow 5", "return 5", "close: pool_closed"]);
 }
 
-/// Fails in one way or the other with every connection but those of this number.
+/// Two hooks that fail for every connection except this one: with an error, and with a panic.
 fn fails(but: usize) -> [Hook; 2] {
     let fails = move |conn: &mut Conn| match number(conn) {
         number if number == but => Ok(()),
@@ -94,7 +93,7 @@ fn fails(but: usize) -> [Hook; 2] {
     [Box::new(fails), Box::new(panics)]
 }
 
-/// All that was dialled is open, closed or detached, and nothing is in use.
+/// Every dialed connection is open, closed or detached, and none is in use.
 #[track_caller]
 fn check_at_rest(dialer: &FakeDialer, pool: &Pool) {
     let stats = pool.stats();
@@ -105,7 +104,7 @@ fn check_at_rest(dialer: &FakeDialer, pool: &Pool) {
 }
 
 #[test]
-fn a_new_connection_that_is_refused_is_a_failed_dial() {
+fn failing_on_dial_is_a_failed_dial() {
     for (hook, told) in fails(3).into_iter().zip(["the hook says no", "a trap in the hook"]) {
         let (dialer, pool) = setup(|options| options.on_dial(hook));
         for get in [Pool::acquire, |pool: &Pool| pool.get_timeout(PATIENCE)] {
@@ -119,7 +118,7 @@ fn a_new_connection_that_is_refused_is_a_failed_dial() {
 }
 
 #[test]
-fn one_that_is_refused_when_it_is_to_be_lent_is_replaced_unless_it_is_new() {
+fn failing_on_borrow_replaces_idle_but_not_new_connections() {
     for (hook, told) in fails(3).into_iter().zip(["the hook says no", "a trap in the hook"]) {
         let allows = Arc::new(AtomicUsize::new(1));
         let allowed = Arc::clone(&allows);
@@ -127,15 +126,15 @@ fn one_that_is_refused_when_it_is_to_be_lent_is_replaced_unless_it_is_new() {
             options
                 .on_borrow(move |conn| if allowed.load(SeqCst) > 0 { Ok(()) } else { hook(conn) })
         });
-        // The first two are idle, and refused from now on.
+        // The first two are idle, and fail from now on.
         drop([pool.acquire().unwrap(), pool.acquire().unwrap()]);
         allows.store(0, SeqCst);
-        assert_eq!(number(&mut pool.acquire().unwrap()), 3, "idle ones are passed over");
+        assert_eq!(number(&mut pool.acquire().unwrap()), 3, "failing idle connections are skipped");
         assert_eq!((pool.stats().closed.of(CloseReason::Hook), pool.idle_count()), (2, 1));
         check_at_rest(&dialer, &pool);
 
         let third = pool.acquire().unwrap();
-        // Where a new one is refused, the next would be too.
+        // A failing new connection is not replaced.
         for get in [Pool::acquire, |pool: &Pool| pool.get_timeout(PATIENCE)] {
             let error = promptly("a refusal", || get(&pool).unwrap_err());
             assert!(error.to_string().contains(told), "{error}");
@@ -147,7 +146,7 @@ fn one_that_is_refused_when_it_is_to_be_lent_is_replaced_unless_it_is_new() {
 }
 
 #[test]
-fn one_that_is_refused_when_it_comes_back_is_closed() {
+fn failing_on_return_closes_the_connection() {
     for give_back in [|conn: PooledConn| conn.close().unwrap(), drop] {
         for hook in fails(2) {
             let (dialer, pool) = setup(|options| options.on_return(hook));
@@ -160,14 +159,14 @@ fn one_that_is_refused_when_it_comes_back_is_closed() {
 }
 
 #[test]
-fn what_a_hook_leaves_behind_is_a_failure() {
+fn hook_that_leaves_a_connection_unclean_has_failed() {
     let (dialer, pool) = setup(|options| options.on_return(|conn| conn.send("PING", ())));
     drop(pool.acquire().unwrap());
     assert_eq!(pool.stats().closed.of(CloseReason::Hook), 1);
     check_at_rest(&dialer, &pool);
     let (dialer, pool) = setup(|options| {
         options.on_borrow(|conn| {
-            // It breaks the connection, and does not say so.
+            // It breaks the connection but returns no error.
             let _ = conn.call("ERR", "broken");
             Ok(())
         })
@@ -177,7 +176,7 @@ fn what_a_hook_leaves_behind_is_a_failure() {
 }
 
 #[test]
-fn a_panic_on_closing_is_nobodys_trouble() {
+fn panic_in_on_close_has_no_effect() {
     let (dialer, pool) = setup(|options| {
         options.max_idle(1).on_close(|_| resume_unwind(Box::new("a trap in the hook")))
     });
@@ -190,16 +189,16 @@ fn a_panic_on_closing_is_nobodys_trouble() {
 }
 
 #[test]
-fn hooks_may_use_the_pool() {
+fn hooks_can_use_their_pool() {
     static POOL: OnceLock<Pool> = OnceLock::new();
     let looks = |_: &mut Conn| {
-        let stats = POOL.get().expect("it is built").stats();
+        let stats = POOL.get().expect("the pool is built").stats();
         assert_eq!(stats.open, stats.idle + stats.in_use + stats.dialing);
         Ok(())
     };
     let (_, pool) = setup(|options| {
         let options = options.on_dial(looks).on_borrow(looks).on_return(looks);
-        options.on_close(|_| drop(POOL.get().expect("it is built").acquire()))
+        options.on_close(|_| drop(POOL.get().expect("the pool is built").acquire()))
     });
     let pool = POOL.get_or_init(|| pool);
     promptly("a life", || {
@@ -210,9 +209,9 @@ fn hooks_may_use_the_pool() {
     assert_eq!((pool.idle_count(), pool.stats().closed.total()), (1, 1));
 }
 
-/// Every way in which a connection ends, and each is told once and counted once.
+/// Closes connections for every reason: each close is reported once and counted once.
 #[test]
-fn what_is_told_is_what_is_counted() {
+fn on_close_runs_once_for_each_counted_close() {
     let told: Arc<[AtomicU64; 14]> = Arc::default();
     let (counts, clock, returns) =
         (Arc::clone(&told), ManualClock::new(), Arc::new(AtomicUsize::new(1)));
@@ -231,7 +230,7 @@ fn what_is_told_is_what_is_counted() {
         })
     });
     let take = || pool.acquire().unwrap();
-    // Overflow, idle for too long, too old, evicted.
+    // Overflow, idle timeout, lifetime, evicted.
     drop([take(), take(), take()]);
     clock.advance(11 * SECOND);
     drop(take());
@@ -246,7 +245,7 @@ fn what_is_told_is_what_is_counted() {
     drop(old);
     drop(take());
     pool.evict_all();
-    // Dead, broken, dirty, retired, refused, discarded.
+    // Health, I/O, dirty, retired, hook, discarded.
     drop(take());
     dialer.hang_up();
     clock.advance(2 * SECOND);
@@ -264,17 +263,17 @@ fn what_is_told_is_what_is_counted() {
     drop(take());
     returns.store(1, SeqCst);
     take().discard();
-    // Taken back, with and without an error by the time it comes.
+    // Reclaimed, with and without an error before its return.
     for uses in [false, true] {
         let mut leaked = take();
         clock.advance(30 * SECOND);
-        wait_until("it is taken back", || pool.stats().in_use == 0);
+        wait_until("the connection is reclaimed", || pool.stats().in_use == 0);
         if uses {
             leaked.call("PING", ()).unwrap_err();
         }
         drop(leaked);
     }
-    // A thread that panics, and the end of the pool.
+    // A thread that panics, and the closing of the pool.
     let conn = take();
     let panicked = std::thread::scope(|scope| {
         let thread = scope.spawn(move || {
@@ -291,12 +290,12 @@ fn what_is_told_is_what_is_counted() {
     let closed = pool.stats().closed;
     for (at, reason) in CloseReason::ALL.into_iter().enumerate() {
         assert_eq!(told[at].load(SeqCst), closed.of(reason), "{reason}: {closed:?}");
-        // Fakes do not break the protocol.
+        // Fakes send no invalid data.
         assert!(closed.of(reason) > 0 || reason == CloseReason::Protocol, "{reason}: {closed:?}");
     }
     assert_eq!(closed.of(CloseReason::Leak), 2);
     check_at_rest(&dialer, &pool);
-    // A dial that the hook refuses was never a connection of the pool.
+    // A connection that on_dial refuses never belonged to the pool.
     dialer.set(Verdict::Connect);
     let told = Arc::new(AtomicUsize::new(0));
     let counter = Arc::clone(&told);
@@ -311,7 +310,7 @@ fn what_is_told_is_what_is_counted() {
 }
 
 #[test]
-fn hooks_on_a_real_server() {
+fn hooks_run_on_a_real_server() {
     let mut server = RedisServer::start();
     let closed = Arc::new(AtomicUsize::new(0));
     let counter = Arc::clone(&closed);
@@ -324,7 +323,7 @@ fn hooks_on_a_real_server() {
         });
     let pool = options.max_active(3).build().unwrap();
     let mut conn = pool.acquire().unwrap();
-    // What the hook has said on dialling is how the connection is to be.
+    // State set by on_dial is kept.
     conn.call("CLIENT", ("SETNAME", "borrowed")).unwrap();
     conn.close().unwrap();
     let mut conn = pool.acquire().unwrap();
@@ -334,12 +333,12 @@ fn hooks_on_a_real_server() {
 
     drop([pool.acquire().unwrap(), pool.acquire().unwrap()]);
     server.restart();
-    // The hook finds out that both are dead, and the caller gets a third.
+    // The hook fails for both dead connections, and the caller gets a third.
     let mut conn = pool.acquire().unwrap();
     assert_eq!(conn.query::<String>("CLIENT", "GETNAME").unwrap(), "hooked");
     assert_eq!((closed.load(SeqCst), pool.stats().closed.of(CloseReason::Hook)), (2, 2));
 
-    // Refused by a replica, it does not come back.
+    // The hook refuses a connection to a replica at its return.
     conn.call("REPLICAOF", ("127.0.0.1", redis_server::free_port().unwrap())).unwrap();
     conn.close().unwrap();
     assert_eq!((pool.active_count(), closed.load(SeqCst)), (0, 3));

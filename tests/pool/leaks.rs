@@ -1,5 +1,5 @@
-//! Who has what and for how long: reports of what does not come back, taking it back, and threads
-//! that would wait for themselves. On the fake clock with what the log says, and on a real server.
+//! Borrow tracking: leak reports, reclaiming, deadlocks and churn. On a manual clock with captured log
+//! lines, and on a real server.
 
 use std::sync::mpsc;
 use std::thread;
@@ -21,7 +21,7 @@ fn setup(options: impl FnOnce(PoolBuilder) -> PoolBuilder) -> (FakeDialer, Pool,
 }
 
 #[test]
-fn what_is_out_and_since_when_and_where() {
+fn outstanding_lists_borrows_with_age_thread_and_line() {
     let (_, pool, clock) = setup(|options| options.track_borrows(true));
     assert_eq!(pool.outstanding(), []);
     let first = pool.acquire().unwrap();
@@ -35,7 +35,7 @@ fn what_is_out_and_since_when_and_where() {
 
     let out = pool.outstanding();
     let ages: Vec<_> = out.iter().map(|borrow| borrow.age).collect();
-    assert_eq!(ages, [3 * SECOND, SECOND, Duration::ZERO], "the longest first");
+    assert_eq!(ages, [3 * SECOND, SECOND, Duration::ZERO], "the oldest first");
     let lines: Vec<_> = out.iter().map(|borrow| borrow.location.line()).collect();
     assert_eq!(lines[1..], [second_line, third.1]);
     let file = file!();
@@ -57,7 +57,7 @@ fn what_is_out_and_since_when_and_where() {
 }
 
 #[test]
-fn without_being_told_so_nobody_keeps_track() {
+fn without_track_borrows_nothing_is_recorded() {
     let (_, pool, _) = setup(|options| options);
     let conn = pool.acquire().unwrap();
     assert_eq!((pool.outstanding(), pool.stats().in_use), (vec![], 1));
@@ -65,7 +65,7 @@ fn without_being_told_so_nobody_keeps_track() {
     assert_eq!(pool.stats().use_time.count(), 0);
 }
 
-/// Runs it on a thread of this name, by which its lines in the log can be told.
+/// Runs the test on a thread of this name, which identifies its lines in the log.
 fn on_thread(name: &'static str, test: fn(&str)) {
     let thread = thread::Builder::new().name(name.into());
     if let Err(panic) = thread.spawn(move || test(name)).unwrap().join() {
@@ -74,21 +74,23 @@ fn on_thread(name: &'static str, test: fn(&str)) {
 }
 
 #[test]
-fn what_is_out_for_long_is_reported_once() {
+fn borrow_past_leak_threshold_is_reported_once() {
     on_thread("forgetful", |name| {
         let (_, pool, clock) = setup(|options| options.leak_threshold(30 * SECOND));
         let (conn, line) = (pool.acquire().unwrap(), line!());
         clock.advance(30 * SECOND - MILLI);
         assert_eq!(pool.stats().leaks, 0);
         clock.advance(MILLI);
-        wait_until("it is reported", || !warnings_with(&["may have leaked", name]).is_empty());
+        wait_until("the borrow is reported", || {
+            !warnings_with(&["may have leaked", name]).is_empty()
+        });
         for _ in 0..3 {
             clock.advance(60 * SECOND);
         }
-        // Another that is reported later: by then the first would have been, once more.
+        // A second borrow is reported later; a repeated report of the first would show by then.
         let other = pool.acquire().unwrap();
         clock.advance(30 * SECOND);
-        wait_until("so is this", || pool.stats().leaks == 2);
+        wait_until("the second is reported", || pool.stats().leaks == 2);
         let [first, _] = &warnings_with(&["may have leaked", name])[..] else { panic!("not two") };
         let told = format!("borrowed 30.0 s ago by thread \"{name}\" at {}:{line}:", file!());
         assert!(first.contains(&told), "{first}");
@@ -100,12 +102,12 @@ fn what_is_out_for_long_is_reported_once() {
         let came_back = warnings_with(&["came back", name]);
         assert!(came_back.len() == 1 && came_back[0].contains("240.0 s ago"), "{came_back:?}");
         drop(other);
-        assert_eq!((pool.idle_count(), pool.stats().closed.total()), (2, 0), "both are well");
+        assert_eq!((pool.idle_count(), pool.stats().closed.total()), (2, 0), "both are kept");
     });
 }
 
 #[test]
-fn what_comes_back_in_time_is_not_mentioned() {
+fn borrow_within_leak_threshold_is_not_reported() {
     on_thread("punctual", |name| {
         let (_, pool, clock) = setup(|options| options.leak_threshold(30 * SECOND));
         for _ in 0..5 {
@@ -119,7 +121,7 @@ fn what_comes_back_in_time_is_not_mentioned() {
 }
 
 #[test]
-fn what_is_taken_back_fails_its_borrower_and_serves_the_next() {
+fn reclaimed_connection_fails_its_borrower_and_frees_its_slot() {
     on_thread("hoarder", |name| {
         let (dialer, pool, clock) = setup(|options| {
             options.leak_threshold(30 * SECOND).reclaim_leaked(true).max_active(1).wait(true)
@@ -138,20 +140,20 @@ fn what_is_taken_back_fails_its_borrower_and_serves_the_next() {
         assert_eq!((second, warnings_with(&["is taken back", name]).len()), (2, 1));
         let stats = pool.stats();
         assert_eq!((stats.open, stats.in_use, stats.overdue), (1, 1, 0), "{stats:?}");
-        assert_eq!(pool.outstanding().len(), 1, "it is none of the pool's any more");
+        assert_eq!(pool.outstanding().len(), 1, "the reclaimed connection is not listed");
         drop(conn);
         drop(leaked);
         assert_eq!(warnings_with(&["came back", name]).len(), 1);
         let stats = pool.stats();
         assert_eq!((stats.open, stats.idle, stats.closed.total()), (1, 1, 1), "{stats:?}");
         assert_eq!((stats.closed.of(CloseReason::Leak), dialer.open()), (1, 1));
-        // The number of the place is another's now.
+        // Its slot belongs to another connection now.
         assert_eq!(number(&mut pool.acquire().unwrap()), 2);
     });
 }
 
 #[test]
-fn what_was_taken_back_and_never_used_again_is_closed_too() {
+fn reclaimed_connection_that_is_never_used_is_closed() {
     let (tell, told) = mpsc::channel();
     let (dialer, pool, clock) = setup(|options| {
         let options = options.leak_threshold(SECOND).reclaim_leaked(true).max_active(2);
@@ -162,7 +164,9 @@ fn what_was_taken_back_and_never_used_again_is_closed_too() {
     for (at, end) in (1..).zip(ends) {
         let conn = pool.acquire().unwrap();
         clock.advance(SECOND);
-        wait_until("it is taken back", || pool.stats().closed.of(CloseReason::Leak) == at);
+        wait_until("the connection is reclaimed", || {
+            pool.stats().closed.of(CloseReason::Leak) == at
+        });
         assert_eq!((pool.active_count(), dialer.open()), (0, 1));
         end(conn);
         assert_eq!((pool.active_count(), dialer.open()), (0, 0));
@@ -172,7 +176,7 @@ fn what_was_taken_back_and_never_used_again_is_closed_too() {
 }
 
 #[test]
-fn a_thread_that_would_wait_for_itself_is_told_where_it_has_borrowed() {
+fn self_deadlock_error_names_the_threads_first_borrow() {
     let (_, pool, clock) = setup(|options| options.max_active(2).wait(true).detect_deadlock(true));
     let (first, line) = (pool.acquire().unwrap(), line!());
     clock.advance(SECOND);
@@ -182,12 +186,12 @@ fn a_thread_that_would_wait_for_itself_is_told_where_it_has_borrowed() {
         assert!(matches!(error, Error::PoolDeadlock(_)), "{error:?}");
         let own = error.pool_report().unwrap().own_borrow.clone().unwrap();
         assert_eq!((own.location.line(), own.age), (line, SECOND), "the first, not the second");
-        let told = format!("this thread's own: borrowed 1.0 s ago by thread \"{}\"", own.thread);
+        let told = format!("held by this thread: borrowed 1.0 s ago by thread \"{}\"", own.thread);
         let text = error.to_string();
         assert!(text.contains(&told) && text.contains(&format!("{}:{line}:", file!())), "{text}");
         assert!(!text.contains('\n'));
     }
-    // Others have nothing that anybody waits for.
+    // Other threads hold no connection, so they can wait.
     let other = start_waiting(&pool, |pool| drop(pool.acquire().unwrap()));
     assert_eq!(pool.stats().deadlocks, 2);
     drop(first);
@@ -196,7 +200,7 @@ fn a_thread_that_would_wait_for_itself_is_told_where_it_has_borrowed() {
 }
 
 #[test]
-fn two_threads_that_wait_for_each_other() {
+fn two_threads_that_wait_for_each_other_are_a_deadlock() {
     let server = RedisServer::start();
     let options = Pool::builder(to(&server)).max_active(2).wait(true).detect_deadlock(true);
     let pool = options.build().unwrap();
@@ -210,7 +214,7 @@ fn two_threads_that_wait_for_each_other() {
         both.map(drop)
     });
     has_one.recv_timeout(PATIENCE).unwrap();
-    wait_until("it waits for mine", || pool.stats().waiting == 1);
+    wait_until("the other thread waits", || pool.stats().waiting == 1);
     let error = promptly("a refusal", || pool.acquire().unwrap_err());
     assert!(matches!(error, Error::PoolDeadlock(_)), "{error:?}");
     drop(mine);
@@ -219,7 +223,7 @@ fn two_threads_that_wait_for_each_other() {
 }
 
 #[test]
-fn a_real_connection_that_blocks_for_ever_is_taken_back() {
+fn real_connection_that_blocks_forever_is_reclaimed() {
     on_thread("blocked", |name| {
         listen();
         let server = RedisServer::start();
@@ -231,14 +235,14 @@ fn a_real_connection_that_blocks_for_ever_is_taken_back() {
         let stuck = thread::spawn(move || leaked.call("BLPOP", ("queue", 0)));
         promptly("the next", || pool.get_timeout(PATIENCE).unwrap().call("PING", ()).unwrap());
         assert!(join(stuck).unwrap_err().is_canceled());
-        wait_until("the server has noticed", || known(&mut control) == 1);
+        wait_until("the server has closed it", || known(&mut control) == 1);
         assert_eq!(warnings_with(&["is taken back", name]).len(), 1);
         assert_eq!((pool.stats().closed.of(CloseReason::Leak), pool.active_count()), (1, 1));
     });
 }
 
 #[test]
-fn a_real_pool_that_closes_and_dials_all_the_time_is_told_the_number_to_set() {
+fn churn_on_a_real_server_logs_the_max_idle_to_set() {
     listen();
     let server = RedisServer::start();
     let clock = ManualClock::new();
@@ -253,7 +257,7 @@ fn a_real_pool_that_closes_and_dials_all_the_time_is_told_the_number_to_set() {
     );
 }
 
-/// Uses so many at a time, so many times.
+/// Checks out this many connections at a time, this many times.
 fn churn(pool: &Pool, connections: usize, times: usize) {
     for _ in 0..times {
         let conns: Vec<_> = (0..connections).map(|_| pool.acquire().unwrap()).collect();
@@ -262,11 +266,11 @@ fn churn(pool: &Pool, connections: usize, times: usize) {
 }
 
 #[test]
-fn churning_is_mentioned_once_a_minute() {
+fn churn_is_logged_once_a_minute() {
     let (_, pool, clock) = setup(|options| options.max_idle(2));
     let said = || own_warnings_with(&["max_idle(2)"]).len();
     churn(&pool, 5, 2);
-    assert_eq!(said(), 0, "that may be a burst");
+    assert_eq!(said(), 0, "it can be a burst");
     churn(&pool, 5, 100);
     assert_eq!(said(), 1);
     clock.advance(59 * SECOND);
@@ -278,12 +282,16 @@ fn churning_is_mentioned_once_a_minute() {
     pool.resize(0, 5).unwrap();
     clock.advance(60 * SECOND);
     churn(&pool, 5, 100);
-    assert_eq!((said(), own_warnings_with(&["max_idle(5)"]).len()), (2, 2), "they name it");
+    assert_eq!(
+        (said(), own_warnings_with(&["max_idle(5)"]).len()),
+        (2, 2),
+        "the warnings name the number"
+    );
     assert!(own_warnings_with(&["max_idle(5)"]).iter().all(|line| line.contains("max_idle(2)")));
 }
 
 #[test]
-fn who_keeps_nothing_wants_nothing_kept() {
+fn max_idle_of_zero_never_logs_churn() {
     let (dialer, pool, _) = setup(|options| options.max_idle(0));
     churn(&pool, 2, 50);
     assert_eq!((dialer.dialed(), own_warnings_with(&["max_idle(0)"]).len()), (100, 0));

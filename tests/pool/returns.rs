@@ -1,7 +1,6 @@
-//! Giving back: `close`, `drop`, `discard` and `detach`, and what is undone before the next
-//! borrower comes.
+//! Return: `close`, `drop`, `discard` and `detach`, and the state that is undone for the next borrower.
 //!
-//! The rows with an R number are those of redigo's tests (commit 57c8b99).
+//! Tests with an R number are rows of redigo's tests (commit 57c8b99).
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
@@ -11,14 +10,14 @@ use redigo::{CloseReason, Error, Pool, PooledConn, TimeoutKind};
 use crate::support::fake_conn::{FakeDialer, Verdict, number};
 use crate::support::wait::promptly;
 
-/// redigo's: room for two.
+/// A pool like in redigo's tests: two idle connections.
 fn setup() -> (FakeDialer, Pool) {
     let dialer = FakeDialer::new();
     let pool = dialer.pool().max_idle(2).max_active(2).build().unwrap();
     (dialer, pool)
 }
 
-/// The commands that go over a connection when these are called and it is given back.
+/// The commands that a connection sends when these are called and it is returned.
 #[track_caller]
 fn commands_of(calls: &[(&str, &str)]) -> Vec<String> {
     let (dialer, pool) = setup();
@@ -31,7 +30,7 @@ fn commands_of(calls: &[(&str, &str)]) -> Vec<String> {
     dialer.commands()
 }
 
-/// The commands that go over a connection when this one is sent and it is given back.
+/// The commands that a connection sends when this one is sent without reading its reply.
 #[track_caller]
 fn commands_after_sending(command: &str, arg: &str) -> Vec<String> {
     let (dialer, pool) = setup();
@@ -43,7 +42,7 @@ fn commands_after_sending(command: &str, arg: &str) -> Vec<String> {
 }
 
 #[test]
-fn r144_a_monitor_is_not_lent_again() {
+fn r144_connection_after_monitor_is_closed() {
     let (dialer, pool) = setup();
     let mut conn = pool.get();
     conn.send("MONITOR", ()).unwrap();
@@ -53,49 +52,49 @@ fn r144_a_monitor_is_not_lent_again() {
 }
 
 #[test]
-fn r145_r146_subscriptions_are_let_go() {
+fn r145_r146_subscriptions_end_at_return() {
     let undone = ["UNSUBSCRIBE", "PUNSUBSCRIBE", "ECHO"];
     for (command, arg) in [("SUBSCRIBE", "x"), ("PSUBSCRIBE", "x*")] {
         let commands = commands_after_sending(command, arg);
         assert_eq!((&commands[0][..], &commands[1..]), (command, &undone.map(String::from)[..]));
     }
-    // redigo knows no shard channels.
+    // redigo does not support shard channels.
     let commands = commands_after_sending("SSUBSCRIBE", "x");
     assert_eq!(commands, ["SSUBSCRIBE", "UNSUBSCRIBE", "PUNSUBSCRIBE", "SUNSUBSCRIBE", "ECHO"]);
 }
 
 #[test]
-fn r147_a_watch_is_undone() {
+fn r147_watch_is_undone_at_return() {
     let commands = commands_of(&[("WATCH", "key"), ("PING", "")]);
     assert_eq!(commands, ["WATCH", "PING", "UNWATCH"]);
 }
 
 #[test]
-fn r148_a_watch_that_is_over_is_not_undone() {
+fn r148_finished_watch_is_not_undone() {
     let commands = commands_of(&[("WATCH", "key"), ("UNWATCH", ""), ("PING", "")]);
     assert_eq!(commands, ["WATCH", "UNWATCH", "PING"]);
 }
 
 #[test]
-fn r149_an_open_transaction_is_discarded() {
+fn r149_open_transaction_is_discarded_at_return() {
     let commands = commands_of(&[("WATCH", "key"), ("MULTI", ""), ("PING", "")]);
     assert_eq!(commands, ["WATCH", "MULTI", "PING", "DISCARD"]);
 }
 
 #[test]
-fn r150_a_discarded_transaction_leaves_nothing_to_undo() {
+fn r150_discarded_transaction_needs_no_cleanup() {
     let commands = commands_of(&[("WATCH", "key"), ("MULTI", ""), ("DISCARD", ""), ("PING", "")]);
     assert_eq!(commands, ["WATCH", "MULTI", "DISCARD", "PING"]);
 }
 
 #[test]
-fn r151_an_executed_transaction_leaves_nothing_to_undo() {
+fn r151_executed_transaction_needs_no_cleanup() {
     let commands = commands_of(&[("WATCH", "key"), ("MULTI", ""), ("EXEC", ""), ("PING", "")]);
     assert_eq!(commands, ["WATCH", "MULTI", "EXEC", "PING"]);
 }
 
 #[test]
-fn replies_that_are_owed_are_received() {
+fn pending_replies_are_received_at_return() {
     let (dialer, pool) = setup();
     let mut conn = pool.get();
     for _ in 0..3 {
@@ -108,7 +107,7 @@ fn replies_that_are_owed_are_received() {
 }
 
 #[test]
-fn a_reply_that_does_not_come_costs_the_connection_and_a_bounded_time() {
+fn missing_reply_closes_the_connection_in_bounded_time() {
     let dialer = FakeDialer::new();
     let options = dialer.pool().max_idle(1).cleanup_timeout(Duration::from_millis(20));
     let pool = options.build().unwrap();
@@ -121,14 +120,14 @@ fn a_reply_that_does_not_come_costs_the_connection_and_a_bounded_time() {
 }
 
 #[test]
-fn what_close_returns() {
+fn close_returns_the_error_that_ended_the_connection() {
     let (dialer, pool) = setup();
     pool.get().close().unwrap();
     let mut conn = pool.get();
     let _ = conn.call("ERR", "broken");
     let error = conn.err().cloned().unwrap();
     assert_eq!(conn.close().unwrap_err().to_string(), error.to_string());
-    // That a connection is of no more use to the pool is no error of the borrower's.
+    // A connection that the pool closes for its own reasons is no error of the borrower.
     let mut conn = pool.get();
     conn.call("CLIENT", ("REPLY", "OFF")).unwrap();
     conn.close().unwrap();
@@ -140,7 +139,7 @@ fn what_close_returns() {
 }
 
 #[test]
-fn dropping_a_clean_connection_gives_it_back_without_a_word() {
+fn dropping_a_clean_connection_returns_it_without_io() {
     let (dialer, pool) = setup();
     drop(pool.get());
     dialer.check(&pool, (1, 1, 0));
@@ -149,7 +148,7 @@ fn dropping_a_clean_connection_gives_it_back_without_a_word() {
 }
 
 #[test]
-fn dropping_a_connection_that_is_not_clean_closes_it_without_a_word() {
+fn dropping_an_unclean_connection_closes_it_without_io() {
     let (dialer, pool) = setup();
     let leave: [fn(&mut PooledConn); 6] = [
         |conn| conn.send("PING", ()).unwrap(),
@@ -172,7 +171,7 @@ fn dropping_a_connection_that_is_not_clean_closes_it_without_a_word() {
 }
 
 #[test]
-fn a_thread_that_panics_loses_its_connection() {
+fn panicking_thread_closes_its_connection() {
     let (dialer, pool) = setup();
     let panicked = catch_unwind(AssertUnwindSafe(|| {
         let _clean = pool.get();
@@ -182,13 +181,13 @@ fn a_thread_that_panics_loses_its_connection() {
     dialer.check(&pool, (1, 0, 0));
     let closed = pool.stats().closed;
     assert_eq!((closed.of(CloseReason::Panicked), closed.total()), (1, 1));
-    // The thread has got over it, so what it borrows from now on comes back.
+    // The thread is no longer panicking, so later borrows are returned.
     drop(pool.get());
     dialer.check(&pool, (2, 1, 0));
 }
 
 #[test]
-fn discarding_closes_a_clean_connection() {
+fn discard_closes_a_clean_connection() {
     let (dialer, pool) = setup();
     pool.get().discard();
     dialer.check(&pool, (1, 0, 0));
@@ -197,7 +196,7 @@ fn discarding_closes_a_clean_connection() {
 }
 
 #[test]
-fn a_detached_connection_is_the_callers_and_its_place_is_free() {
+fn detached_connection_frees_its_slot() {
     let dialer = FakeDialer::new();
     let pool = dialer.pool().max_idle(1).max_active(1).build().unwrap();
     let mut conn = pool.get().detach();
@@ -212,7 +211,7 @@ fn a_detached_connection_is_the_callers_and_its_place_is_free() {
 }
 
 #[test]
-fn what_comes_back_after_the_pool_was_closed_is_closed() {
+fn connection_returned_to_a_closed_pool_is_closed() {
     let dialer = FakeDialer::new();
     let pool = dialer.pool().max_idle(4).build().unwrap();
     let [closed, dropped, discarded, mut dirty] = std::array::from_fn(|_| pool.get());
@@ -227,9 +226,9 @@ fn what_comes_back_after_the_pool_was_closed_is_closed() {
     assert!(matches!(pool.acquire(), Err(Error::PoolClosed)));
 }
 
-/// Rule 12 for the user's code that is a connection: its place is free, whatever it does.
+/// A connection of the user's own can panic; its slot must not be lost.
 #[test]
-fn a_connection_that_panics_while_it_is_given_back_is_lost_and_its_place_is_free() {
+fn connection_that_panics_at_return_frees_its_slot() {
     let dialer = FakeDialer::new();
     let pool = dialer.pool().max_idle(1).max_active(1).build().unwrap();
     for give_back in [|conn: PooledConn| drop(conn.close()), |conn| drop(conn)] {

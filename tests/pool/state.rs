@@ -1,5 +1,5 @@
-//! What one borrower did to a connection is nothing to the next: on a real server, which knows
-//! best what state a connection is in.
+//! The state of one borrower does not reach the next. On a real server, which reports the state of each
+//! connection.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use crate::support::live;
 use crate::support::redis_server::RedisServer;
 use crate::support::wait::{promptly, wait_until};
 
-/// A pool of one, so that the next borrower gets the same connection if there still is one.
+/// A pool of one connection: the next borrower gets the same, unless it was closed.
 fn pool_of_one(dialer: Dialer) -> Pool {
     Pool::builder(dialer).max_active(1).build().unwrap()
 }
@@ -25,33 +25,33 @@ fn client_info(conn: &mut Conn) -> HashMap<String, String> {
     fields.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
 }
 
-/// What of it a borrower can change, and the identity of the connection.
+/// The state that a borrower can change, and the identity of the connection.
 fn state(conn: &mut Conn) -> Vec<(&'static str, String)> {
     let info = client_info(conn);
     let told = ["id", "name", "db", "sub", "psub", "ssub", "multi", "flags", "resp"];
     told.map(|field| (field, info.get(field).cloned().unwrap_or_default())).into()
 }
 
-/// Lends the connection, lets it be used, gives it back, and finds it as it was.
+/// Checks out the connection, uses it, returns it, and checks that its state is unchanged.
 #[track_caller]
 fn leaves_no_trace(dialer: Dialer, use_it: impl FnOnce(&mut Conn)) {
     let pool = pool_of_one(dialer);
     let mut conn = pool.acquire().unwrap();
     let before = state(&mut conn);
     use_it(&mut conn);
-    promptly("giving back", || conn.close()).unwrap();
+    promptly("a return", || conn.close()).unwrap();
     assert_eq!(state(&mut pool.acquire().unwrap()), before);
     assert_eq!((pool.stats().dialed.total(), pool.stats().closed.of(CloseReason::Io)), (1, 0));
 }
 
-/// Lends the connection, lets it be used, gives it back, and it is gone.
+/// Checks out the connection, uses it, returns it, and checks that it was closed.
 #[track_caller]
 fn costs_the_connection(use_it: impl FnOnce(&mut Conn)) {
     let pool = pool_of_one(live::dialer());
     let mut conn = pool.acquire().unwrap();
     let id = client_info(&mut conn)["id"].clone();
     use_it(&mut conn);
-    promptly("giving back", || conn.close()).unwrap();
+    promptly("a return", || conn.close()).unwrap();
     assert_eq!((pool.active_count(), pool.stats().closed.total()), (0, 1));
     let mut next = pool.acquire().unwrap();
     let clients = |conn: &mut Conn| conn.query::<String>("CLIENT", ("LIST", "ID", &id)).unwrap();
@@ -59,26 +59,26 @@ fn costs_the_connection(use_it: impl FnOnce(&mut Conn)) {
     assert_eq!(next.query::<String>("ECHO", "alive").unwrap(), "alive");
 }
 
-/// A pool of one whose connection is used by nobody else, and a key.
+/// A pool of one connection, and a second connection outside the pool.
 fn pool_and_other() -> (Pool, Conn) {
     let dialer = live::dialer();
     (pool_of_one(dialer.clone()), dialer.dial().unwrap())
 }
 
 #[test]
-fn another_database() {
+fn selected_database_is_restored() {
     leaves_no_trace(live::dialer(), |conn| drop(conn.call("SELECT", 0).unwrap()));
     leaves_no_trace(live::dialer(), |conn| {
         conn.call("MULTI", ()).unwrap();
         conn.call("SELECT", 0).unwrap();
         conn.call("EXEC", ()).unwrap();
     });
-    // Refused, so there is nothing to undo; asked to all the same.
+    // Refused by the server, but the pool restores the database anyway.
     leaves_no_trace(live::dialer(), |conn| drop(conn.call("SELECT", 100_000).unwrap_err()));
 }
 
 #[test]
-fn a_way_home_that_was_not_taken() {
+fn database_after_discarded_transaction_is_restored() {
     leaves_no_trace(live::dialer().client_name("home"), |conn| {
         let home = client_info(conn)["db"].clone();
         conn.call("SELECT", 0).unwrap();
@@ -91,14 +91,14 @@ fn a_way_home_that_was_not_taken() {
 }
 
 #[test]
-fn another_name() {
+fn client_name_is_restored() {
     let renamed = |conn: &mut Conn| drop(conn.call("CLIENT", ("SETNAME", "other")).unwrap());
     leaves_no_trace(live::dialer().client_name("home"), renamed);
     leaves_no_trace(live::dialer(), renamed);
 }
 
 #[test]
-fn a_transaction_that_was_left_open() {
+fn open_transaction_is_discarded() {
     leaves_no_trace(live::dialer(), |conn| {
         conn.call("MULTI", ()).unwrap();
         conn.call("SET", ("key", "never")).unwrap();
@@ -113,7 +113,7 @@ fn a_transaction_that_was_left_open() {
 }
 
 #[test]
-fn a_key_that_was_watched() {
+fn watched_key_is_unwatched() {
     let (pool, mut other) = pool_and_other();
     let mut conn = pool.acquire().unwrap();
     conn.call("WATCH", "key").unwrap();
@@ -122,13 +122,13 @@ fn a_key_that_was_watched() {
     let mut next = pool.acquire().unwrap();
     next.call("MULTI", ()).unwrap();
     next.call("GET", "key").unwrap();
-    // Nil, had the watch still been on.
+    // EXEC would return nil if the key were still watched.
     assert_eq!(next.query::<Option<(String,)>>("EXEC", ()).unwrap(), Some(("changed".to_owned(),)));
     assert_eq!(pool.stats().dialed.total(), 1);
 }
 
 #[test]
-fn error_replies_cost_nothing() {
+fn error_replies_keep_the_connection() {
     leaves_no_trace(live::dialer(), |conn| {
         conn.call("SET", ("text", "x")).unwrap();
         conn.send("INCR", "text").unwrap();
@@ -137,7 +137,7 @@ fn error_replies_cost_nothing() {
 }
 
 #[test]
-fn everything_at_once() {
+fn all_kinds_of_state_are_undone_together() {
     leaves_no_trace(live::dialer().client_name("home"), |conn| {
         conn.call("CLIENT", ("SETNAME", "other")).unwrap();
         conn.call("SELECT", 0).unwrap();
@@ -148,9 +148,9 @@ fn everything_at_once() {
     });
 }
 
-/// As in redigo's README, whose dial function says AUTH and SELECT.
+/// Like redigo's README, whose dial function sends AUTH and SELECT.
 #[test]
-fn home_is_where_the_dial_function_has_left_a_connection() {
+fn state_of_the_dial_function_is_restored() {
     let (plain, used) = (live::dialer(), live::dialer());
     let database: String = client_info(&mut used.dial().unwrap())["db"].clone();
     let home = database.clone();
@@ -175,7 +175,7 @@ fn home_is_where_the_dial_function_has_left_a_connection() {
     assert_eq!(pool.stats().dialed.total(), 1);
 }
 
-/// Publishes to these channels until it is dropped.
+/// Publishes to a channel until it is dropped.
 struct Publisher {
     stop: Arc<AtomicBool>,
     thread: Option<thread::JoinHandle<()>>,
@@ -203,7 +203,7 @@ impl Drop for Publisher {
     }
 }
 
-/// Subscribes and goes away again and again, while messages pour in.
+/// Subscribes and returns the connection repeatedly while messages arrive.
 #[track_caller]
 fn subscribes_in_a_storm(command: &str, channels: &[&str]) {
     let pool = pool_of_one(live::dialer());
@@ -212,9 +212,9 @@ fn subscribes_in_a_storm(command: &str, channels: &[&str]) {
         let mut conn: PooledConn = pool.acquire().unwrap();
         conn.send(command, channels).unwrap();
         conn.flush().unwrap();
-        // A confirmation for each channel, and then some messages, or none.
+        // A confirmation for each channel, then `round` messages.
         (0..channels.len() + round).for_each(|_| drop(conn.receive().unwrap()));
-        promptly("giving back", || conn.close()).unwrap();
+        promptly("a return", || conn.close()).unwrap();
         let mut next = pool.acquire().unwrap();
         assert_eq!(next.query::<String>("ECHO", "mine").unwrap(), "mine");
         assert_eq!(client_info(&mut next)["id"], id);
@@ -222,19 +222,19 @@ fn subscribes_in_a_storm(command: &str, channels: &[&str]) {
 }
 
 #[test]
-fn channels_with_messages_in_flight() {
+fn subscribed_connection_with_messages_in_flight_is_cleaned() {
     let _publisher = Publisher::start("PUBLISH", "storm-1");
     subscribes_in_a_storm("SUBSCRIBE", &["storm-1", "silent-1"]);
 }
 
 #[test]
-fn patterns_with_messages_in_flight() {
+fn pattern_subscription_with_messages_in_flight_is_cleaned() {
     let _publisher = Publisher::start("PUBLISH", "storm-2");
     subscribes_in_a_storm("PSUBSCRIBE", &["storm-2*", "silent-2*"]);
 }
 
 #[test]
-fn shard_channels_with_messages_in_flight() {
+fn shard_subscription_with_messages_in_flight_is_cleaned() {
     if live::server().redis_version() < (7, 0, 0) {
         return eprintln!("not tested: this redis-server is older than shard channels");
     }
@@ -243,7 +243,7 @@ fn shard_channels_with_messages_in_flight() {
 }
 
 #[test]
-fn what_nothing_undoes() {
+fn state_that_cannot_be_undone_closes_the_connection() {
     costs_the_connection(|conn| {
         conn.send("MONITOR", ()).unwrap();
         conn.flush().unwrap();
@@ -261,18 +261,18 @@ fn what_nothing_undoes() {
 }
 
 #[test]
-fn a_blocking_command_that_has_not_ended() {
+fn blocking_command_at_return_is_awaited_until_cleanup_timeout() {
     let (pool, mut other) = pool_and_other();
     let options = Pool::builder(live::dialer()).max_active(1);
     let hasty = options.cleanup_timeout(Duration::from_millis(20)).build().unwrap();
     let mut conn = hasty.acquire().unwrap();
     conn.send("BLPOP", ("queue", 0)).unwrap();
     conn.flush().unwrap();
-    let error = promptly("giving back", || conn.close()).unwrap_err();
+    let error = promptly("a return", || conn.close()).unwrap_err();
     assert_eq!(error.timeout_kind(), Some(TimeoutKind::Read));
     assert_eq!((hasty.active_count(), hasty.stats().closed.of(CloseReason::Io)), (0, 1));
 
-    // One that ends in time is waited for.
+    // A command that ends in time is awaited.
     other.call("RPUSH", ("queue", "element")).unwrap();
     let mut conn = pool.acquire().unwrap();
     conn.send("BLPOP", ("queue", 0)).unwrap();
@@ -281,7 +281,7 @@ fn a_blocking_command_that_has_not_ended() {
 }
 
 #[test]
-fn dropping_says_nothing_to_the_server_and_closes_what_is_not_clean() {
+fn dropping_sends_nothing_and_closes_unclean_connections() {
     let pool = pool_of_one(live::dialer());
     let mut conn = pool.acquire().unwrap();
     let before = state(&mut conn);
@@ -293,7 +293,7 @@ fn dropping_says_nothing_to_the_server_and_closes_what_is_not_clean() {
 }
 
 #[test]
-fn a_server_that_hangs_holds_nobody_who_gives_back() {
+fn hanging_server_delays_close_by_at_most_cleanup_timeout() {
     let server = RedisServer::start();
     let options = Pool::builder(Dialer::url(server.url()).unwrap()).max_active(3);
     let pool = options.cleanup_timeout(Duration::from_millis(20)).build().unwrap();
@@ -302,11 +302,11 @@ fn a_server_that_hangs_holds_nobody_who_gives_back() {
     multi.call("MULTI", ()).unwrap();
     subscribed.call("SUBSCRIBE", "channel").unwrap();
     server.freeze();
-    let outcome = promptly("giving back", || {
+    let outcome = promptly("a return", || {
         (clean.close(), multi.close().unwrap_err(), subscribed.close().unwrap_err())
     });
     server.thaw();
-    assert!(outcome.0.is_ok(), "a clean one is not asked anything");
+    assert!(outcome.0.is_ok(), "a clean connection needs no reply");
     for error in [outcome.1, outcome.2] {
         assert_eq!(error.timeout_kind(), Some(TimeoutKind::Read));
     }

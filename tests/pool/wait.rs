@@ -1,7 +1,7 @@
-//! Waiting for a connection at the maximum: the order, the end of patience, cancellation, and
-//! the closing of the pool.
+//! Waiting for a connection at the maximum: the order, timeouts, cancellation, and the closing of the
+//! pool.
 //!
-//! The rows with an R number are those of redigo's tests (commit 57c8b99).
+//! Tests with an R number are rows of redigo's tests (commit 57c8b99).
 
 use std::error::Error as _;
 use std::sync::mpsc;
@@ -17,14 +17,14 @@ use crate::support::fake_conn::{FakeDialer, Verdict, number};
 use crate::support::threads::{join, join_all, start_waiting};
 use crate::support::wait::{PATIENCE, promptly};
 
-/// One connection, and everybody waits for it.
+/// A pool of one connection with unlimited waiting.
 fn setup() -> (FakeDialer, Pool) {
     let dialer = FakeDialer::new();
     let pool = dialer.pool().max_idle(1).max_active(1).wait(true).build().unwrap();
     (dialer, pool)
 }
 
-/// redigo's startGoroutines: ten threads wait, run the command on what they get, and give it back.
+/// redigo's startGoroutines: ten threads wait, run the command on their connection, and return it.
 fn ten_waiting(
     pool: &Pool,
     command: &'static str,
@@ -46,7 +46,7 @@ fn check_before(dialer: &FakeDialer, pool: &Pool) {
     assert_eq!((stats.waiting, stats.wait_count, stats.wait_duration), (10, 0, Duration::ZERO));
 }
 
-/// After: ten waits at the most, and no longer than the test has lasted.
+/// After: at most ten waits, and none longer than the test.
 #[track_caller]
 fn check_after(dialer: &FakeDialer, pool: &Pool, counts: (usize, usize, usize), began: Instant) {
     dialer.check(pool, counts);
@@ -56,7 +56,7 @@ fn check_after(dialer: &FakeDialer, pool: &Pool, counts: (usize, usize, usize), 
 }
 
 #[test]
-fn r152_r153_all_who_wait_are_served() {
+fn r152_r153_all_waiters_are_served() {
     let (dialer, pool) = setup();
     let (began, conn) = (Instant::now(), pool.get());
     let threads = ten_waiting(&pool, "PING");
@@ -67,7 +67,7 @@ fn r152_r153_all_who_wait_are_served() {
 }
 
 #[test]
-fn r154_r155_closing_the_pool_wakes_all_who_wait() {
+fn r154_r155_closing_the_pool_wakes_all_waiters() {
     let (dialer, pool) = setup();
     let (began, mut conn) = (Instant::now(), pool.get());
     conn.call("PING", ()).unwrap();
@@ -82,13 +82,13 @@ fn r154_r155_closing_the_pool_wakes_all_who_wait() {
 }
 
 #[test]
-fn r156_r157_each_broken_connection_makes_room_for_the_next_in_line() {
+fn r156_r157_broken_connection_frees_its_slot_for_the_next() {
     let (dialer, pool) = setup();
     let (began, conn) = (Instant::now(), pool.get());
     let threads = ten_waiting(&pool, "ERR");
     check_before(&dialer, &pool);
     conn.close().unwrap();
-    // In redigo the fake breaks after it has answered; here the command that breaks it fails.
+    // redigo's fake breaks after its answer; here the command that breaks it fails.
     for outcome in join_all(threads) {
         assert_eq!(outcome.unwrap_err().to_string(), "broken");
     }
@@ -96,7 +96,7 @@ fn r156_r157_each_broken_connection_makes_room_for_the_next_in_line() {
 }
 
 #[test]
-fn r158_r159_a_failed_dial_makes_room_for_the_next_in_line() {
+fn r158_r159_failed_dial_frees_its_slot_for_the_next() {
     let (dialer, pool) = setup();
     let (began, conn) = (Instant::now(), pool.get());
     let threads = ten_waiting(&pool, "ERR");
@@ -111,7 +111,7 @@ fn r158_r159_a_failed_dial_makes_room_for_the_next_in_line() {
 }
 
 #[test]
-fn r161_r163_a_context_that_never_ends() {
+fn r161_r163_context_without_end_waits_until_served() {
     let (dialer, pool) = setup();
     pool.get_context(&Context::background()).unwrap().close().unwrap();
     let (ctx, _cancel) = Context::background().with_cancel();
@@ -123,7 +123,7 @@ fn r161_r163_a_context_that_never_ends() {
 }
 
 #[test]
-fn r162_a_context_that_has_ended_takes_no_place() {
+fn r162_ended_context_takes_no_slot() {
     let (dialer, pool) = setup();
     let ctx = Context::background().with_timeout(Duration::from_nanos(1));
     let error = pool.get_context(&ctx).unwrap_err();
@@ -133,7 +133,7 @@ fn r162_a_context_that_has_ended_takes_no_place() {
 }
 
 #[test]
-fn r164_a_dialer_with_a_connector_of_the_callers_own() {
+fn r164_dialer_with_a_custom_connector() {
     let addresses = Arc::new(Mutex::new(Vec::new()));
     let seen = Arc::clone(&addresses);
     let dialer = Dialer::tcp("redis.example:6380").connector(move |_ctx, address| {
@@ -147,7 +147,7 @@ fn r164_a_dialer_with_a_connector_of_the_callers_own() {
 }
 
 #[test]
-fn r165_r168_a_cancelled_context_gets_nothing_even_where_there_is_room() {
+fn r165_r168_canceled_context_fails_even_with_free_slots() {
     let (ctx, cancel) = Context::background().with_cancel();
     cancel.cancel();
     let (dialer, waiting) = setup();
@@ -160,7 +160,7 @@ fn r165_r168_a_cancelled_context_gets_nothing_even_where_there_is_room() {
 }
 
 #[test]
-fn r166_a_pool_that_was_closed_before_its_first_use() {
+fn r166_pool_closed_before_its_first_use_fails() {
     let (dialer, pool) = setup();
     pool.close();
     let (ctx, _cancel) = Context::background().with_cancel();
@@ -174,7 +174,7 @@ fn r166_a_pool_that_was_closed_before_its_first_use() {
 }
 
 #[test]
-fn r167_a_cancelled_context_does_not_wait() {
+fn r167_canceled_context_does_not_wait() {
     let (dialer, pool) = setup();
     let conn = pool.get();
     let (ctx, cancel) = Context::background().with_cancel();
@@ -185,7 +185,7 @@ fn r167_a_cancelled_context_does_not_wait() {
     dialer.check(&pool, (1, 1, 0));
 }
 
-/// The ways to ask, with and without an end.
+/// The ways to ask, with and without a time limit.
 fn ask(pool: &Pool, way: usize) -> Result<PooledConn> {
     match way % 4 {
         0 => pool.acquire(),
@@ -196,7 +196,7 @@ fn ask(pool: &Pool, way: usize) -> Result<PooledConn> {
 }
 
 #[test]
-fn those_who_wait_are_served_in_the_order_in_which_they_came() {
+fn waiters_are_served_first_come_first_served() {
     let (dialer, pool) = setup();
     let conn = pool.get();
     let order = Arc::new(Mutex::new(Vec::new()));
@@ -205,7 +205,7 @@ fn those_who_wait_are_served_in_the_order_in_which_they_came() {
         start_waiting(&pool, move |pool| {
             let mut conn = ask(&pool, turn).unwrap();
             order.lock().unwrap().push(turn);
-            // Every third breaks its connection, so that a new one has to be dialled.
+            // Every third caller breaks its connection, so the pool has to dial.
             let _ = conn.call(if turn % 3 == 0 { "ERR" } else { "PING" }, ());
         })
     });
@@ -217,20 +217,20 @@ fn those_who_wait_are_served_in_the_order_in_which_they_came() {
 }
 
 #[test]
-fn a_newcomer_cannot_push_in() {
+fn newcomer_cannot_overtake_a_waiter() {
     let (_, pool) = setup();
     let conn = pool.get();
     let (leave, left) = mpsc::channel::<()>();
     let waiter = start_waiting(&pool, move |pool| {
         let conn = pool.get();
-        // Holds it until the test has seen that nobody else gets it.
+        // Holds it until the test has seen that no other caller gets it.
         left.recv().unwrap();
         drop(conn);
     });
     for _ in 0..3 {
         assert!(pool.get_timeout(Duration::ZERO).unwrap_err().is_timeout());
     }
-    // From here on it is the waiter's, though its thread has hardly woken up.
+    // From here on it belongs to the waiter, even if its thread is not awake yet.
     conn.close().unwrap();
     assert!(pool.get_timeout(Duration::ZERO).unwrap_err().is_timeout());
     leave.send(()).unwrap();
@@ -239,7 +239,7 @@ fn a_newcomer_cannot_push_in() {
 }
 
 #[test]
-fn one_who_leaves_does_not_disturb_the_order() {
+fn waiter_that_leaves_does_not_change_the_order() {
     let (_, pool) = setup();
     let mut conn = pool.get();
     let (ctx, cancel) = Context::background().with_cancel();
@@ -257,9 +257,9 @@ fn one_who_leaves_does_not_disturb_the_order() {
     assert_eq!((pool.idle_count(), pool.stats().wait_count), (1, 2));
 }
 
-/// A connection handed to the oldest fails its test: that caller gets the next, not the others.
+/// If the oldest waiter's connection fails its test, that waiter gets the next connection.
 #[test]
-fn one_whose_connection_fails_its_test_keeps_its_place() {
+fn waiter_whose_connection_fails_its_test_keeps_its_turn() {
     let dialer = FakeDialer::new();
     let options = dialer.pool().max_idle(1).max_active(1).wait(true);
     let pool = options.test_on_borrow(|_, _| Err(Error::other("no"))).build().unwrap();
@@ -275,15 +275,14 @@ fn one_whose_connection_fails_its_test_keeps_its_place() {
     let callers: Vec<_> = callers.collect();
     conn.close().unwrap();
     join_all(callers);
-    // Each found the one before it unfit, and dialled.
+    // Each connection failed its test, and each waiter dialed.
     assert_eq!(*order.lock().unwrap(), [(0, 2), (1, 3), (2, 4), (3, 5)]);
     assert_eq!(pool.stats().closed.of(CloseReason::Health), 4);
 }
 
-/// The lifetime holds for what is handed from one to the next, too: on a busy pool nothing is
-/// ever idle.
+/// The lifetime also applies to handed-over connections: in a busy pool none is ever idle.
 #[test]
-fn one_who_waits_is_not_lent_a_connection_that_is_too_old() {
+fn waiter_does_not_get_an_expired_connection() {
     let (clock, lifetime) = (ManualClock::new(), Duration::from_secs(300));
     let dialer = FakeDialer::new();
     let options = dialer.pool().max_idle(1).max_active(1).wait(true).clock(clock.clone());
@@ -305,12 +304,12 @@ fn report(error: &Error) -> &PoolReport {
 }
 
 #[test]
-fn a_wait_timeout_bounds_a_plain_get() {
+fn wait_timeout_limits_a_plain_get() {
     const TIMEOUT: Duration = Duration::from_millis(20);
     let dialer = FakeDialer::new();
     let pool = dialer.pool().max_active(1).wait_timeout(TIMEOUT).build().unwrap();
     let conn = pool.get_timeout(PATIENCE).unwrap();
-    let error = promptly("a bounded get", || pool.acquire().unwrap_err());
+    let error = promptly("a limited get", || pool.acquire().unwrap_err());
     let told = report(&error);
     assert!(told.waited >= TIMEOUT, "{told:?}");
     assert_eq!((told.limit, told.max_active), (TimeoutKind::PoolWait, Some(1)));
@@ -322,7 +321,7 @@ fn a_wait_timeout_bounds_a_plain_get() {
     let numbers = ": 1 in use, 0 idle, 0 dialing of at most 1; 0 others waiting";
     assert!(text.ends_with(numbers), "{text}");
 
-    let mut failed = promptly("a bounded get", || pool.get());
+    let mut failed = promptly("a limited get", || pool.get());
     assert!(matches!(failed.call("PING", ()), Err(Error::PoolTimeout(_))));
     assert_eq!((pool.stats().wait_timeouts, pool.stats().wait_count), (2, 0));
     conn.close().unwrap();
@@ -331,7 +330,7 @@ fn a_wait_timeout_bounds_a_plain_get() {
 }
 
 #[test]
-fn the_report_tells_of_others_and_of_the_last_failed_dial() {
+fn report_has_other_waiters_and_the_last_failed_dial() {
     let (dialer, pool) = setup();
     dialer.set(Verdict::Refuse);
     assert!(pool.acquire().is_err());
@@ -356,7 +355,7 @@ fn the_report_tells_of_others_and_of_the_last_failed_dial() {
 }
 
 #[test]
-fn a_deadline_goes_by_the_name_of_who_set_it() {
+fn timeout_kind_names_the_limit_that_ended() {
     let (_, pool) = setup();
     let conn = pool.get();
     let soon = Duration::from_millis(5);
@@ -373,7 +372,7 @@ fn a_deadline_goes_by_the_name_of_who_set_it() {
 }
 
 #[test]
-fn a_time_that_cannot_be_told_is_no_limit() {
+fn timeout_beyond_the_clock_is_no_limit() {
     let (_, pool) = setup();
     drop(pool.get_timeout(Duration::MAX).unwrap());
     let conn = pool.get();

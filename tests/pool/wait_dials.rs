@@ -1,5 +1,5 @@
-//! Who dials, and what becomes of a dial when its caller has left, has been served otherwise, or
-//! has lost its pool.
+//! Dials of callers with and without a deadline, and dials whose caller has left, got another
+//! connection, or lost its pool.
 
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
@@ -21,7 +21,7 @@ fn setup(options: impl FnOnce(PoolBuilder) -> PoolBuilder) -> (FakeDialer, Pool)
     (dialer, pool)
 }
 
-/// A connection that is there already, lent.
+/// Checks out a first connection.
 fn first(dialer: &FakeDialer, pool: &Pool) -> PooledConn {
     dialer.set(Verdict::Connect);
     let conn = pool.acquire().unwrap();
@@ -29,7 +29,7 @@ fn first(dialer: &FakeDialer, pool: &Pool) -> PooledConn {
     conn
 }
 
-/// One who waits with a deadline that never comes.
+/// Starts a caller with a deadline far away.
 #[track_caller]
 fn patient(pool: &Pool) -> JoinHandle<Result<PooledConn>> {
     start_waiting(pool, |pool| pool.get_timeout(PATIENCE))
@@ -37,7 +37,7 @@ fn patient(pool: &Pool) -> JoinHandle<Result<PooledConn>> {
 
 #[track_caller]
 fn wait_for_dials(dialer: &FakeDialer, dials: usize) {
-    wait_until("so many dials are under way", || dialer.dialing() == dials);
+    wait_until("this many dials run", || dialer.dialing() == dials);
 }
 
 #[track_caller]
@@ -46,54 +46,54 @@ fn number_of(caller: JoinHandle<Result<PooledConn>>) -> usize {
 }
 
 #[test]
-fn a_caller_with_a_deadline_leaves_then_and_its_dial_is_not_wasted() {
+fn dial_of_a_caller_that_left_becomes_idle() {
     let (dialer, pool) = setup(|options| options.max_active(1).wait(true));
-    let error = promptly("a caller leaves", || pool.get_timeout(SOON).unwrap_err());
+    let error = promptly("the caller leaves", || pool.get_timeout(SOON).unwrap_err());
     let told = "0 in use, 0 idle, 1 dialing of at most 1; 0 others waiting";
     assert!(error.to_string().ends_with(told), "{error}");
     assert_eq!((pool.active_count(), pool.stats().dialing), (1, 1));
 
     dialer.decide(Verdict::Connect);
-    wait_until("the connection is there", || pool.idle_count() == 1);
+    wait_until("the connection is idle", || pool.idle_count() == 1);
     assert_eq!((pool.stats().late_dials, pool.stats().hits), (1, 0));
     assert_eq!(number(&mut pool.get_timeout(Duration::ZERO).unwrap()), 1);
     dialer.check(&pool, (1, 1, 0));
 }
 
 #[test]
-fn a_late_connection_is_for_the_next_who_waits() {
+fn late_connection_goes_to_the_next_waiter() {
     let (dialer, pool) = setup(|options| options.max_active(1).wait(true));
     assert!(pool.get_timeout(SOON).unwrap_err().is_timeout());
     let next = start_waiting(&pool, |pool| pool.acquire());
     dialer.decide(Verdict::Connect);
     assert_eq!(number_of(next), 1);
     dialer.check(&pool, (1, 1, 0));
-    assert_eq!(pool.stats().late_dials, 0, "there was one to take it");
+    assert_eq!(pool.stats().late_dials, 0, "a waiter took it");
 }
 
 #[test]
-fn a_late_connection_is_kept_even_by_a_pool_that_keeps_nothing() {
+fn late_connection_is_kept_even_with_max_idle_zero() {
     let (dialer, pool) = setup(|options| options.max_idle(0));
     assert!(pool.get_timeout(Duration::ZERO).unwrap_err().is_timeout());
     dialer.decide(Verdict::Connect);
-    wait_until("the connection is there", || pool.idle_count() == 1);
+    wait_until("the connection is idle", || pool.idle_count() == 1);
     assert_eq!(number(&mut pool.acquire().unwrap()), 1);
     dialer.check(&pool, (1, 0, 0));
 }
 
 #[test]
-fn a_late_connection_is_tested_like_any_that_was_idle() {
+fn late_connection_is_tested_before_checkout() {
     let (dialer, pool) = setup(|options| options.test_on_borrow(|_, _| Err(Error::other("no"))));
     assert!(pool.get_timeout(Duration::ZERO).unwrap_err().is_timeout());
     dialer.decide(Verdict::Connect);
-    wait_until("the connection is there", || pool.idle_count() == 1);
+    wait_until("the connection is idle", || pool.idle_count() == 1);
     dialer.set(Verdict::Connect);
     assert_eq!(number(&mut pool.acquire().unwrap()), 2);
     assert_eq!(pool.stats().closed.of(CloseReason::Health), 1);
 }
 
 #[test]
-fn whoever_waits_for_a_dial_takes_what_comes_back_first() {
+fn waiter_for_a_dial_takes_a_returned_connection() {
     let (dialer, pool) = setup(|options| options.max_active(2).wait(true));
     let conn = first(&dialer, &pool);
     let caller = patient(&pool);
@@ -103,19 +103,19 @@ fn whoever_waits_for_a_dial_takes_what_comes_back_first() {
     assert_eq!((number(&mut conn), pool.stats().dialing), (1, 1));
     drop(conn);
     dialer.decide(Verdict::Connect);
-    wait_until("the other one is there", || pool.idle_count() == 2);
+    wait_until("the other is idle", || pool.idle_count() == 2);
     dialer.check(&pool, (2, 2, 0));
 }
 
 #[test]
-fn a_caller_that_dialed_faster_serves_who_came_before_it() {
+fn faster_dial_of_a_newcomer_serves_the_older_waiter() {
     let (dialer, pool) = setup(|options| options.max_active(2).wait(true));
     let older = patient(&pool);
     wait_for_dials(&dialer, 1);
     dialer.set(Verdict::Connect);
     let newer = start(&pool, |pool| pool.acquire());
     let older = join(older).unwrap();
-    wait_until("it waits in turn", || pool.stats().waiting == 1);
+    wait_until("the second waits", || pool.stats().waiting == 1);
     dialer.decide(Verdict::Connect);
     let newer = join(newer).unwrap();
     assert_eq!([older, newer].map(|mut conn| number(&mut conn)), [2, 1]);
@@ -123,7 +123,7 @@ fn a_caller_that_dialed_faster_serves_who_came_before_it() {
 }
 
 #[test]
-fn hanging_dials_do_not_keep_anyone_from_what_is_idle() {
+fn hanging_dials_do_not_block_idle_connections() {
     let (dialer, pool) = setup(|options| options.max_active(3).max_concurrent_dials(1).wait(true));
     let conn = first(&dialer, &pool);
     assert!(pool.get_timeout(SOON).unwrap_err().is_timeout());
@@ -135,8 +135,7 @@ fn hanging_dials_do_not_keep_anyone_from_what_is_idle() {
     assert_eq!((pool.stats().dialing, dialer.dialed()), (1, 2));
 }
 
-/// A dial ends badly while three wait: one of them is told at once, with its error, and the
-/// others are served.
+/// A dial fails while three callers wait: one gets the error immediately, the others are served.
 fn a_bad_end_is_one_callers(verdict: Verdict, told: &str) {
     let (dialer, pool) = setup(|options| options.max_active(3).wait(true));
     let callers = [patient(&pool), patient(&pool), patient(&pool)];
@@ -154,18 +153,18 @@ fn a_bad_end_is_one_callers(verdict: Verdict, told: &str) {
 }
 
 #[test]
-fn a_failed_dial_fails_one_caller_at_once() {
+fn failed_dial_fails_one_caller_immediately() {
     a_bad_end_is_one_callers(Verdict::Refuse, "connection refused");
 }
 
 #[test]
-fn a_dial_that_panics_fails_one_caller_at_once() {
+fn panicking_dial_fails_one_caller_immediately() {
     let told = "the dial function panicked: a trap in the dial function";
     a_bad_end_is_one_callers(Verdict::Panic, told);
 }
 
 #[test]
-fn nobody_waits_out_a_deadline_for_a_server_that_refuses() {
+fn refused_dials_fail_callers_before_their_deadlines() {
     let (dialer, pool) = setup(|options| options.max_active(2).max_concurrent_dials(1).wait(true));
     let callers = [patient(&pool), patient(&pool), patient(&pool), patient(&pool)];
     dialer.set(Verdict::Refuse);
@@ -178,13 +177,13 @@ fn nobody_waits_out_a_deadline_for_a_server_that_refuses() {
 }
 
 #[test]
-fn so_many_dial_threads_and_no_more() {
+fn dial_threads_stay_within_max_concurrent_dials() {
     let (dialer, pool) = setup(|options| options.max_active(20).max_concurrent_dials(3).wait(true));
     let callers: Vec<_> = (0..20).map(|_| patient(&pool)).collect();
     wait_for_dials(&dialer, 3);
     assert_eq!((pool.stats().dialing, pool.stats().waiting), (3, 20));
     (0..20).for_each(|_| dialer.decide(Verdict::Connect));
-    // Nobody gives anything back before everyone is served, so each needs a dial.
+    // No connection is returned before all are served, so each caller needs a dial.
     let conns = join_all(callers);
     assert!(conns.iter().all(Result::is_ok));
     assert_eq!((dialer.most_dialing(), dialer.most_open()), (3, 20));
@@ -192,7 +191,7 @@ fn so_many_dial_threads_and_no_more() {
 }
 
 #[test]
-fn dials_of_callers_without_a_deadline_are_not_limited() {
+fn dials_without_a_deadline_are_not_limited() {
     let (dialer, pool) = setup(|options| options.max_active(5).max_concurrent_dials(1).wait(true));
     let callers: Vec<_> = (0..5).map(|_| start(&pool, |pool| pool.acquire())).collect();
     wait_for_dials(&dialer, 5);
@@ -203,7 +202,7 @@ fn dials_of_callers_without_a_deadline_are_not_limited() {
 }
 
 #[test]
-fn only_callers_with_a_deadline_need_a_thread() {
+fn only_callers_with_a_deadline_use_dial_threads() {
     let names = Arc::new(Mutex::new(Vec::new()));
     let (seen, dialer) = (Arc::clone(&names), FakeDialer::new());
     let pool = Pool::builder_with(move |ctx| {
@@ -221,7 +220,7 @@ fn only_callers_with_a_deadline_need_a_thread() {
 }
 
 #[test]
-fn closing_the_pool_ends_the_dials_and_tells_everyone() {
+fn closing_the_pool_ends_dials_and_wakes_their_waiters() {
     let (dialer, pool) = setup(|options| options.max_active(4).wait(true));
     let conn = first(&dialer, &pool);
     let own = start(&pool, |pool| pool.acquire());
@@ -234,14 +233,14 @@ fn closing_the_pool_ends_the_dials_and_tells_everyone() {
     for outcome in join_all(callers) {
         assert!(matches!(outcome, Err(Error::PoolClosed)), "{outcome:?}");
     }
-    // Nobody has decided anything: it was the context that ended them.
+    // The canceled context ended the dials.
     wait_until("the dials end", || dialer.dialing() == 0 && pool.stats().dialing == 0);
     drop(conn);
     dialer.check(&pool, (4, 0, 0));
 }
 
 #[test]
-fn closing_the_pool_does_not_wait_for_dials_that_notice_nothing() {
+fn closing_the_pool_does_not_wait_for_hanging_dials() {
     let (dialer, pool) = setup(|options| options.max_active(2).wait(true));
     dialer.set(Verdict::HangDeaf);
     let own = start(&pool, |pool| pool.acquire());
@@ -256,13 +255,13 @@ fn closing_the_pool_does_not_wait_for_dials_that_notice_nothing() {
     dialer.decide(Verdict::Connect);
     dialer.decide(Verdict::Connect);
     assert!(matches!(join(own), Err(Error::PoolClosed)));
-    wait_until("what they dialled is closed", || {
+    wait_until("their connections are closed", || {
         (pool.active_count(), dialer.open(), dialer.dialed()) == (0, 0, 2)
     });
 }
 
 #[test]
-fn the_last_handle_ends_the_dials_and_what_notices_nothing_is_closed_later() {
+fn dropping_the_last_handle_ends_dials_and_closes_late_ones() {
     for (verdict, dialed) in [(Verdict::Hang, None), (Verdict::HangDeaf, Some(1))] {
         let (dialer, pool) = setup(|options| options);
         dialer.set(verdict);
@@ -273,12 +272,12 @@ fn the_last_handle_ends_the_dials_and_what_notices_nothing_is_closed_later() {
             dialer.decide(Verdict::Connect);
         }
         wait_until("the dial is over", || dialer.dialing() == 0);
-        wait_until("what it dialled is closed", || dialer.closed().first() == dialed.as_ref());
+        wait_until("its connection is closed", || dialer.closed().first() == dialed.as_ref());
     }
 }
 
 #[test]
-fn without_waiting_a_caller_with_a_deadline_waits_for_its_dial_only() {
+fn without_wait_a_deadline_waits_only_for_the_dial() {
     let (dialer, pool) = setup(|options| options.max_active(1));
     let caller = patient(&pool);
     assert!(pool.acquire().unwrap_err().is_pool_exhausted());
@@ -289,10 +288,10 @@ fn without_waiting_a_caller_with_a_deadline_waits_for_its_dial_only() {
     dialer.check(&pool, (1, 1, 0));
 }
 
-/// Two with a deadline and one without, and room for two: nobody may be left waiting for what
-/// the others hold, as the pool was not told to wait.
+/// Two callers with a deadline, one without, and two slots: without `wait` no caller may wait for a
+/// connection that another holds.
 #[test]
-fn without_waiting_nobody_waits_at_the_maximum() {
+fn without_wait_no_caller_waits_at_the_maximum() {
     let (dialer, pool) = setup(|options| options.max_active(2).max_concurrent_dials(1));
     let callers = [patient(&pool), patient(&pool)];
     wait_for_dials(&dialer, 1);

@@ -1,5 +1,5 @@
-//! Many threads at once, on a pool of fakes that fail in every way and on a real server that is
-//! restarted. What is checked is what must be true afterwards, to the last connection.
+//! Many threads at once, on fakes that fail in every way and on a real server that restarts. At the end
+//! every connection is accounted for.
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
@@ -17,7 +17,7 @@ use crate::support::wait::{PATIENCE, promptly, wait_until};
 const THREADS: usize = 8;
 const MAX_ACTIVE: usize = 5;
 
-/// Chance, the same in every run as far as the threads' interleaving is.
+/// Random numbers that depend only on the seed.
 struct Dice(u64);
 
 impl Dice {
@@ -38,7 +38,7 @@ impl Dice {
     }
 }
 
-/// A pool whose dials fail and panic now and then, and whose tests do.
+/// A pool whose dials and tests fail or panic once in a while.
 fn unreliable_pool(dialer: &FakeDialer) -> Pool {
     let (dialer, dials, tests) = (dialer.clone(), AtomicUsize::new(0), AtomicUsize::new(0));
     let options =
@@ -58,11 +58,11 @@ fn unreliable_pool(dialer: &FakeDialer) -> Pool {
     options.build().unwrap()
 }
 
-/// One of many who use a pool in every way there is.
+/// One thread that uses a pool in every way.
 struct Borrower {
     pool: Pool,
     dice: Dice,
-    /// Where all put their handles, for others to use.
+    /// The cancel handles of all borrowers; each can cancel the others.
     cancels: Arc<Mutex<Vec<CancelHandle>>>,
 }
 
@@ -137,7 +137,7 @@ fn check_bounds(stats: &PoolStats) {
     assert!(stats.waiting == 0 || stats.idle == 0, "{stats:?}");
 }
 
-/// Nobody uses the pool any more: all that was ever dialled is idle or closed.
+/// After the last borrower, every dialed connection is idle or closed.
 #[track_caller]
 fn check_at_rest(dialer: &FakeDialer, pool: &Pool) {
     wait_until("the last dials end", || pool.stats().dialing == 0);
@@ -153,7 +153,7 @@ fn check_at_rest(dialer: &FakeDialer, pool: &Pool) {
 }
 
 #[test]
-fn in_the_end_every_connection_is_accounted_for() {
+fn pool_under_random_load_accounts_for_every_connection() {
     const OPERATIONS: usize = 2000;
     let dialer = FakeDialer::new();
     let pool = unreliable_pool(&dialer);
@@ -181,7 +181,7 @@ fn in_the_end_every_connection_is_accounted_for() {
     ] {
         assert!(times > 0, "nothing was tried of {what}: {stats:?}");
     }
-    // It is as good as new.
+    // The pool still works.
     let conns: Vec<_> =
         std::iter::from_fn(|| Some(pool.acquire())).flatten().take(MAX_ACTIVE).collect();
     assert_eq!((pool.stats().in_use, dialer.open()), (MAX_ACTIVE, MAX_ACTIVE));
@@ -191,7 +191,7 @@ fn in_the_end_every_connection_is_accounted_for() {
 }
 
 #[test]
-fn closing_in_the_middle_of_everything_leaves_nothing_behind() {
+fn closing_under_load_leaves_no_connection_open() {
     for round in 0..60 {
         let dialer = FakeDialer::new();
         let pool = unreliable_pool(&dialer);
@@ -219,7 +219,7 @@ fn closing_in_the_middle_of_everything_leaves_nothing_behind() {
     }
 }
 
-/// Samples a number of the server's until it is told to stop, and says the highest.
+/// Samples a number of the server until it stops, and returns the highest.
 fn sample(
     server: &RedisServer,
     mut number: impl FnMut(&mut redigo::Conn) -> usize + Send + 'static,
@@ -246,7 +246,7 @@ fn info(conn: &mut redigo::Conn, field: &str) -> usize {
     lines.find(|(name, _)| *name == field).expect("a field of INFO").1.trim().parse().unwrap()
 }
 
-/// Five hundred threads want a connection at the same moment, of a pool that has none yet.
+/// Five hundred threads ask an empty pool for a connection at the same moment.
 fn cold_start(get: fn(&Pool) -> Result<redigo::PooledConn>) {
     const CALLERS: usize = 500;
     const MOST: usize = 32;
@@ -291,17 +291,17 @@ fn cold_start(get: fn(&Pool) -> Result<redigo::PooledConn>) {
 }
 
 #[test]
-fn a_cold_start_of_five_hundred_threads() {
+fn cold_start_of_500_threads_dials_within_max_active() {
     cold_start(Pool::acquire);
 }
 
 #[test]
-fn a_cold_start_of_five_hundred_threads_with_a_deadline() {
+fn cold_start_of_500_threads_with_a_deadline() {
     cold_start(|pool| pool.get_timeout(PATIENCE));
 }
 
 #[test]
-fn the_first_command_after_a_restart_succeeds() {
+fn first_command_after_a_restart_succeeds() {
     let mut server = RedisServer::start();
     let options = Pool::builder(Dialer::url(server.url()).unwrap()).max_active(4);
     let pool = options.test_on_borrow(check::peek()).build().unwrap();
@@ -314,8 +314,7 @@ fn the_first_command_after_a_restart_succeeds() {
         conns.iter_mut().for_each(|conn| drop(conn.call("PING", ()).unwrap()));
         assert_eq!(pool.stats().dialed.total(), if dials == 0 { 4 } else { dials + 3 });
         drop(conns);
-        // The server closes its connections in the order in which they came. When this one has
-        // been told, so have those in the pool, however busy the machine is.
+        // The server closes its connections in the order in which they came, so this is the last.
         let mut last = Dialer::url(server.url()).unwrap().dial().unwrap();
         last.call("PING", ()).unwrap();
         restart(&mut server);
@@ -327,7 +326,7 @@ fn the_first_command_after_a_restart_succeeds() {
 }
 
 #[test]
-fn a_pool_under_load_recovers_from_a_restart() {
+fn pool_under_load_recovers_from_a_restart() {
     let mut server = RedisServer::start();
     let dialer = Dialer::url(server.url()).unwrap().read_timeout(PATIENCE);
     let options = Pool::builder(dialer).max_active(MAX_ACTIVE).wait(true);
@@ -355,15 +354,15 @@ fn a_pool_under_load_recovers_from_a_restart() {
     let threads: Vec<_> = threads.collect();
     wait_until("the load is on", || served.load(SeqCst) > 500);
     server.kill();
-    wait_until("it is noticed", || failed.load(SeqCst) > 0);
+    wait_until("the restart is noticed", || failed.load(SeqCst) > 0);
     server.restart();
     restarted.store(true, SeqCst);
     let failures: usize = join_all(threads).into_iter().sum();
-    // Whoever asks now finds a server. Only a dial that was refused before may still be about to
-    // tell, and each fails one caller.
+    // New callers find a server. Only dials that were refused before can still fail, each for one
+    // caller.
     assert!(failures <= MAX_ACTIVE, "{failures} failures after the restart");
     let stats = pool.stats();
     check_bounds(&stats);
     assert_eq!((stats.in_use, stats.waiting, stats.dialing), (0, 0, 0), "{stats:?}");
-    assert!(stats.dial_errors > 0, "nobody met the server down: {stats:?}");
+    assert!(stats.dial_errors > 0, "no dial failed: {stats:?}");
 }

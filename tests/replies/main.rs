@@ -1,4 +1,4 @@
-//! From replies to values, and from values to arguments.
+//! Conversion of replies to values, and of values to arguments.
 
 mod properties;
 mod query;

@@ -1,4 +1,4 @@
-//! What holds for any reply, any split, any arguments and any URL, with the smallest that breaks it.
+//! Properties of replies, splits, arguments and URLs. proptest reports the smallest counterexample.
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -16,7 +16,7 @@ use pieces::{Pieces, replies};
 
 use crate::support::streams::{Recorder, command};
 
-/// What a line may hold.
+/// The text of a line.
 fn line() -> impl Strategy<Value = String> {
     "[^\r\n]{0,40}"
 }
@@ -32,7 +32,7 @@ fn reply() -> impl Strategy<Value = Value> {
     leaf.prop_recursive(5, 40, 8, |inner| vec(inner, 0..8).prop_map(Value::Array))
 }
 
-/// As a server would send it.
+/// Encodes a reply like a server.
 fn encode(reply: &Value, out: &mut Vec<u8>) {
     let head = |kind: char, text: &str| format!("{kind}{text}\r\n").into_bytes();
     match reply {
@@ -54,9 +54,8 @@ fn encode(reply: &Value, out: &mut Vec<u8>) {
 }
 
 proptest! {
-    /// Whatever was sent is what is received, wherever a packet ends.
     #[test]
-    fn a_reply_is_the_same_under_every_split(sent in vec(reply(), 1..4)) {
+    fn a_reply_is_the_same_for_every_split(sent in vec(reply(), 1..4)) {
         let mut bytes = Vec::new();
         sent.iter().for_each(|reply| encode(reply, &mut bytes));
         for at in 0..=bytes.len() {
@@ -66,7 +65,7 @@ proptest! {
     }
 
     #[test]
-    fn a_reply_is_the_same_in_pieces_of_any_sizes(
+    fn a_reply_is_the_same_for_pieces_of_any_size(
         sent in vec(reply(), 1..6),
         sizes in vec(1_usize..40, 1..10),
     ) {
@@ -75,9 +74,8 @@ proptest! {
         prop_assert_eq!(replies(&bytes, &sizes).0, sent);
     }
 
-    /// A reply that is cut short is no reply.
     #[test]
-    fn a_part_of_a_reply_is_none(sent in reply(), cut in any::<prop::sample::Index>()) {
+    fn an_incomplete_reply_is_not_returned(sent in reply(), cut in any::<prop::sample::Index>()) {
         let mut bytes = Vec::new();
         encode(&sent, &mut bytes);
         let (received, end) = replies(&bytes[..cut.index(bytes.len())], &[]);
@@ -85,9 +83,8 @@ proptest! {
         prop_assert!(end.contains("closed the connection"), "{}", end);
     }
 
-    /// An error that the server sends is its text and nothing else.
     #[test]
-    fn an_error_is_its_text(text in line()) {
+    fn a_server_error_has_the_text_that_was_sent(text in line()) {
         let mut conn = Dialer::tcp(":6379").wrap(MemoryStream::new(format!("-{text}\r\n+OK\r\n")));
         match conn.call("GET", "key") {
             Err(Error::Server(error)) => {
@@ -100,9 +97,8 @@ proptest! {
         prop_assert!(conn.call("GET", "key").is_ok());
     }
 
-    /// A command on the wire is its words, whatever bytes they are made of.
     #[test]
-    fn a_command_reads_back_as_its_words(
+    fn a_command_decodes_to_its_arguments(
         name in "[A-Z]{1,10}",
         words in vec(vec(any::<u8>(), 0..40), 0..20),
     ) {
@@ -116,7 +112,7 @@ proptest! {
     }
 
     #[test]
-    fn a_number_reads_back_as_itself(
+    fn a_number_parses_back_to_itself(
         int in any::<i64>(),
         uint in any::<u64>(),
         float in any::<f64>(),
@@ -129,9 +125,8 @@ proptest! {
         prop_assert!(again == float || again.is_nan() && float.is_nan());
     }
 
-    /// A URL put together from its parts dials what the parts say.
     #[test]
-    fn a_url_says_what_it_was_made_of(
+    fn a_url_dials_the_parts_it_was_built_from(
         scheme in prop_oneof![Just("redis"), Just("valkey"), Just("REDIS")],
         user in proptest::option::of("\\PC{1,12}"),
         password in proptest::option::of("\\PC{1,12}"),
@@ -146,7 +141,7 @@ proptest! {
     ) {
         let encoded = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
         let mut url = format!("{scheme}://");
-        // A user is one only with a password.
+        // A user name needs a password.
         let user = user.filter(|_| password.is_some());
         if let Some(password) = &password {
             let user = user.as_deref().map(encoded).unwrap_or_default();

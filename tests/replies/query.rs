@@ -1,5 +1,5 @@
-//! A typed query takes lists apart while they come in. It gives what a call and a conversion give,
-//! and leaves the connection behind the reply whatever the conversion makes of it.
+//! A typed query converts lists while they are received. Its result equals a call and a conversion,
+//! and the connection is at the end of the reply also if the conversion fails.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt::Debug;
@@ -44,7 +44,7 @@ fn conn(replies: &str, piece: usize) -> Conn {
     Dialer::tcp(":6379").wrap(Tapped::in_pieces(MemoryStream::new(replies), piece))
 }
 
-/// The same by both ways, whatever comes, in pieces of any size.
+/// Compares a query with a call and a conversion, for each reply and for pieces of several sizes.
 fn compare<T: FromValue + Debug>() {
     for reply in REPLIES {
         let input = format!("{reply}+next\r\n");
@@ -63,7 +63,7 @@ fn compare<T: FromValue + Debug>() {
     }
 }
 
-/// A type of a user's own, which knows nothing of lists that come in.
+/// A user type without special support for lists that are still being received.
 #[derive(Debug)]
 #[allow(dead_code, reason = "compared by its Debug")]
 struct Whole(String);
@@ -75,7 +75,7 @@ impl FromValue for Whole {
 }
 
 #[test]
-fn a_query_gives_what_a_call_and_a_conversion_give() {
+fn a_query_equals_a_call_and_a_conversion() {
     compare::<Value>();
     compare::<()>();
     compare::<bool>();
@@ -100,6 +100,12 @@ fn a_query_gives_what_a_call_and_a_conversion_give() {
     compare::<(i64, i64)>();
     compare::<(String, u8)>();
     compare::<(String, i64, Option<String>, ())>();
+    compare::<Vec<(i64,)>>();
+    compare::<Vec<(String, i64)>>();
+    compare::<Vec<(i64, i64)>>();
+    compare::<Vec<(Option<String>, Value)>>();
+    compare::<[(String, i64); 2]>();
+    compare::<BTreeSet<(String, i64)>>();
     compare::<BTreeSet<String>>();
     compare::<BTreeMap<String, i64>>();
     compare::<HashMap<String, [i64; 3]>>();
@@ -107,7 +113,7 @@ fn a_query_gives_what_a_call_and_a_conversion_give() {
     compare::<Vec<Whole>>();
 }
 
-/// The replies of a pipeline as one type, as a run and a conversion give them.
+/// Compares a pipeline's query with a run and a conversion of its replies.
 fn compare_pipelines<T: FromValue + Debug>() {
     let queue = |conn: &mut Conn, count| {
         let mut pipeline = conn.pipeline();
@@ -119,7 +125,7 @@ fn compare_pipelines<T: FromValue + Debug>() {
         others.map(move |&second| [first, second].concat()).chain([first.to_owned()])
     });
     for (input, count) in lists.map(|list| (list, 2)).chain([(String::new(), 0)]) {
-        // A reply that is one less is followed by one that no command asked for.
+        // The second `next` is there for inputs that have one reply less.
         let input = format!("{input}+next\r\n+next\r\n");
         let wanted = std::any::type_name::<T>();
         let mut whole = conn(&input, 1);
@@ -141,7 +147,7 @@ fn compare_pipelines<T: FromValue + Debug>() {
 }
 
 #[test]
-fn a_pipeline_gives_what_its_replies_and_a_conversion_give() {
+fn a_pipeline_query_equals_a_run_and_a_conversion() {
     compare_pipelines::<Value>();
     compare_pipelines::<()>();
     compare_pipelines::<i64>();
@@ -153,13 +159,14 @@ fn a_pipeline_gives_what_its_replies_and_a_conversion_give() {
     compare_pipelines::<Vec<Option<Vec<u8>>>>();
     compare_pipelines::<[String; 2]>();
     compare_pipelines::<(String, Option<f64>)>();
+    compare_pipelines::<Vec<(String, i64)>>();
     compare_pipelines::<((), Vec<String>)>();
     compare_pipelines::<HashMap<String, u8>>();
     compare_pipelines::<Vec<Whole>>();
 }
 
 #[test]
-fn errors_of_replies_owed_come_first() {
+fn errors_of_pending_replies_are_returned_first() {
     let mut conn = conn("-ERR first\r\n-ERR second\r\n*2\r\n:1\r\n:2\r\n*1\r\n:3\r\n", 7);
     conn.send("INCR", "a").unwrap();
     conn.send("INCR", "b").unwrap();
@@ -169,7 +176,7 @@ fn errors_of_replies_owed_come_first() {
 }
 
 #[test]
-fn without_a_command_it_drains() {
+fn a_query_without_a_command_drains() {
     let mut conn = conn(":1\r\n:2\r\n", 7);
     assert_eq!(conn.query::<Option<i64>>("", ()).unwrap(), None);
     conn.send("INCR", "a").unwrap();
@@ -178,7 +185,7 @@ fn without_a_command_it_drains() {
 }
 
 #[test]
-fn half_a_list_ends_the_connection() {
+fn an_incomplete_list_is_fatal() {
     for input in ["*2\r\n", "*2\r\n:1\r\n", "*2\r\n:1\r\n:", "*2"] {
         let mut conn = conn(input, 7);
         let error = conn.query::<Vec<i64>>("MGET", "k").unwrap_err();
@@ -201,17 +208,17 @@ impl FromValue for Panicking {
 }
 
 #[test]
-fn a_conversion_that_panics_ends_the_connection() {
+fn a_panic_in_a_conversion_is_fatal() {
     let mut conn = conn("*3\r\n:1\r\n:2\r\n:3\r\n+OK\r\n", 7);
     let query = AssertUnwindSafe(|| conn.query::<Vec<Panicking>>("MGET", "k").map(drop));
     assert!(catch_unwind(query).is_err());
-    // Its third element would have been taken for the next reply.
+    // Otherwise the third element would be read as the next reply.
     let error = conn.call("PING", ()).unwrap_err();
     assert_eq!(error.to_string(), "the conversion of a reply panicked");
 }
 
 #[test]
-fn a_conversion_that_panics_ends_the_connection_of_a_pipeline() {
+fn a_panic_in_the_conversion_of_a_pipeline_is_fatal() {
     for (replies, ends) in
         [(":1\r\n:2\r\n:3\r\n+OK\r\n", true), (":1\r\n:1\r\n:2\r\n+OK\r\n", false)]
     {
@@ -220,11 +227,11 @@ fn a_conversion_that_panics_ends_the_connection_of_a_pipeline() {
         (0..3).for_each(|at| pipeline.push("GET", at));
         let query = AssertUnwindSafe(|| pipeline.query::<Vec<Panicking>>().map(drop));
         assert!(catch_unwind(query).is_err());
-        // The reply to the third command would have been taken for the next one's.
+        // Otherwise the reply to the third command would be read as the next reply.
         let next = conn.call("PING", ()).map_err(|error| error.to_string());
         match ends {
             true => assert_eq!(next.unwrap_err(), "the conversion of a reply panicked"),
-            false => assert_eq!(next.unwrap().as_str(), Some("OK"), "nothing was left"),
+            false => assert_eq!(next.unwrap().as_str(), Some("OK"), "no reply is pending"),
         }
     }
 }

@@ -1,6 +1,6 @@
-//! Maps, and the replies of commands that have a form of their own.
+//! Maps, and the replies of commands with a special format.
 //!
-//! The rows with an R number are those of redigo's tests (commit 57c8b99).
+//! Tests with an R number repeat rows of redigo's tests (commit 57c8b99).
 
 use std::collections::HashMap;
 use std::fmt::Debug;
@@ -61,8 +61,8 @@ fn the_later_of_two_equal_keys_wins() {
     assert_eq!(map, HashMap::from([("a".into(), 2)]));
 }
 
-/// One letter for the outcome with each kind of value, and of key: nil, an integer, a simple
-/// string, a bulk string, a list, an error.
+/// One letter for the result with each kind of value and of key: nil, an integer, a simple string,
+/// a bulk string, a list, an error.
 fn outcomes<T>(map: fn(Result<Value>) -> Result<HashMap<String, T>>) -> (String, String) {
     let kinds = || {
         let error = ServerError::new("WRONGTYPE no");
@@ -80,12 +80,16 @@ fn outcomes<T>(map: fn(Result<Value>) -> Result<HashMap<String, T>>) -> (String,
 }
 
 #[test]
-fn maps_accept_the_kinds_that_redigo_accepts() {
+fn maps_accept_the_kinds_of_replies_that_redigo_accepts() {
     let keys = "ccc+cs";
     assert_eq!(outcomes(reply::string_map), ("ccc+cs".into(), keys.into()));
     assert_eq!(outcomes(reply::int_map), ("c+c+cs".into(), keys.into()));
     assert_eq!(outcomes(reply::uint64_map), ("c+c+cs".into(), keys.into()));
-    assert_eq!(outcomes(reply::float64_map), ("c+c+cs".into(), keys.into()), "integers: fault 15");
+    assert_eq!(
+        outcomes(reply::float64_map),
+        ("c+c+cs".into(), keys.into()),
+        "integers: a defect of redigo"
+    );
 }
 
 #[test]
@@ -118,7 +122,7 @@ fn map_errors_name_the_key() {
 }
 
 #[test]
-fn helpers_pass_nil_and_the_error_of_the_call_on() {
+fn helpers_return_nil_and_the_error_of_the_call() {
     fn check<T: Debug>(helper: fn(Result<Value>) -> Result<T>) {
         assert!(matches!(helper(Err(Error::PoolClosed)).unwrap_err(), Error::PoolClosed));
         assert!(helper(Ok(Value::Nil)).unwrap_err().is_nil());
@@ -140,6 +144,42 @@ fn helpers_pass_nil_and_the_error_of_the_call_on() {
     assert_eq!(reply::optional(reply::int(Ok(bulk("7")))).unwrap(), Some(7));
 }
 
+// ---- pairs ----
+
+#[test]
+fn scores_and_hashes_of_a_server_convert_to_pairs() {
+    let mut conn = connect(RedisServer::shared());
+    conn.call("ZADD", ("pairs:scores", 2.5, "alice", 3, "bob")).unwrap();
+    let scores: Vec<(String, f64)> =
+        conn.query("ZRANGE", ("pairs:scores", 0, -1, "WITHSCORES")).unwrap();
+    assert_eq!(scores, [("alice".to_string(), 2.5), ("bob".to_string(), 3.0)]);
+    conn.call("HSET", ("pairs:hash", "title", "Red", "label", "4AD")).unwrap();
+    let fields: Vec<(String, String)> = conn.query("HGETALL", "pairs:hash").unwrap();
+    assert_eq!(fields[1], ("label".to_string(), "4AD".to_string()));
+    let missing: Vec<(String, String)> = conn.query("HGETALL", "pairs:missing").unwrap();
+    assert!(missing.is_empty());
+}
+
+#[test]
+fn errors_inside_exec_are_not_ignored() {
+    let mut conn = connect(RedisServer::shared());
+    conn.call("SET", ("exec:text", "x")).unwrap();
+    for (command, args) in [("INCR", ["exec:text"]), ("LPOP", ["exec:text"])] {
+        conn.call("MULTI", ()).unwrap();
+        conn.call(command, args).unwrap();
+        let error = conn.query::<()>("EXEC", ()).unwrap_err();
+        assert!(error.as_server().is_some(), "{error:?}");
+    }
+    conn.call("MULTI", ()).unwrap();
+    conn.call("STRLEN", "exec:text").unwrap();
+    fails(
+        conn.query::<i64>("EXEC", ()),
+        "expected an integer, found a list of one element (ask for `(i64,)` to read it)",
+    );
+    let set = conn.query::<Option<()>>("SET", ("exec:text", "y", "NX")).unwrap();
+    assert_eq!(set, None);
+}
+
 // ---- positions ----
 
 #[test]
@@ -150,7 +190,7 @@ fn r207_positions() {
 }
 
 #[test]
-fn positions_that_are_none() {
+fn malformed_positions_are_errors() {
     fails(
         reply::positions(Ok(list([Value::Nil, bulks(["1"])]))),
         "expected length 2, found length 1 at element [1]",
@@ -170,12 +210,12 @@ fn positions_that_are_none() {
 }
 
 #[test]
-fn positions_are_longitude_and_latitude() {
+fn positions_are_longitude_then_latitude() {
     let mut conn = connect(RedisServer::shared());
     conn.call("GEOADD", ("sicily", "13.5", "38.25", "palermo")).unwrap();
     let positions = reply::positions(conn.call("GEOPOS", ("sicily", "palermo", "nowhere")));
     let [Some((longitude, latitude)), None] = positions.unwrap()[..] else {
-        panic!("one is there, one is not");
+        panic!("one member exists, one does not");
     };
     assert!((longitude - 13.5).abs() < 1e-4, "{longitude}");
     assert!((latitude - 38.25).abs() < 1e-4, "{latitude}");
@@ -211,26 +251,48 @@ fn r208_slow_logs() {
 }
 
 #[test]
-fn slow_logs_of_other_lengths() {
+fn slow_log_entries_can_have_other_lengths() {
     let [id, time, micros] = [1, 2, 3].map(Value::Int);
     let start = || [id.clone(), time.clone(), micros.clone(), bulks(["GET"])];
     let [a, b, c, d] = start();
     let old = slow_log([a, b, c, d]).unwrap();
     assert_eq!((old[0].client_addr.as_str(), old[0].client_name.as_str()), ("", ""));
     let [a, b, c, d] = start();
-    assert_eq!(slow_log([a, b, c, d, bulk("addr")]).unwrap(), old, "five items: four count");
+    assert_eq!(slow_log([a, b, c, d, bulk("addr")]).unwrap(), old, "of five items, four are read");
     let [a, b, c, d] = start();
     let new = slow_log([a, b, c, d, bulk("addr"), bulk("name"), bulk("news")]).unwrap();
     assert_eq!((new[0].client_addr.as_str(), new[0].client_name.as_str()), ("addr", "name"));
 
-    let short = "expected an entry of four items or more, found length";
+    let short = "expected an entry of at least four items, found length";
     fails(slow_log([]), &format!("{short} 0 at element [0]"));
     fails(slow_log([id, time, micros]), &format!("{short} 3 at element [0]"));
     assert!(reply::slow_logs(Ok(list([]))).unwrap().is_empty());
 }
 
+/// Redis Enterprise sends the complexity of the command before its arguments.
 #[test]
-fn slow_logs_that_are_none() {
+fn slow_log_entries_of_redis_enterprise_are_read() {
+    let start = || [1, 2, 3].map(Value::Int);
+    for complexity in [bulk("N:10"), Value::Nil, Value::Int(10)] {
+        let [id, time, micros] = start();
+        let args = bulks(["KEYS", "*"]);
+        let logs = slow_log([id, time, micros, complexity, args, bulk("addr"), bulk("name")]);
+        let [log] = &logs.unwrap()[..] else { panic!("one entry") };
+        assert_eq!(log.args, ["KEYS", "*"]);
+        assert_eq!((log.client_addr.as_str(), log.client_name.as_str()), ("addr", "name"));
+    }
+    let [id, time, micros] = start();
+    let logs = slow_log([id, time, micros, bulk("N:10"), bulks(["KEYS", "*"])]).unwrap();
+    assert_eq!((logs[0].args.len(), logs[0].client_addr.as_str()), (2, ""));
+    let [id, time, micros] = start();
+    fails(
+        slow_log([id, time, micros, bulk("N:10"), list([Value::Int(5)])]),
+        "expected a string, found an integer at element [0][4][0]",
+    );
+}
+
+#[test]
+fn malformed_slow_logs_are_errors() {
     let args = || bulks(["GET"]);
     fails(
         slow_log([bulk("x"), Value::Int(1), Value::Int(1), args()]),
@@ -242,7 +304,7 @@ fn slow_logs_that_are_none() {
     );
     fails(
         slow_log([Value::Int(1), bulk("18446744073709551615"), Value::Int(1), args()]),
-        "expected a time that the system can tell, found 18446744073709551615 seconds since 1970 \
+        "expected a time that the system can represent, found 18446744073709551615 seconds since 1970 \
          at element [0][1]",
     );
     fails(
@@ -264,14 +326,14 @@ fn slow_logs_that_are_none() {
 }
 
 #[test]
-fn arguments_of_slow_commands_may_be_any_bytes() {
+fn slow_log_arguments_can_be_any_bytes() {
     let args = list([bulk("SET"), Value::from(&b"caf\xe9"[..])]);
     let logs = slow_log([Value::Int(1), Value::Int(1), Value::Int(1), args]).unwrap();
     assert_eq!(logs[0].args, ["SET", "caf\u{fffd}"]);
 }
 
 #[test]
-fn r209_the_servers_slow_log() {
+fn r209_slow_log_of_a_server() {
     const THRESHOLD: &str = "slowlog-log-slower-than";
     let server = RedisServer::start();
     let mut conn = connect(&server);
@@ -289,13 +351,13 @@ fn r209_the_servers_slow_log() {
 // ---- the latency monitor ----
 
 #[test]
-fn r210_the_servers_latencies() {
+fn r210_latencies_of_a_server() {
     let server = RedisServer::start();
     let mut conn = connect(&server);
     conn.call("CONFIG", ("SET", "latency-monitor-threshold", "1")).unwrap();
     conn.call("DEBUG", ("SLEEP", "0.001")).unwrap();
     let latencies = reply::latencies(conn.call("LATENCY", "LATEST")).unwrap();
-    // A busy machine may have been slow elsewhere, too.
+    // A busy machine can cause other events too.
     let latency = latencies.iter().find(|latency| latency.name == "command");
     let latency = latency.unwrap_or_else(|| panic!("{latencies:?}"));
     assert!(latency.latest >= Duration::from_millis(1), "{latency:?}");
@@ -306,7 +368,7 @@ fn r210_the_servers_latencies() {
 }
 
 #[test]
-fn r211_the_servers_latency_history() {
+fn r211_latency_history_of_a_server() {
     let server = RedisServer::start();
     let mut conn = connect(&server);
     conn.call("LATENCY", ("RESET", "command")).unwrap();
@@ -320,7 +382,7 @@ fn r211_the_servers_latency_history() {
 }
 
 #[test]
-fn latencies_that_are_none() {
+fn malformed_latencies_are_errors() {
     let event = |numbers: [i64; 2]| {
         let [latest, max] = numbers.map(Value::Int);
         list([bulk("fork"), Value::Int(1), latest, max])
@@ -334,14 +396,14 @@ fn latencies_that_are_none() {
     );
     fails(
         reply::latencies(Ok(list([event([2, 3]), list([bulk("fork"), Value::Int(1)])]))),
-        "expected an entry of four items or more, found length 2 at element [1]",
+        "expected an entry of at least four items, found length 2 at element [1]",
     );
     fails(
         reply::latencies(Ok(list([Value::Int(1)]))),
         "expected a list, found an integer at element [0]",
     );
     let newer = list([bulk("fork"), Value::Int(1), Value::Int(2), Value::Int(3), Value::Int(9)]);
-    assert_eq!(reply::latencies(Ok(list([newer]))).unwrap(), latencies, "a fifth item is no error");
+    assert_eq!(reply::latencies(Ok(list([newer]))).unwrap(), latencies, "a fifth item is ignored");
 }
 
 #[test]
@@ -351,7 +413,7 @@ fn short_entries_of_a_latency_history_are_errors() {
     assert_eq!(history[0].execution_time, Duration::from_millis(7));
     let typed: Vec<LatencyHistory> = list([ints([5, 7])]).convert().unwrap();
     assert_eq!(typed, history);
-    let short = "expected an entry of two items or more, found length";
+    let short = "expected an entry of at least two items, found length";
     fails(reply::latency_histories(Ok(list([ints([5])]))), &format!("{short} 1 at element [0]"));
     fails(reply::latency_histories(Ok(list([list([])]))), &format!("{short} 0 at element [0]"));
     fails(

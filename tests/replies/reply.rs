@@ -1,6 +1,6 @@
-//! Replies as Rust values: redigo's helper functions and `FromValue`.
+//! Conversion of replies: redigo's helper functions and `FromValue`.
 //!
-//! The rows with an R number are those of redigo's TestReply (commit 57c8b99).
+//! Tests with an R number repeat rows of redigo's TestReply (commit 57c8b99).
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::error::Error as _;
@@ -18,7 +18,7 @@ fn wrong_type() -> ServerError {
     ServerError::new("WRONGTYPE no")
 }
 
-/// One letter for the outcome: `+` a value, `n` nil, `s` the server's error, `c` does not fit.
+/// One letter for the result: `+` a value, `n` nil, `s` the server's error, `c` a conversion error.
 fn outcome<T>(result: Result<T>) -> char {
     match result {
         Ok(_) => '+',
@@ -29,7 +29,7 @@ fn outcome<T>(result: Result<T>) -> char {
     }
 }
 
-/// The outcomes for: nil, an integer, a simple string, a bulk string, a list of two, an error.
+/// The results for nil, an integer, a simple string, a bulk string, a list of two, and an error.
 fn outcomes<T>(convert: impl Fn(Value) -> Result<T>) -> String {
     let kinds = [
         Value::Nil,
@@ -62,13 +62,13 @@ fn r188_to_r193_ints() {
 }
 
 #[test]
-fn r194_uint64s_to_the_largest() {
+fn r194_uint64s_reach_the_maximum() {
     let reply = Ok(bulks(["18446744073709551615", "5"]));
     assert_eq!(reply::uint64s(reply).unwrap(), [u64::MAX, 5]);
 }
 
 #[test]
-fn r196_r197_strings_of_both_kinds() {
+fn r196_r197_strings_from_bulk_and_simple_strings() {
     assert_eq!(reply::strings(Ok(bulks(["v1", "v2"]))).unwrap(), ["v1", "v2"], "R196");
     let simple = list([Value::simple("v1"), Value::simple("v2")]);
     assert_eq!(reply::strings(Ok(simple)).unwrap(), ["v1", "v2"], "R197");
@@ -105,13 +105,17 @@ fn r205_r206_uint64() {
     assert_eq!(error.to_string(), "expected an integer that fits u64, found -1", "R206");
 }
 
-// ---- redigo's rules beyond its tests (section 1.5) ----
+// ---- rules that redigo has no tests for ----
 
 #[test]
-fn helpers_accept_the_kinds_that_redigo_accepts() {
+fn helpers_accept_the_kinds_of_replies_that_redigo_accepts() {
     assert_eq!(outcomes(|value| reply::int(Ok(value))), "n+c+cs");
     assert_eq!(outcomes(|value| reply::uint64(Ok(value))), "n+c+cs");
-    assert_eq!(outcomes(|value| reply::float64(Ok(value))), "n+c+cs", "integers: fault 15");
+    assert_eq!(
+        outcomes(|value| reply::float64(Ok(value))),
+        "n+c+cs",
+        "integers: a defect of redigo"
+    );
     assert_eq!(outcomes(|value| reply::bool(Ok(value))), "n+c+cs");
     assert_eq!(outcomes(|value| reply::string(Ok(value))), "nc++cs");
     assert_eq!(outcomes(|value| reply::bytes(Ok(value))), "nc++cs");
@@ -130,15 +134,15 @@ fn list_helpers_accept_the_elements_that_redigo_accepts() {
         outcomes(|value| helper(Ok(list([bulk("7"), value]))))
     }
     assert_eq!(elements(reply::ints), "++c+cs");
-    assert_eq!(elements(reply::uint64s), "++c+cs", "integers: fault 15");
-    assert_eq!(elements(reply::float64s), "++c+cs", "integers: fault 15");
+    assert_eq!(elements(reply::uint64s), "++c+cs", "integers: a defect of redigo");
+    assert_eq!(elements(reply::float64s), "++c+cs", "integers: a defect of redigo");
     assert_eq!(elements(reply::strings), "+c++cs");
     assert_eq!(elements(reply::byte_slices), "+cc+cs");
     assert_eq!(elements(reply::values), "++++++");
 }
 
 #[test]
-fn a_nil_element_is_the_zero_value() {
+fn a_nil_element_becomes_the_zero_value() {
     let with_nil = || Ok(list([Value::Nil, bulk("1")]));
     assert_eq!(reply::uint64s(with_nil()).unwrap(), [0, 1]);
     assert_eq!(reply::float64s(with_nil()).unwrap(), [0.0, 1.0]);
@@ -148,7 +152,7 @@ fn a_nil_element_is_the_zero_value() {
 }
 
 #[test]
-fn helpers_pass_the_error_of_the_call_on() {
+fn helpers_return_the_error_of_the_call() {
     fn check<T: Debug>(helper: Reply<T>) {
         assert!(matches!(helper(Err(Error::PoolClosed)).unwrap_err(), Error::PoolClosed));
     }
@@ -167,7 +171,7 @@ fn helpers_pass_the_error_of_the_call_on() {
 }
 
 #[test]
-fn a_bad_element_is_named_by_its_place() {
+fn the_error_of_an_element_names_its_index() {
     let error = reply::byte_slices(Ok(list([bulk("a"), Value::Int(1)]))).unwrap_err();
     assert_eq!(error.to_string(), "expected a bulk string, found an integer at element [1]");
     let error = reply::ints(Ok(bulks(["1", "x"]))).unwrap_err();
@@ -178,7 +182,7 @@ fn a_bad_element_is_named_by_its_place() {
 // ---- FromValue ----
 
 #[test]
-fn every_type_accepts_its_kinds_and_no_other() {
+fn each_type_accepts_only_its_kinds_of_replies() {
     macro_rules! table {
         ($($type:ty => $outcomes:literal)*) => {
             $(assert_eq!(outcomes(Value::convert::<$type>), $outcomes, stringify!($type));)*
@@ -229,8 +233,8 @@ fn every_type_accepts_its_kinds_and_no_other() {
 }
 
 #[test]
-fn integers_are_checked_against_their_range() {
-    /// The number in every kind of reply that can hold it.
+fn integers_out_of_range_are_errors() {
+    /// The number in each kind of reply that can represent it.
     fn replies(number: i128) -> Vec<(Value, String)> {
         let mut replies = vec![(bulk(&number.to_string()), format!("\"{number}\""))];
         replies.extend(i64::try_from(number).map(|int| (Value::Int(int), int.to_string())));
@@ -258,7 +262,7 @@ fn integers_are_checked_against_their_range() {
 }
 
 #[test]
-fn integers_are_read_as_go_reads_them() {
+fn integers_are_parsed_like_go() {
     for (text, signed, unsigned) in [
         ("0", Some(0), Some(0)),
         ("007", Some(7), Some(7)),
@@ -284,7 +288,7 @@ fn integers_are_read_as_go_reads_them() {
 }
 
 #[test]
-fn floats_are_read_as_go_reads_them() {
+fn floats_are_parsed_like_go() {
     for (text, expected) in [
         ("1.5", 1.5),
         ("-3", -3.0),
@@ -314,7 +318,7 @@ fn floats_are_read_as_go_reads_them() {
 }
 
 #[test]
-fn truth_values_are_those_of_go() {
+fn booleans_are_parsed_like_go() {
     for text in ["1", "t", "T", "TRUE", "true", "True"] {
         assert!(bulk(text).convert::<bool>().unwrap(), "{text:?}");
     }
@@ -329,7 +333,7 @@ fn truth_values_are_those_of_go() {
 }
 
 #[test]
-fn text_must_be_utf8_and_bytes_need_not() {
+fn strings_must_be_utf8_but_bytes_need_not() {
     let raw = || Value::from(&b"caf\xe9"[..]);
     assert_eq!(raw().convert::<Vec<u8>>().unwrap(), b"caf\xe9");
     assert_eq!(raw().convert::<[u8; 4]>().unwrap(), *b"caf\xe9");
@@ -341,23 +345,23 @@ fn text_must_be_utf8_and_bytes_need_not() {
     let error = raw().convert::<String>().unwrap_err();
     let source = error.source().and_then(|source| source.downcast_ref::<Utf8Error>());
     assert_eq!(source.map(Utf8Error::valid_up_to), Some(3));
-    let start = r#"expected a string of UTF-8, found "caf\xe9""#;
+    let start = r#"expected a UTF-8 string, found "caf\xe9""#;
     assert!(error.to_string().starts_with(start), "{error}");
 }
 
 #[test]
-fn a_long_text_is_cut_in_errors() {
+fn errors_cut_a_long_text() {
     let long = "9".repeat(1000);
     let expected = format!("expected an integer that fits i64, found \"{}\"…", &long[..32]);
     fails::<i64>(bulk(&long), &expected);
 }
 
 #[test]
-fn errors_say_what_was_wanted_and_what_was_found() {
+fn errors_name_the_expected_and_the_found_reply() {
     fails::<i64>(Value::simple("OK"), "expected an integer, found a simple string");
     fails::<f64>(Value::simple("OK"), "expected a number, found a simple string");
-    fails::<bool>(list([]), "expected a truth value, found a list");
-    fails::<bool>(bulk("yes"), r#"expected a truth value, found "yes""#);
+    fails::<bool>(list([]), "expected a boolean, found a list");
+    fails::<bool>(bulk("yes"), r#"expected a boolean, found "yes""#);
     fails::<String>(Value::Int(1), "expected a string, found an integer");
     fails::<Vec<u8>>(Value::Int(1), "expected a string, found an integer");
     fails::<Vec<i64>>(bulk("1"), "expected a list, found a bulk string");
@@ -370,7 +374,7 @@ fn errors_say_what_was_wanted_and_what_was_found() {
 }
 
 #[test]
-fn lengths_must_match_and_errors_say_both() {
+fn a_wrong_length_is_an_error_with_both_lengths() {
     assert_eq!(bulks(["1", "2", "3"]).convert::<[i64; 3]>().unwrap(), [1, 2, 3]);
     assert_eq!(list([]).convert::<[i64; 0]>().unwrap(), [0_i64; 0]);
     fails::<[i64; 3]>(bulks(["1", "2"]), "expected length 3, found length 2");
@@ -384,7 +388,7 @@ fn lengths_must_match_and_errors_say_both() {
 }
 
 #[test]
-fn errors_show_the_path_to_the_element() {
+fn errors_name_the_path_to_the_element() {
     fails::<Vec<i64>>(
         list([bulk("1"), bulk("2"), bulk("3"), Value::Nil]),
         "expected an integer, found nil at element [3]",
@@ -406,12 +410,12 @@ fn errors_show_the_path_to_the_element() {
     );
     fails::<BTreeSet<Option<bool>>>(
         list([Value::Nil, bulk("no")]),
-        r#"expected a truth value, found "no" at element [1]"#,
+        r#"expected a boolean, found "no" at element [1]"#,
     );
 }
 
 #[test]
-fn an_error_of_the_server_comes_through_from_any_depth() {
+fn a_server_error_is_returned_from_any_depth() {
     let aborted = || list([list([bulk("1"), Value::Error(wrong_type())]), bulk("2")]);
     assert_eq!(outcome(aborted().convert::<(Vec<i64>, i64)>()), 's');
     assert_eq!(outcome(aborted().convert::<((i64, Option<i64>), i64)>()), 's');
@@ -420,11 +424,75 @@ fn an_error_of_the_server_comes_through_from_any_depth() {
     assert_eq!(outcome(aborted().convert::<(((), ()), ())>()), 's');
     let elements = aborted().convert::<(Vec<Value>, i64)>().unwrap().0;
     assert_eq!(elements, [bulk("1"), Value::Error(wrong_type())], "Value keeps it");
-    aborted().convert::<()>().unwrap();
+    assert_eq!(outcome(aborted().convert::<()>()), 's');
+    assert_eq!(outcome(aborted().convert::<Option<()>>()), 's');
+    assert_eq!(outcome(list([Value::Error(wrong_type())]).convert::<Vec<(i64, i64)>>()), 's');
 }
 
 #[test]
-fn nil_has_a_place_only_in_some_types() {
+fn a_list_of_one_element_names_the_type_that_reads_it() {
+    let one = || bulks(["7"]);
+    let error = |wanted: &str, name: &str| {
+        format!("expected {wanted}, found a list of one element (ask for `({name},)` to read it)")
+    };
+    fails::<i64>(one(), &error("an integer", "i64"));
+    fails::<u8>(list([Value::Int(7)]), &error("an integer", "u8"));
+    fails::<f32>(one(), &error("a number", "f32"));
+    fails::<bool>(one(), &error("a boolean", "bool"));
+    fails::<Option<String>>(one(), &error("a string", "String"));
+    assert_eq!(one().convert::<(i64,)>().unwrap(), (7,));
+    for other in [list([]), bulks(["7", "8"]), list([one()]), list([Value::Nil])] {
+        fails::<i64>(other, "expected an integer, found a list");
+    }
+}
+
+#[test]
+fn flat_and_nested_lists_convert_to_tuples() {
+    let scores = [("alice".to_string(), 2.5), ("bob".to_string(), 3.0)];
+    let flat = || bulks(["alice", "2.5", "bob", "3"]);
+    let nested = || list([bulks(["alice", "2.5"]), bulks(["bob", "3"])]);
+    for reply in [flat, nested] {
+        assert_eq!(reply().convert::<Vec<(String, f64)>>().unwrap(), scores);
+        assert_eq!(reply().convert::<[(String, f64); 2]>().unwrap(), scores);
+        assert_eq!(reply().convert::<Option<Vec<(String, f64)>>>().unwrap().unwrap(), scores);
+    }
+    let sets = flat().convert::<BTreeSet<(String, String)>>().unwrap();
+    assert_eq!(sets.first().unwrap().0, "alice");
+    assert!(list([]).convert::<Vec<(String, f64)>>().unwrap().is_empty());
+    let triples: Vec<(i64, Option<i64>, Vec<u8>)> =
+        list([bulk("1"), Value::Nil, bulk("x"), Value::Int(2), bulk("3"), bulk("y")])
+            .convert()
+            .unwrap();
+    assert_eq!(triples, [(1, None, b"x".to_vec()), (2, Some(3), b"y".to_vec())]);
+    // A list as a later member of a flat row.
+    let streams: Vec<(String, Vec<String>)> =
+        list([bulk("a"), bulks(["1", "2"]), bulk("b"), list([])]).convert().unwrap();
+    assert_eq!(streams, [("a".into(), vec!["1".into(), "2".into()]), ("b".into(), vec![])]);
+    assert_eq!(list([Value::Nil, bulk("1")]).convert::<Vec<((), u8)>>().unwrap(), [((), 1)]);
+    // The fields of HGETALL keep their order.
+    let pairs: Vec<(String, String)> = bulks(["b", "1", "a", "2"]).convert().unwrap();
+    assert_eq!(pairs[0], ("b".to_string(), "1".to_string()));
+
+    fails::<Vec<(i64, i64)>>(
+        bulks(["1", "2", "3"]),
+        "expected a length that is a multiple of 2, found length 3",
+    );
+    fails::<Vec<(String, f64)>>(
+        bulks(["alice", "1", "bob", "x"]),
+        r#"expected a number that fits f64, found "x" at element [3]"#,
+    );
+    fails::<Vec<(String, f64)>>(
+        list([bulks(["alice", "1"]), bulk("bob")]),
+        "expected a list, found a bulk string at element [1]",
+    );
+    fails::<Vec<Option<(i64, i64)>>>(
+        bulks(["1", "2"]),
+        "expected a list, found a bulk string at element [0]",
+    );
+}
+
+#[test]
+fn nil_converts_only_to_types_that_represent_it() {
     assert_eq!(Value::Nil.convert::<Option<Vec<i64>>>().unwrap(), None);
     let mixed = list([bulk("a"), Value::Nil]);
     assert_eq!(mixed.clone().convert::<Vec<Option<String>>>().unwrap(), [Some("a".into()), None]);
@@ -436,7 +504,7 @@ fn nil_has_a_place_only_in_some_types() {
 }
 
 #[test]
-fn maps_and_sets_take_any_hasher_and_the_later_duplicate_wins() {
+fn maps_and_sets_accept_any_hasher_and_keep_the_later_duplicate() {
     type Hasher = BuildHasherDefault<DefaultHasher>;
     let pairs = || bulks(["a", "1", "b", "2", "a", "3"]);
     let expected = [("a".to_string(), 3), ("b".to_string(), 2)];
@@ -452,7 +520,7 @@ fn maps_and_sets_take_any_hasher_and_the_later_duplicate_wins() {
 }
 
 #[test]
-fn tuples_reach_to_twelve() {
+fn tuples_have_up_to_twelve_members() {
     fn numbers(count: i64) -> Value {
         Value::Array((0..count).map(Value::Int).collect())
     }
@@ -476,8 +544,8 @@ fn tuples_reach_to_twelve() {
 }
 
 #[test]
-fn nested_replies_become_nested_types() {
-    // XREADGROUP: streams of entries of fields.
+fn nested_replies_convert_to_nested_types() {
+    // XREADGROUP: streams, their entries, and the fields of each.
     type Entry = (String, BTreeMap<String, String>);
     let entry = |id: &str| list([bulk(id), bulks(["field", "value"])]);
     let reply = list([list([bulk("stream"), list([entry("1-0"), entry("2-0")])])]);
@@ -492,7 +560,7 @@ fn nested_replies_become_nested_types() {
 }
 
 #[test]
-fn a_type_of_ones_own_gets_paths_and_nil_errors_too() {
+fn errors_of_a_user_type_have_paths_and_nil() {
     #[derive(Debug, PartialEq)]
     struct Celsius(f64);
     impl FromValue for Celsius {

@@ -1,6 +1,6 @@
-//! Structs, maps and slices as arguments, through serde.
+//! Structs, maps and slices as arguments, with serde.
 //!
-//! The rows with an R number are those of redigo's TestArgs (commit 57c8b99).
+//! Tests with an R number repeat rows of redigo's TestArgs (commit 57c8b99).
 
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -73,7 +73,7 @@ fn r303_a_struct() {
     assert_eq!(flat(&value), expected);
     assert_eq!(flat(&&&value), expected);
 
-    // redigo adds the field that is a map as Go would print it.
+    // redigo adds the map in the format that Go prints.
     #[derive(Serialize)]
     struct WithMap {
         m: BTreeMap<String, String>,
@@ -91,7 +91,7 @@ fn r304_a_plain_struct() {
     assert_eq!(flat(&Plain { int: 123 }), ["I", "123"]);
 }
 
-/// A type that decides for itself what it is as an argument.
+/// A type with its own implementation of `Serialize`.
 struct Time(SystemTime);
 
 impl Serialize for Time {
@@ -106,7 +106,7 @@ fn time() -> Time {
 }
 
 #[test]
-fn r305_to_r307_fields_that_decide_for_themselves() {
+fn r305_to_r307_fields_with_their_own_implementation() {
     #[derive(Serialize)]
     struct Field<T> {
         #[serde(rename = "T")]
@@ -115,7 +115,7 @@ fn r305_to_r307_fields_that_decide_for_themselves() {
     assert_eq!(flat(&Field { time: time() }), ["T", "1573231058"], "R305");
     assert_eq!(flat(&Field { time: Box::new(time()) }), ["T", "1573231058"], "R306");
     assert_eq!(flat(&Field { time: Some(&time()) }), ["T", "1573231058"], "R307");
-    assert_eq!(flat(&time()), ["1573231058"], "on its own, too");
+    assert_eq!(flat(&time()), ["1573231058"], "as the outermost value");
 
     let error = Args::new().add_flat(&Time(UNIX_EPOCH - Duration::from_secs(1))).unwrap_err();
     assert!(matches!(error, Error::Other(_)), "{error:?}");
@@ -128,7 +128,7 @@ fn r308_a_slice() {
 }
 
 #[test]
-fn r309_what_is_left_out() {
+fn r309_empty_fields_are_left_out() {
     #[derive(Default, Serialize)]
     struct Omit {
         none: Option<i64>,
@@ -178,7 +178,18 @@ fn r310_to_r313_structs_in_structs() {
 }
 
 #[test]
-fn r315_there_and_back() {
+fn add_flat_adds_a_shadowed_flattened_field_too() {
+    #[derive(Serialize)]
+    struct Outer {
+        edi: i64,
+        #[serde(flatten)]
+        inner: Edi,
+    }
+    assert_eq!(flat(&Outer { edi: 1, inner: Edi { edi: 2 } }), ["edi", "1", "edi", "2"]);
+}
+
+#[test]
+fn r315_a_struct_round_trip() {
     #[derive(Debug, PartialEq, Serialize, Deserialize)]
     struct Post {
         title: String,
@@ -204,9 +215,9 @@ fn r315_there_and_back() {
     assert_eq!(back, post("Example2", "Steve", "Map"));
 }
 
-// ---- beyond redigo's tests ----
+// ---- cases that redigo does not test ----
 
-/// Bytes as the crate `serde_bytes` gives them.
+/// Bytes that are serialized like those of the crate `serde_bytes`.
 struct Blob<'a>(&'a [u8]);
 
 impl Serialize for Blob<'_> {
@@ -297,7 +308,7 @@ fn lists_and_maps() {
 }
 
 #[test]
-fn what_is_not_flat_is_refused() {
+fn values_that_are_not_flat_are_refused() {
     #[derive(Serialize)]
     struct Field<T> {
         f: T,
@@ -314,9 +325,9 @@ fn what_is_not_flat_is_refused() {
     refused(&("a", 1u8), "a u8 among other types as an argument");
     refused(&(1u8, "a"), "a list as an argument");
     for kind in [Kind::Sized(1), Kind::Named { x: 1 }, Kind::Pair(1, 2)] {
-        refused(&kind, "an enum's variant with data as an argument");
-        refused(&Field { f: kind }, r#"an enum's variant with data as an argument, in field "f""#);
+        refused(&kind, "an enum variant with data as an argument");
+        refused(&Field { f: kind }, r#"an enum variant with data as an argument, in field "f""#);
     }
-    refused(&BTreeMap::from([(None::<i64>, 1)]), "a map's key of no value as an argument");
+    refused(&BTreeMap::from([(None::<i64>, 1)]), "a map key without a value as an argument");
     refused(&BTreeMap::from([(vec![1], 1)]), "a list as an argument");
 }

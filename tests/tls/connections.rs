@@ -1,6 +1,6 @@
-//! TLS on a real server: everything that works over TCP works over TLS, in versions 1.2 and 1.3.
+//! TLS on a real server, in versions 1.2 and 1.3: all features of a TCP connection.
 //!
-//! The rows with an R number are those of redigo's dial tests.
+//! Tests with an R number are redigo's dial tests.
 
 use std::fs;
 use std::net::TcpStream;
@@ -31,19 +31,19 @@ fn id(conn: &mut Conn) -> i64 {
     conn.query("CLIENT", "ID").unwrap()
 }
 
-/// That kind of an error of TLS.
+/// Returns the kind of a TLS error.
 #[track_caller]
 fn kind<T: std::fmt::Debug>(outcome: redigo::Result<T>) -> TlsErrorKind {
     match outcome.unwrap_err() {
         redigo::Error::Tls(error) => error.kind(),
-        other => panic!("no error of TLS: {other:?}"),
+        other => panic!("not a TLS error: {other:?}"),
     }
 }
 
-// Dialling
+// Dialing
 
 #[test]
-fn r096_a_url() {
+fn r096_a_url_enables_tls() {
     for version in VERSIONS {
         let port = server(version).port();
         for scheme in ["rediss", "RedisS", "valkeys"] {
@@ -58,18 +58,18 @@ fn r096_a_url() {
 }
 
 #[test]
-fn r097_as_an_option() {
+fn r097_an_option_enables_tls() {
     for version in VERSIONS {
         let dialer = Dialer::tcp(server(version).addr()).use_tls(true);
         assert_eq!(ping(&mut dialer.tls_ca_file(cert("ca.pem")).dial().unwrap()), "PONG");
     }
-    // What is set after the URL wins over it.
+    // An option set after the URL overrides it.
     let plain = Dialer::url(format!("rediss://{}", RedisServer::shared().addr())).unwrap();
     assert_eq!(ping(&mut plain.use_tls(false).dial().unwrap()), "PONG");
 }
 
 #[test]
-fn r098_without_verification() {
+fn r098_skip_verify_accepts_any_certificate() {
     let expired = builder("expired").arg("--tls-auth-clients", "no").start();
     let dialer = Dialer::url(expired.url()).unwrap();
     assert_eq!(kind(dialer.dial()), TlsErrorKind::UnknownAuthority);
@@ -77,7 +77,7 @@ fn r098_without_verification() {
 }
 
 #[test]
-fn r099_a_handshake_that_never_ends() {
+fn r099_an_endless_handshake_times_out() {
     let silent = FakeServer::silent();
     let dialer = silent.dialer().use_tls(true).tls_handshake_timeout(Duration::from_millis(1));
     let error = promptly("the handshake", || dialer.dial()).unwrap_err();
@@ -86,7 +86,7 @@ fn r099_a_handshake_that_never_ends() {
 }
 
 #[test]
-fn mutual_tls_with_every_form_of_identity() {
+fn mutual_tls_works_with_every_form_of_identity() {
     for version in VERSIONS {
         let dialer = dialer(strict_server(version));
         let pem = dialer.clone().tls_client_identity(cert("client.pem"), cert("client.key"));
@@ -111,7 +111,7 @@ fn mutual_tls_with_every_form_of_identity() {
 }
 
 #[test]
-fn a_key_may_stand_behind_other_words() {
+fn a_key_file_can_begin_with_other_text() {
     let commented = folder().path.join("commented.key");
     let key = fs::read_to_string(cert("client.key")).unwrap();
     fs::write(&commented, format!("Bag Attributes\n    friendlyName: client\n{key}")).unwrap();
@@ -121,7 +121,7 @@ fn a_key_may_stand_behind_other_words() {
 }
 
 #[test]
-fn a_name_that_is_not_the_address() {
+fn tls_server_name_replaces_the_host() {
     let ghost = builder("ghost").arg("--tls-auth-clients", "no").start();
     let dialer = dialer(&ghost);
     assert_eq!(kind(dialer.dial()), TlsErrorKind::WrongHost);
@@ -131,7 +131,7 @@ fn a_name_that_is_not_the_address() {
 }
 
 #[test]
-fn the_server_is_told_the_name() {
+fn the_server_receives_the_name() {
     let (sent, greeting) = std::sync::mpsc::channel();
     let server = FakeServer::start(move |mut stream| {
         let mut bytes = vec![0; 4096];
@@ -145,13 +145,13 @@ fn the_server_is_told_the_name() {
     };
     dialer.clone().tls_server_name("redis.example").dial().unwrap_err();
     assert!(has(greeting.recv().unwrap(), "redis.example"));
-    // An address in digits is no name.
+    // An IP address is not sent as a name.
     dialer.dial().unwrap_err();
     assert!(!has(greeting.recv().unwrap(), "127.0.0.1"));
 }
 
 #[test]
-fn the_oldest_version() {
+fn the_minimum_version_is_enforced() {
     let old = dialer(server(Protocol::Tlsv12));
     assert_eq!(kind(old.tls_min_version(Protocol::Tlsv13).dial()), TlsErrorKind::Version);
     let new = dialer(server(Protocol::Tlsv13));
@@ -159,9 +159,9 @@ fn the_oldest_version() {
 }
 
 #[test]
-fn over_a_stream_of_ones_own() {
+fn tls_runs_over_a_custom_stream() {
     for version in VERSIONS {
-        // With each byte by itself, a record comes in many pieces.
+        // With one byte per read, a record arrives in many pieces.
         for (piece, length) in [(1, 3_000), (1_000, 300_000)] {
             let address = server(version).addr();
             let dialer = dialer(server(version)).connector(move |_, _| {
@@ -178,8 +178,8 @@ fn over_a_stream_of_ones_own() {
 }
 
 #[test]
-fn over_a_unix_socket_with_a_name() {
-    // A TLS proxy in front of a server, at the end of a Unix socket: here a tunnel to its port.
+fn tls_over_a_unix_socket_needs_a_name() {
+    // Stands for a TLS proxy behind a Unix socket: a tunnel to the server's port.
     let address = server(Protocol::Tlsv13).addr();
     let tunnel = Dialer::unix("/nonexistent").use_tls(true).tls_ca_file(cert("ca.pem"));
     let tunnel = tunnel
@@ -190,10 +190,10 @@ fn over_a_unix_socket_with_a_name() {
 }
 
 #[test]
-fn renewed_files_serve_the_next_dial() {
+fn the_next_dial_uses_renewed_files() {
     let folder = folder().path.join("renewed");
     fs::create_dir(&folder).unwrap();
-    // Files that are made one after the other may bear the same time, so each gets one of its own.
+    // Files written in quick succession can have equal times, so each gets a distinct time.
     let mut time = std::time::SystemTime::now();
     let mut put = |from: &str, to: &str| {
         fs::copy(cert(from), folder.join(to)).unwrap();
@@ -207,7 +207,7 @@ fn renewed_files_serve_the_next_dial() {
         .tls_client_identity(folder.join("client.pem"), folder.join("client.key"));
     assert_eq!(kind(dialer.dial()), TlsErrorKind::ClientCertificateRejected);
     put("client.pem", "client.pem");
-    // The key is still the other's, so both files are.
+    // The key does not belong to the new certificate, so the previous pair remains in use.
     assert_eq!(kind(dialer.dial()), TlsErrorKind::ClientCertificateRejected);
     put("client.key", "client.key");
     assert_eq!(ping(&mut dialer.dial().unwrap()), "PONG");
@@ -216,7 +216,7 @@ fn renewed_files_serve_the_next_dial() {
 // A connection
 
 #[test]
-fn a_value_of_64_mib() {
+fn a_value_of_64_mib_is_unchanged() {
     for version in VERSIONS {
         let mut conn = conn(version);
         let value: Vec<u8> = (0..64 << 20).map(|at: usize| ((at * 31) >> 7) as u8).collect();
@@ -228,7 +228,7 @@ fn a_value_of_64_mib() {
 }
 
 #[test]
-fn values_around_the_length_of_a_record() {
+fn values_around_the_length_of_a_record_are_unchanged() {
     for version in VERSIONS {
         let mut conn = conn(version);
         for length in [1, 16_000, 16_383, 16_384, 16_385, 32_768, 65_535, 65_537, 262_145] {
@@ -238,16 +238,16 @@ fn values_around_the_length_of_a_record() {
     }
 }
 
-/// The server stops reading while its replies are not read: only because one thread reads while
-/// the other writes does this ever end.
+/// The server stops reading while its replies are not read, so this ends only if one thread reads
+/// while the other writes.
 #[test]
-fn one_thread_sends_more_than_all_buffers_hold_while_another_receives() {
+fn a_thread_sends_beyond_all_buffers_while_another_receives() {
     const COMMANDS: usize = 3_000;
     for version in VERSIONS {
         let mut conn = conn(version);
         let value = "v".repeat(10_000);
         let (mut sender, mut receiver) = conn.split();
-        promptly("a long conversation", || {
+        promptly("a long exchange", || {
             thread::scope(|scope| {
                 let received = scope.spawn(move || {
                     for _ in 0..COMMANDS {
@@ -277,7 +277,7 @@ fn a_thread_sends_while_another_waits() {
                 receiver.receive()
             });
             is_waiting.recv().unwrap();
-            // The other has time to fall asleep in the read; when it has not it is no less right.
+            // Usually enough for the other thread to block in its read. The test does not need it.
             thread::sleep(SHORT);
             promptly("a send", || sender.send("PING", ()).and_then(|()| sender.flush())).unwrap();
             assert_eq!(waiting.join().unwrap().unwrap().as_str(), Some("PONG"));
@@ -286,7 +286,7 @@ fn a_thread_sends_while_another_waits() {
 }
 
 #[test]
-fn a_pipeline() {
+fn a_pipeline_runs_over_tls() {
     for version in VERSIONS {
         let mut conn = conn(version);
         let value = "v".repeat(1000);
@@ -301,7 +301,7 @@ fn a_pipeline() {
 }
 
 #[test]
-fn limits_hold() {
+fn timeouts_and_canceling_work_over_tls() {
     for version in VERSIONS {
         let begin = || dialer(server(version)).dial().unwrap();
         let blocked = |conn: &mut Conn, call: &dyn Fn(&mut Conn) -> redigo::Result<Value>| {
@@ -331,9 +331,9 @@ fn limits_hold() {
     }
 }
 
-/// A server of TLS 1.3 sends session tickets behind its handshake. They are no reply.
+/// A TLS 1.3 server sends session tickets after the handshake. They are not replies.
 #[test]
-fn a_poll_waits_for_a_reply_and_not_for_a_ticket() {
+fn a_poll_ignores_session_tickets() {
     for version in VERSIONS {
         let mut conn = conn(version);
         assert!(conn.poll(Duration::ZERO).unwrap().is_none());
@@ -344,7 +344,7 @@ fn a_poll_waits_for_a_reply_and_not_for_a_ticket() {
         assert_eq!(conn.poll(LONG).unwrap().unwrap().as_str(), Some("PONG"));
         assert!(conn.poll(SHORT).unwrap().is_none());
 
-        // Found without waiting, too, as soon as it is there.
+        // A poll without waiting also finds the reply once it has arrived.
         conn.send("ECHO", "v".repeat(50_000)).unwrap();
         conn.flush().unwrap();
         let mut found = None;
@@ -357,9 +357,9 @@ fn a_poll_waits_for_a_reply_and_not_for_a_ticket() {
     }
 }
 
-/// Two replies in one record: the second is in the session, and no more on the socket.
+/// Two replies are in one record: the second is in the session and not on the socket.
 #[test]
-fn what_is_decrypted_and_not_read_is_seen() {
+fn a_poll_sees_decrypted_unread_bytes() {
     for version in VERSIONS {
         let mut conn = conn(version);
         let long = "v".repeat(20_000);
@@ -375,37 +375,37 @@ fn what_is_decrypted_and_not_read_is_seen() {
 }
 
 #[test]
-fn who_is_alive() {
+fn is_alive_ignores_session_tickets() {
     for version in VERSIONS {
         let mut server = {
             let name = if matches!(version, Protocol::Tlsv12) { "TLSv1.2" } else { "TLSv1.3" };
             builder("redis").args(["--tls-auth-clients", "no", "--tls-protocols", name]).start()
         };
         let mut conn = dialer(&server).dial().unwrap();
-        // Before the tickets have come, when they have, and after they are read.
+        // Before the tickets arrive, after that, and after they are read.
         for _ in 0..20 {
             assert!(conn.is_alive());
             thread::sleep(Duration::from_millis(1));
         }
         assert_eq!(ping(&mut conn), "PONG");
         assert!(conn.is_alive());
-        // Bytes that nobody asked for.
+        // Unexpected bytes.
         let mut stray = dialer(&server).dial().unwrap();
         conn.call("CLIENT", ("TRACKING", "ON", "REDIRECT", id(&mut stray))).unwrap();
         stray.call("SUBSCRIBE", "__redis__:invalidate").unwrap();
         conn.call("GET", "k").unwrap();
         conn.call("SET", ("k", 1)).unwrap();
-        wait_until("the invalidation is there", || !stray.is_alive());
+        wait_until("the invalidation arrives", || !stray.is_alive());
         assert!(conn.is_alive());
         server.stop();
-        wait_until("the end is seen", || !conn.is_alive());
+        wait_until("the close is seen", || !conn.is_alive());
     }
 }
 
-// What is built on connections
+// Pool, mux and subscriptions
 
 #[test]
-fn a_subscriber_whose_other_thread_subscribes() {
+fn a_thread_subscribes_while_another_receives() {
     for version in VERSIONS {
         let mut publisher = conn(version);
         let mut sub = PubSubConn::new(conn(version));
@@ -425,7 +425,7 @@ fn a_subscriber_whose_other_thread_subscribes() {
             for number in 0..100 {
                 let channel = format!("tls:{number}");
                 sender.subscribe(&channel).unwrap();
-                wait_until("somebody listens", || {
+                wait_until("the subscription is active", || {
                     publisher.query::<i64>("PUBLISH", (&channel, "x")).unwrap() == 1
                 });
             }
@@ -435,31 +435,31 @@ fn a_subscriber_whose_other_thread_subscribes() {
 }
 
 #[test]
-fn a_pool_that_looks_at_its_connections() {
+fn a_pool_that_peeks_keeps_good_connections() {
     for version in VERSIONS {
         let pool = Pool::builder(dialer(server(version)))
             .max_active(1)
             .test_on_borrow(check::peek())
             .build()
             .unwrap();
-        // Given back before any reply was read, and so before any ticket was.
+        // Returned before any reply or ticket was read.
         drop(pool.acquire().unwrap());
         let first = id(&mut pool.acquire().unwrap());
         for _ in 0..50 {
             let mut conn = pool.acquire().unwrap();
-            assert_eq!(id(&mut conn), first, "a good connection was taken for a stale one");
+            assert_eq!(id(&mut conn), first, "a good connection was closed as stale");
             conn.close().unwrap();
         }
     }
 }
 
 #[test]
-fn a_pool_finds_a_restarted_server() {
+fn a_pool_survives_a_restart_of_the_server() {
     let mut server = builder("redis").arg("--tls-auth-clients", "no").start();
     let builder = Pool::builder(dialer(&server)).max_active(8).test_on_borrow(check::peek());
     let pool = builder.build().unwrap();
-    let lent: Vec<_> = (0..8).map(|_| pool.acquire().unwrap()).collect();
-    drop(lent);
+    let in_use: Vec<_> = (0..8).map(|_| pool.acquire().unwrap()).collect();
+    drop(in_use);
     assert_eq!(pool.idle_count(), 8);
     server.restart();
     for _ in 0..8 {
@@ -469,7 +469,7 @@ fn a_pool_finds_a_restarted_server() {
 }
 
 #[test]
-fn a_mux() {
+fn a_mux_runs_over_tls() {
     for version in VERSIONS {
         let mux = Mux::new(dialer(server(version)));
         let done = Arc::new(AtomicUsize::new(0));

@@ -1,4 +1,4 @@
-//! TLS that goes wrong: what the error says, and that it comes in time.
+//! TLS errors: their kinds, their texts, and their timing.
 
 use std::error::Error as _;
 use std::io::{Read, Write};
@@ -19,19 +19,19 @@ use crate::support::tls_server::{
 };
 use crate::support::wait::{LONG, SHORT, promptly, wait_until};
 
-/// The kind of the error, and its words.
+/// Returns the kind and the text of a TLS error.
 #[track_caller]
-fn told<T: std::fmt::Debug>(outcome: redigo::Result<T>) -> (TlsErrorKind, String) {
+fn tls_error<T: std::fmt::Debug>(outcome: redigo::Result<T>) -> (TlsErrorKind, String) {
     match outcome.unwrap_err() {
         Error::Tls(error) => {
             assert!(Error::Tls(error.clone()).is_fatal());
             (error.kind(), error.to_string())
         }
-        other => panic!("no error of TLS: {other:?}"),
+        other => panic!("not a TLS error: {other:?}"),
     }
 }
 
-/// A dialler to the strict server with nothing to say after the handshake.
+/// A dialer for the strict server without any set-up after the handshake.
 fn bare(version: Protocol) -> Dialer {
     Dialer::tcp(strict_server(version).addr()).use_tls(true).tls_ca_file(cert("ca.pem"))
 }
@@ -39,13 +39,13 @@ fn bare(version: Protocol) -> Dialer {
 // Certificates
 
 #[test]
-fn each_fault_of_the_servers_certificate_has_a_name() {
+fn each_fault_of_a_server_certificate_has_a_kind() {
     let serving = |name: &str| builder(name).arg("--tls-auth-clients", "no").start();
     let ours = server(Protocol::Tlsv13);
     let (expired, other) = (serving("expired"), serving("other"));
     let strangers = dialer(ours).tls_ca_file(cert("strangers/ca.pem"));
     let systems = Dialer::url(ours.url()).unwrap();
-    let unknown = "comes from an authority that is not trusted here";
+    let unknown = "was issued by an authority that the client does not trust";
     for (dialer, kind, words) in [
         (strangers, TlsErrorKind::UnknownAuthority, unknown),
         (systems, TlsErrorKind::UnknownAuthority, unknown),
@@ -56,10 +56,10 @@ fn each_fault_of_the_servers_certificate_has_a_name() {
             TlsErrorKind::WrongHost,
             "is for another name",
         ),
-        // A certificate for clients only.
+        // A certificate only for clients.
         (dialer(&serving("client")), TlsErrorKind::InvalidCertificate, "is not valid: "),
     ] {
-        let (found, text) = told(dialer.dial());
+        let (found, text) = tls_error(dialer.dial());
         assert_eq!(found, kind, "{text}");
         let whole = format!("the server's certificate {words}");
         assert!(text.contains(&whole), "{text}");
@@ -71,9 +71,9 @@ fn each_fault_of_the_servers_certificate_has_a_name() {
     }
 }
 
-/// TLS 1.2 tells in the handshake, 1.3 with the first reply after it.
+/// TLS 1.2 reports the error in the handshake, 1.3 at the first reply after it.
 #[test]
-fn each_fault_of_the_clients_certificate_has_a_name() {
+fn each_fault_of_a_client_certificate_has_a_kind() {
     for version in VERSIONS {
         let none = bare(version);
         let with = |name: &str| {
@@ -81,7 +81,7 @@ fn each_fault_of_the_clients_certificate_has_a_name() {
             none.clone().tls_client_identity(file("pem"), file("key"))
         };
         for (dialer, kind, words) in [
-            (&none, TlsErrorKind::ClientCertificateRequired, "wants a client certificate"),
+            (&none, TlsErrorKind::ClientCertificateRequired, "requires a client certificate"),
             (
                 &with("strangers/client"),
                 TlsErrorKind::ClientCertificateRejected,
@@ -93,10 +93,11 @@ fn each_fault_of_the_clients_certificate_has_a_name() {
                 "does not accept the client certificate",
             ),
         ] {
-            // With a command of the set-up, and with one that comes long after the dial.
-            let in_dial = promptly("a dial", || told(dialer.clone().password("sesame").dial()));
+            // With a command of the set-up, and with a command long after the dial.
+            let in_dial =
+                promptly("a dial", || tls_error(dialer.clone().password("sesame").dial()));
             let later = promptly("a dial and a call", || {
-                told(dialer.dial().and_then(|mut conn| {
+                tls_error(dialer.dial().and_then(|mut conn| {
                     thread::sleep(SHORT);
                     conn.call("PING", ())
                 }))
@@ -109,54 +110,51 @@ fn each_fault_of_the_clients_certificate_has_a_name() {
     }
 }
 
-/// The second write finds the connection broken. Why is in what came before.
+/// The second write fails. The reason is in the bytes received before.
 #[test]
-fn a_client_turned_away_learns_why_when_it_writes_too() {
+fn a_failed_write_reports_the_tls_reason() {
     for _ in 0..10 {
         let Ok(mut conn) = bare(Protocol::Tlsv13).dial() else {
-            unreachable!("TLS 1.3 does not tell in the handshake")
+            unreachable!("TLS 1.3 does not report it in the handshake")
         };
         let mut outcome = Ok(());
         wait_until("a write fails", || {
             outcome = conn.send("PING", ()).and_then(|()| conn.flush());
             outcome.is_err()
         });
-        assert_eq!(told(outcome).0, TlsErrorKind::ClientCertificateRequired);
+        assert_eq!(tls_error(outcome).0, TlsErrorKind::ClientCertificateRequired);
     }
 }
 
-/// What the system trusts is only found in a process that begins with another system: this program
-/// runs this test once more, with our authority as the system's.
+/// The system's authorities are read once in a process. So this test runs itself in a second
+/// process in which the test's authority is the system's.
 #[test]
 #[cfg(target_os = "linux")]
-fn the_systems_authorities_count_without_a_file_and_only_then() {
+fn system_authorities_apply_only_without_a_file() {
     const SERVER: &str = "REDIGO_TEST_TLS_SERVER";
     const STRANGERS: &str = "REDIGO_TEST_TLS_STRANGERS";
     let Ok(url) = std::env::var(SERVER) else {
-        let own = std::env::current_exe().unwrap();
-        let mut again = std::process::Command::new(own);
-        again.args([
-            "--exact",
-            "faults::the_systems_authorities_count_without_a_file_and_only_then",
-        ]);
+        let program = std::env::current_exe().unwrap();
+        let mut again = std::process::Command::new(program);
+        again.args(["--exact", "faults::system_authorities_apply_only_without_a_file"]);
         again.env(SERVER, server(Protocol::Tlsv13).url());
         again.env(STRANGERS, cert("strangers/ca.pem")).env("SSL_CERT_FILE", cert("ca.pem"));
         let outcome = again.output().unwrap();
-        let said = String::from_utf8_lossy(&outcome.stdout);
-        assert!(outcome.status.success() && said.contains("1 passed"), "{said}");
+        let output = String::from_utf8_lossy(&outcome.stdout);
+        assert!(outcome.status.success() && output.contains("1 passed"), "{output}");
         return;
     };
     let dialer = Dialer::url(url).unwrap();
     dialer.dial().unwrap().call("PING", ()).unwrap();
     let others = dialer.tls_ca_file(std::env::var_os(STRANGERS).unwrap());
-    assert_eq!(told(others.dial()).0, TlsErrorKind::UnknownAuthority);
+    assert_eq!(tls_error(others.dial()).0, TlsErrorKind::UnknownAuthority);
 }
 
 // The handshake
 
-/// So that the reason is in its log, too.
+/// So the server's log has the reason too.
 #[test]
-fn a_server_that_is_not_trusted_is_told() {
+fn an_untrusted_server_receives_an_alert() {
     let (hears, heard) = std::sync::mpsc::channel();
     let acceptor = tls_server::acceptor(Protocol::Tlsv12);
     let server = FakeServer::start(move |stream| {
@@ -164,13 +162,13 @@ fn a_server_that_is_not_trusted_is_told() {
         hears.send(error.to_string()).unwrap();
     });
     let dialer = server.dialer().use_tls(true).tls_ca_file(cert("strangers/ca.pem"));
-    assert_eq!(told(dialer.dial()).0, TlsErrorKind::UnknownAuthority);
+    assert_eq!(tls_error(dialer.dial()).0, TlsErrorKind::UnknownAuthority);
     let heard = heard.recv_timeout(LONG).unwrap();
     assert!(heard.contains("alert unknown ca"), "{heard}");
 }
 
 #[test]
-fn a_plain_redis_port_is_given_up() {
+fn a_plain_redis_port_times_the_handshake_out() {
     let dialer = Dialer::tcp(RedisServer::shared().addr()).use_tls(true);
     let dialer = dialer.tls_handshake_timeout(SHORT);
     let error = promptly("a handshake with a plain server", || dialer.dial()).unwrap_err();
@@ -178,7 +176,7 @@ fn a_plain_redis_port_is_given_up() {
 }
 
 #[test]
-fn an_answer_in_plain_text() {
+fn a_plaintext_answer_is_quoted() {
     for answer in ["-ERR unknown command\r\n", "HTTP/1.1 400 Bad Request\r\n\r\n", "\0\0\0"] {
         for server in [FakeServer::saying(answer), FakeServer::closing_after(answer)] {
             let dialer = server.dialer().use_tls(true);
@@ -186,18 +184,18 @@ fn an_answer_in_plain_text() {
             let cause = error.source().unwrap().to_string();
             assert_eq!(
                 cause,
-                format!("it says \"{}\"", answer.escape_debug()).replace("\\0", "\\x00")
+                format!("the peer sent \"{}\"", answer.escape_debug()).replace("\\0", "\\x00")
             );
-            assert_eq!(told::<()>(Err(error)).0, TlsErrorKind::NotTls);
+            assert_eq!(tls_error::<()>(Err(error)).0, TlsErrorKind::NotTls);
         }
     }
 }
 
 #[test]
-fn garbage_in_the_handshake() {
+fn garbage_in_the_handshake_fails_the_dial() {
     let records: [&[u8]; 6] = [
-        // A handshake record of nonsense, of nothing, of an impossible length, of another version,
-        // an alert cut short, an unknown alert.
+        // Handshake records: nonsense, empty, too long, another version. A truncated alert, an
+        // unknown alert.
         b"\x16\x03\x03\x00\x04\xff\xff\xff\xff",
         b"\x16\x03\x03\x00\x00\x16\x03\x03\x00\x00",
         b"\x16\x03\x03\xff\xff",
@@ -218,25 +216,25 @@ fn garbage_in_the_handshake() {
 }
 
 #[test]
-fn a_handshake_that_is_cut() {
-    let at_once = FakeServer::start(drop);
+fn a_handshake_cut_by_the_peer_is_closed() {
+    let immediately = FakeServer::start(drop);
     let after_the_greeting = FakeServer::closing_after("");
     let reset = FakeServer::start(|stream| {
-        // What is not read makes the close a reset.
+        // Closing with unread bytes sends a reset.
         let _ = stream.peek(&mut [0]);
     });
-    for server in [at_once, after_the_greeting, reset] {
+    for server in [immediately, after_the_greeting, reset] {
         let dialer = server.dialer().use_tls(true);
-        let (kind, text) = promptly("the handshake", || told(dialer.dial()));
+        let (kind, text) = promptly("the handshake", || tls_error(dialer.dial()));
         assert_eq!(kind, TlsErrorKind::Closed);
         let end = "the peer closed the connection during the handshake";
         assert_eq!(text, format!("TLS with 127.0.0.1: {end}"));
     }
 }
 
-/// Whether it says nothing, reads nothing, or speaks so slowly that every single wait is short.
+/// The server sends nothing, reads nothing, or sends so slowly that each wait is short.
 #[test]
-fn a_handshake_that_stalls_ends_when_it_must() {
+fn a_stalled_handshake_times_out() {
     let dripping = || {
         FakeServer::start(|mut stream| {
             await_request(&mut stream);
@@ -270,7 +268,7 @@ fn a_handshake_that_stalls_ends_when_it_must() {
             let dialing = thread::spawn(move || dialer.dial_context(&ctx).map(drop));
             thread::sleep(SHORT);
             cancel.cancel();
-            let error = promptly("a dial that is cancelled", || dialing.join().unwrap());
+            let error = promptly("a canceled dial", || dialing.join().unwrap());
             assert!(error.unwrap_err().is_canceled());
         }
     }
@@ -278,11 +276,11 @@ fn a_handshake_that_stalls_ends_when_it_must() {
 
 // After the handshake
 
-/// A tunnel to a server, into which the test can put bytes of its own.
+/// A tunnel to a server. The test can inject bytes.
 struct Tunnel {
     listener: FakeServer,
     clients: Arc<Mutex<Vec<TcpStream>>>,
-    /// Replies come byte by byte, with a pause after each.
+    /// Sends replies byte by byte, with a pause after each byte.
     drips: Arc<AtomicBool>,
 }
 
@@ -321,19 +319,19 @@ impl Tunnel {
         fake_dialer(&self.listener)
     }
 
-    /// Puts bytes into what the last client receives.
+    /// Sends bytes to the last client.
     fn inject(&self, bytes: &[u8]) {
         self.clients.lock().unwrap().last_mut().unwrap().write_all(bytes).unwrap();
     }
 }
 
 #[test]
-fn garbage_after_the_handshake() {
+fn garbage_after_the_handshake_ends_the_connection() {
     for version in VERSIONS {
         let tunnel = Tunnel::to(server(version).addr());
         let garbage: [&[u8]; 5] = [
             b"-ERR in plain text\r\n",
-            // Records that nobody sealed: of data, of an alert, of a handshake, of a new version.
+            // Records that are not encrypted: data, an alert, a handshake, another version.
             b"\x17\x03\x03\x00\x30________________________________________________",
             b"\x15\x03\x03\x00\x02\x02\x28",
             b"\x16\x03\x03\x00\x04\x00\x00\x00\x00",
@@ -350,7 +348,7 @@ fn garbage_after_the_handshake() {
             assert_eq!(conn.err().unwrap().to_string(), error.to_string());
             assert!(error.to_string().starts_with("TLS with 127.0.0.1: failed: "), "{error}");
 
-            // And to somebody who waits.
+            // The same for a call that waits.
             let mut conn = tunnel.dialer().dial().unwrap();
             conn.call("PING", ()).unwrap();
             thread::scope(|scope| {
@@ -364,14 +362,14 @@ fn garbage_after_the_handshake() {
     }
 }
 
-/// A deadline is for the whole reply, however small the pieces are in which a record comes.
+/// A deadline applies to the whole reply, even if a record arrives in small pieces.
 #[test]
-fn a_deadline_holds_against_records_that_drip() {
+fn a_deadline_applies_to_slow_records() {
     for version in VERSIONS {
         let tunnel = Tunnel::to(server(version).addr());
         let (mut calling, mut polling) =
             (tunnel.dialer().dial().unwrap(), tunnel.dialer().dial().unwrap());
-        // What TLS 1.3 sends behind the handshake is out of the way.
+        // Consumes the session tickets of TLS 1.3.
         for conn in [&mut calling, &mut polling] {
             conn.call("PING", ()).unwrap();
         }
@@ -379,7 +377,7 @@ fn a_deadline_holds_against_records_that_drip() {
         let value = "v".repeat(1 << 20);
         let late = promptly("a call", || calling.call_timeout(4 * SHORT, "ECHO", &value));
         assert_eq!(late.unwrap_err().timeout_kind(), Some(TimeoutKind::Read));
-        // The shortest record takes longer, and a part of one is nothing.
+        // The shortest record takes longer, and a part of a record is not a reply.
         polling.send("PING", ()).and_then(|()| polling.flush()).unwrap();
         assert!(promptly("a poll", || polling.poll(4 * SHORT)).unwrap().is_none());
         assert_eq!(
@@ -390,10 +388,10 @@ fn a_deadline_holds_against_records_that_drip() {
 }
 
 #[test]
-fn a_server_that_does_not_read_is_given_up() {
+fn a_write_to_a_server_that_does_not_read_times_out() {
     for limit in [Some(4 * SHORT), None] {
         let server = fake(Protocol::Tlsv12, |stream| {
-            // It holds the connection, and reads nothing.
+            // Keeps the connection open and reads nothing.
             thread::sleep(LONG);
             drop(stream);
         });
@@ -410,15 +408,15 @@ fn a_server_that_does_not_read_is_given_up() {
 }
 
 #[test]
-fn a_server_that_closes() {
-    // With a farewell and without, between replies and within one.
-    for (answer, farewell) in
+fn a_server_that_closes_is_reported() {
+    // With and without `close_notify`, between replies and within a reply.
+    for (answer, notify) in
         [("", true), ("", false), ("$100\r\nhalf", true), ("$100\r\nhalf", false)]
     {
         let server = fake(Protocol::Tlsv12, move |mut stream| {
             let _ = stream.read(&mut [0; 1024]);
             let _ = stream.write_all(answer.as_bytes());
-            if farewell {
+            if notify {
                 let _ = stream.shutdown();
             }
         });
@@ -428,20 +426,20 @@ fn a_server_that_closes() {
         assert_eq!(error.to_string(), format!("the server closed the connection{place}"));
 
         let server = fake(Protocol::Tlsv12, move |mut stream| {
-            if farewell {
+            if notify {
                 let _ = stream.shutdown();
                 hold(stream.get_ref().try_clone().unwrap());
             }
         });
         let conn = fake_dialer(&server).dial().unwrap();
-        wait_until("the end is seen", || !conn.is_alive());
+        wait_until("the close is seen", || !conn.is_alive());
     }
 }
 
-/// A write that is out of time in the middle of a record goes on where it was: the mux keeps its
-/// connection, and the server gets every byte once.
+/// A write that times out within a record continues from there: the mux keeps its connection, and
+/// the server gets every byte once.
 #[test]
-fn a_write_goes_on_after_a_deadline() {
+fn a_write_continues_after_a_deadline() {
     let value = "v".repeat(16 << 20);
     let set = format!("*3\r\n$3\r\nSET\r\n$1\r\nk\r\n${}\r\n{value}\r\n", value.len());
     let ping = "*1\r\n$4\r\nPING\r\n";
@@ -455,13 +453,13 @@ fn a_write_goes_on_after_a_deadline() {
         let mut buffer = vec![0; 64 * 1024];
         let _ = stream.read(&mut buffer);
         stream.write_all(b"+OK\r\n").unwrap();
-        // Nothing more is read until the first caller has given up.
+        // Reads nothing more until the first caller has timed out.
         let _ = goes.lock().unwrap().recv();
         while let Ok(count @ 1..) = stream.read(&mut buffer) {
             let mut receives = receives.lock().unwrap();
             let before = receives.len();
             receives.extend_from_slice(&buffer[..count]);
-            // On a machine that is very slow the time was up before the first byte.
+            // On a very slow machine the time limit passes before the first byte.
             let ends = if receives.starts_with(b"*3") { [first, all] } else { [ping.len(); 2] };
             if ends.iter().any(|&end| before < end && receives.len() >= end) {
                 let answers = if before < ends[0] && receives.len() >= all { 2 } else { 1 };

@@ -1,5 +1,4 @@
-//! TLS options that contradict each other, files that are not what they should be, and what is
-//! shown of all that: everything but the secrets.
+//! TLS options that contradict each other, and invalid files.
 
 use std::fs;
 use std::path::PathBuf;
@@ -11,10 +10,10 @@ use crate::support::certs::{cert, folder};
 use crate::support::fake_server::FakeServer;
 use crate::support::tls_server::{dialer, strict_server};
 
-/// Why the options are refused, without a connection being made.
+/// Returns the reason for which the options are refused before a connect.
 #[track_caller]
 fn refused(dialer: &Dialer) -> String {
-    let dialer = dialer.clone().connector(|_, _| panic!("dialled"));
+    let dialer = dialer.clone().connector(|_, _| panic!("dialed"));
     match dialer.dial().unwrap_err() {
         Error::InvalidConfig(why) => why.into_owned(),
         other => panic!("{other:?}"),
@@ -22,22 +21,23 @@ fn refused(dialer: &Dialer) -> String {
 }
 
 #[test]
-fn contradictions_are_refused_before_anything_is_dialled() {
+fn contradicting_options_fail_before_dialing() {
     let connector = || TlsConnector::new().unwrap();
     let tls = || Dialer::url("rediss://h").unwrap();
     let plain = || Dialer::url("redis://h").unwrap();
     let without =
-        |name: &str| format!("{name} without TLS: it takes use_tls(true), or a rediss:// URL");
-    let beside = |name: &str| format!("{name} beside tls_connector, which decides that by itself");
+        |name: &str| format!("{name} without TLS: add use_tls(true), or use a rediss:// URL");
+    let beside =
+        |name: &str| format!("{name} with tls_connector: the connector already decides it");
     type Set = fn(Dialer) -> Dialer;
-    let of_the_connector: [(&str, Set); 5] = [
+    let connector_options: [(&str, Set); 5] = [
         ("tls_skip_verify", |dialer| dialer.tls_skip_verify(true)),
         ("tls_ca_file", |dialer| dialer.tls_ca_file("ca.pem")),
         ("tls_client_identity", |dialer| dialer.tls_client_identity("c.pem", "c.key")),
         ("tls_client_identity_pkcs12", |dialer| dialer.tls_client_identity_pkcs12("c.p12", "x")),
         ("tls_min_version", |dialer| dialer.tls_min_version(Protocol::Tlsv12)),
     ];
-    for (name, set) in of_the_connector {
+    for (name, set) in connector_options {
         assert_eq!(refused(&set(plain())), without(name));
         assert_eq!(refused(&set(tls()).use_tls(false)), without(name));
         assert_eq!(refused(&set(tls().tls_connector(connector()))), beside(name));
@@ -47,18 +47,18 @@ fn contradictions_are_refused_before_anything_is_dialled() {
     assert_eq!(refused(&plain().tls_server_name("x")), without("tls_server_name"));
     assert_eq!(
         refused(&tls().tls_ca_file("ca.pem").tls_skip_verify(true)),
-        "tls_ca_file beside tls_skip_verify, which checks nothing"
+        "tls_ca_file with tls_skip_verify, which verifies nothing"
     );
     assert_eq!(
         refused(&tls().tls_client_identity("a", "b").tls_client_identity_pkcs12("c", "d")),
-        "tls_client_identity and tls_client_identity_pkcs12: there is but one identity"
+        "tls_client_identity and tls_client_identity_pkcs12: set only one of them"
     );
     let unix = Dialer::unix("/run/redis.sock").use_tls(true);
     assert_eq!(refused(&unix), "TLS over a Unix socket needs a tls_server_name");
 }
 
 #[test]
-fn what_is_switched_off_again_contradicts_nothing() {
+fn a_disabled_option_contradicts_nothing() {
     let server = FakeServer::closing_after("");
     let dialer = server.dialer().tls_skip_verify(true).tls_skip_verify(false);
     dialer.tls_server_name("").dial().unwrap();
@@ -67,9 +67,9 @@ fn what_is_switched_off_again_contradicts_nothing() {
     assert!(matches!(error, Error::Tls(_)), "{error:?}");
 }
 
-/// Names the option, the file, and what to do where there is something to do.
+/// The error names the option and the file, and the remedy if there is one.
 #[test]
-fn files_that_are_not_what_they_should_be() {
+fn an_invalid_file_is_named_with_its_option() {
     let file = |name: &str, content: &[u8]| {
         let path = folder().path.join(name);
         fs::write(&path, content).unwrap();
@@ -77,7 +77,7 @@ fn files_that_are_not_what_they_should_be() {
     };
     let none = PathBuf::from("/nonexistent/file.pem");
     let empty = file("empty", b"");
-    let prose = file("prose", b"Whatever this is, it is no certificate.\n");
+    let prose = file("prose", b"This is not a certificate.\n");
     let cut = file("cut", &fs::read(cert("ca.pem")).unwrap()[..200]);
     let broken_key =
         file("broken.key", b"-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n");
@@ -88,8 +88,8 @@ fn files_that_are_not_what_they_should_be() {
     let pkcs8 = "openssl pkcs8 -topk8 -nocrypt";
     let cases: [(Dialer, &PathBuf, &str, &str); 14] = [
         (tls().tls_ca_file(&none), &none, "tls_ca_file", "No such file"),
-        (tls().tls_ca_file(&empty), &empty, "tls_ca_file", "no certificate in it"),
-        (tls().tls_ca_file(&prose), &prose, "tls_ca_file", "no certificate in it"),
+        (tls().tls_ca_file(&empty), &empty, "tls_ca_file", "the file has no certificate"),
+        (tls().tls_ca_file(&prose), &prose, "tls_ca_file", "the file has no certificate"),
         (tls().tls_ca_file(&cut), &cut, "tls_ca_file", ""),
         (tls().tls_client_identity(&none, &key), &none, "tls_client_identity", "No such file"),
         (tls().tls_client_identity(&pem, &none), &none, "tls_client_identity", "No such file"),
@@ -128,14 +128,14 @@ fn files_that_are_not_what_they_should_be() {
         assert!(text.contains(path.to_str().unwrap()) && text.contains(why), "{text}");
         assert!(!text.ends_with(": "), "{text}");
     }
-    // Neither of the two is wrong by itself.
+    // Each file is valid, but the key does not belong to the certificate.
     let others = tls().tls_client_identity(cert("client.pem"), cert("redis.key"));
     assert!(refused(&others).contains("mismatch"), "{}", refused(&others));
 }
 
-/// A file that is not there yet may be later.
+/// A missing file can exist at the next dial.
 #[test]
-fn a_mistake_is_not_remembered() {
+fn the_next_dial_reads_missing_files_again() {
     let late = folder().path.join("late.pem");
     let dialer =
         dialer(strict_server(Protocol::Tlsv13)).tls_client_identity(&late, cert("client.key"));

@@ -1,21 +1,22 @@
-//! The core on plain values: the sides are lists, the wakers numbers, the threads pretended.
+//! Tests of the core with plain values: halves are lists, wakers are numbers, threads are simulated.
 
 use super::*;
 use crate::args::Args;
 
+/// A simulated thread and the number of its call.
 type Id = (usize, u64);
-type Pretended = Core<VecDeque<Command>, (), Id>;
+type TestCore = Core<VecDeque<Command>, (), Id>;
 
-fn line() -> Line<VecDeque<Command>, ()> {
+fn split_conn() -> SplitConn<VecDeque<Command>, ()> {
     let shutdown = ShutdownHandle::new(|| {});
-    Line { sender: VecDeque::new(), receiver: (), shutdown, read_timeout: None }
+    SplitConn { writer: VecDeque::new(), reader: (), shutdown, read_timeout: None }
 }
 
-fn connected() -> Pretended {
-    let mut core = Pretended::new();
-    assert!(matches!(core.knock(false, || (0, 0)), Door::Dial(None)));
-    let (stray, _) = core.dialed(line());
-    assert!(stray.is_none());
+fn connected() -> TestCore {
+    let mut core = TestCore::new();
+    assert!(matches!(core.admit(false, || (0, 0)), Admission::Dial(None)));
+    let (stale, _) = core.dialed(split_conn());
+    assert!(stale.is_none());
     core
 }
 
@@ -24,181 +25,180 @@ fn command() -> Command {
 }
 
 #[test]
-fn one_dials_and_the_others_wait_for_it_and_share_its_failure() {
-    let mut core = Pretended::new();
-    assert!(matches!(core.knock(false, || (0, 0)), Door::Dial(None)));
-    assert!(matches!(core.knock(false, || (1, 0)), Door::Wait(..)));
-    let Door::Wait(leaver, _) = core.knock(false, || (2, 0)) else { panic!("not a wait") };
-    assert_eq!(core.leave_lobby(leaver), Some((2, 0)));
+fn waiters_share_the_failure_of_a_dial() {
+    let mut core = TestCore::new();
+    assert!(matches!(core.admit(false, || (0, 0)), Admission::Dial(None)));
+    assert!(matches!(core.admit(false, || (1, 0)), Admission::Wait(..)));
+    let Admission::Wait(leaving, _) = core.admit(false, || (2, 0)) else { panic!("not a wait") };
+    assert_eq!(core.remove_waiter(leaving), Some((2, 0)));
     assert_eq!(core.dial_failed(&Error::Nil), [(0, (1, 0))]);
     assert!(matches!(core.err(), Some(Error::Nil)));
-    assert!(matches!(core.knock(false, || (3, 0)), Door::Dial(Some(Error::Nil))));
+    assert!(matches!(core.admit(false, || (3, 0)), Admission::Dial(Some(Error::Nil))));
     assert!(core.err().is_none());
-    assert_eq!(core.dial_left().lobby, []);
+    assert_eq!(core.dial_abandoned().waiters, []);
     assert_eq!(core.stats().failed_dials, 2);
 }
 
 #[test]
-fn a_dial_that_ends_after_the_closing_gives_its_connection_back() {
-    let mut core = Pretended::new();
-    assert!(matches!(core.knock(false, || (0, 0)), Door::Dial(None)));
-    assert!(matches!(core.knock(false, || (1, 0)), Door::Wait(..)));
-    assert_eq!(core.close().lobby, [(0, (1, 0))]);
-    assert!(core.dialed(line()).0.is_some());
-    assert!(matches!(core.knock(false, || (1, 1)), Door::Closed));
+fn connection_dialed_after_close_comes_back() {
+    let mut core = TestCore::new();
+    assert!(matches!(core.admit(false, || (0, 0)), Admission::Dial(None)));
+    assert!(matches!(core.admit(false, || (1, 0)), Admission::Wait(..)));
+    assert_eq!(core.close().waiters, [(0, (1, 0))]);
+    assert!(core.dialed(split_conn()).0.is_some());
+    assert!(matches!(core.admit(false, || (1, 1)), Admission::Closed));
 }
 
 #[test]
-fn a_full_queue_lets_nobody_in_until_it_is_taken() {
+fn full_queue_admits_no_command_until_it_is_taken() {
     let mut core = connected();
-    core.enqueue(Command::new("SET", Args::new().arg(vec![0; FULL])), (0, 0), None, None);
-    let Door::Write(held) = core.knock(true, || (1, 0)) else { panic!("nobody writes") };
-    assert!(matches!(core.knock(true, || (2, 0)), Door::Wait(..)));
-    let nudges = core.take_outbox(&held, &mut VecDeque::new()).unwrap();
-    assert_eq!(nudges.lobby, [(0, (2, 0))]);
-    assert!(matches!(core.knock(true, || (2, 0)), Door::Open(None)));
+    core.enqueue(Command::new("SET", Args::new().arg(vec![0; QUEUE_LIMIT])), (0, 0), None, None);
+    let Admission::Write(lease) = core.admit(true, || (1, 0)) else { panic!("no write") };
+    assert!(matches!(core.admit(true, || (2, 0)), Admission::Wait(..)));
+    let wakeups = core.take_send_queue(&lease, &mut VecDeque::new()).unwrap();
+    assert_eq!(wakeups.waiters, [(0, (2, 0))]);
+    assert!(matches!(core.admit(true, || (2, 0)), Admission::Open(None)));
 }
 
 #[test]
-fn a_connection_with_nothing_due_is_inspected_first() {
+fn connection_with_nothing_in_flight_is_probed_first() {
     let mut core = connected();
-    let Door::Inspect(held) = core.knock(false, || (0, 0)) else { panic!("not inspected") };
-    assert!(core.is_idle(&held));
-    assert!(matches!(core.knock(false, || (1, 0)), Door::Open(None)), "somebody does it already");
+    let Admission::Probe(lease) = core.admit(false, || (0, 0)) else { panic!("no probe") };
+    assert!(core.is_idle(&lease));
+    assert!(matches!(core.admit(false, || (1, 0)), Admission::Open(None)), "a probe is running");
     core.enqueue(command(), (1, 0), None, None);
-    assert!(!core.is_idle(&held));
+    assert!(!core.is_idle(&lease));
 }
 
 #[test]
-fn more_replies_than_commands_are_noticed() {
+fn surplus_replies_are_reported() {
     let mut core = connected();
     let ticket = core.enqueue(command(), (0, 0), None, None);
-    let (Step::Write { held, alone: true }, _) = core.step(ticket) else { panic!("no write") };
-    let _ = core.take_outbox(&held, &mut VecDeque::new());
-    let _ = core.sender_home(held, false, Some(ticket));
+    let (Step::Write { lease, alone: true }, _) = core.step(ticket) else { panic!("no write") };
+    let _ = core.take_send_queue(&lease, &mut VecDeque::new());
+    let _ = core.return_writer(lease, false, Some(ticket));
     let unsent = core.enqueue(command(), (1, 0), None, None);
-    let (Step::Write { held, alone: false }, _) = core.step(unsent) else { panic!("no write") };
-    let (Step::Read(eye), _) = core.step(ticket) else { panic!("no read") };
+    let (Step::Write { lease, alone: false }, _) = core.step(unsent) else { panic!("no write") };
+    let (Step::Read(reader), _) = core.step(ticket) else { panic!("no read") };
     let mut calls = Vec::new();
-    assert_eq!(core.arrived(&eye, 2, None, &mut calls).0, Arrival::Surplus);
-    assert_eq!(calls, [Some((0, 0))], "and the other's command has not even left");
-    assert_eq!(core.lost(eye.line(), Error::Nil).calls, [(1, 0)]);
-    assert_eq!(core.arrived(&eye, 1, None, &mut calls).0, Arrival::Stray);
-    assert!(core.take_outbox(&held, &mut VecDeque::new()).is_none());
-    assert!(core.sender_home(held, false, None).0.is_some(), "of a connection of before");
-    assert!(matches!(core.step(unsent).0, Step::Arriving));
+    assert_eq!(core.arrived(&reader, 2, None, &mut calls).0, Arrival::Surplus);
+    assert_eq!(calls, [Some((0, 0))], "the other command was not written yet");
+    assert_eq!(core.lost(reader.epoch(), Error::Nil).calls, [(1, 0)]);
+    assert_eq!(core.arrived(&reader, 1, None, &mut calls).0, Arrival::Stale);
+    assert!(core.take_send_queue(&lease, &mut VecDeque::new()).is_none());
+    assert!(core.return_writer(lease, false, None).0.is_some(), "of an earlier connection");
+    assert!(matches!(core.step(unsent).0, Step::AwaitOutcome));
 }
 
 #[test]
-fn a_connection_is_dead_when_its_oldest_reply_is_overdue_and_nothing_came() {
+fn connection_is_silent_after_an_overdue_reply_without_arrivals() {
     let (begin, second) = (Instant::now(), Duration::from_secs(1));
-    let mut core = Pretended::new();
-    core.knock(false, || (0, 0));
-    let _ = core.dialed(Line { read_timeout: Some(second), ..line() });
-    assert_eq!(core.silent_line(begin + 9 * second), None, "nothing is due");
+    let mut core = TestCore::new();
+    core.admit(false, || (0, 0));
+    let _ = core.dialed(SplitConn { read_timeout: Some(second), ..split_conn() });
+    assert_eq!(core.silent_epoch(begin + 9 * second), None, "nothing is in flight");
     let patient = core.enqueue(command(), (0, 0), Some(begin), Some(begin + 5 * second));
     core.enqueue(command(), (1, 0), Some(begin), Some(begin + second));
-    assert_eq!(core.silent_line(begin + 2 * second), None, "the oldest has time");
-    assert_eq!(core.silent_line(begin + 5 * second), Some(1));
+    assert_eq!(core.silent_epoch(begin + 2 * second), None, "the oldest is not overdue");
+    assert_eq!(core.silent_epoch(begin + 5 * second), Some(1));
     core.abandon(patient);
-    assert_eq!(core.silent_line(begin + 5 * second), Some(1), "who leaves changes nothing");
-    let (Step::Write { held, .. }, _) = core.step(Ticket(1)) else { panic!("no write") };
-    let _ = core.take_outbox(&held, &mut VecDeque::new());
-    let _ = core.sender_home(held, false, Some(Ticket(1)));
-    let (Step::Read(eye), _) = core.step(Ticket(1)) else { panic!("no read") };
-    let _ = core.arrived(&eye, 1, Some(begin + 4 * second), &mut Vec::new());
-    assert_eq!(core.silent_line(begin + 4 * second), None, "something came");
-    assert_eq!(core.silent_line(begin + 5 * second), Some(1));
+    assert_eq!(core.silent_epoch(begin + 5 * second), Some(1), "an abandoned call still counts");
+    let (Step::Write { lease, .. }, _) = core.step(Ticket(1)) else { panic!("no write") };
+    let _ = core.take_send_queue(&lease, &mut VecDeque::new());
+    let _ = core.return_writer(lease, false, Some(Ticket(1)));
+    let (Step::Read(reader), _) = core.step(Ticket(1)) else { panic!("no read") };
+    let _ = core.arrived(&reader, 1, Some(begin + 4 * second), &mut Vec::new());
+    assert_eq!(core.silent_epoch(begin + 4 * second), None, "a reply arrived");
+    assert_eq!(core.silent_epoch(begin + 5 * second), Some(1));
 }
 
 #[test]
-fn a_nudge_to_one_who_is_served_before_it_comes_goes_to_the_next() {
+fn wakeup_of_an_answered_call_passes_to_the_next() {
     let mut core = connected();
     let reader = core.enqueue(command(), (0, 0), None, None);
-    let (Step::Write { held, .. }, _) = core.step(reader) else { panic!("no write") };
-    let _ = core.take_outbox(&held, &mut VecDeque::new());
-    let _ = core.sender_home(held, false, Some(reader));
-    let (Step::Read(eye), _) = core.step(reader) else { panic!("no read") };
+    let (Step::Write { lease, .. }, _) = core.step(reader) else { panic!("no write") };
+    let _ = core.take_send_queue(&lease, &mut VecDeque::new());
+    let _ = core.return_writer(lease, false, Some(reader));
+    let (Step::Read(read_lease), _) = core.step(reader) else { panic!("no read") };
     let writer = core.enqueue(command(), (1, 0), None, None);
-    let (Step::Write { held, .. }, _) = core.step(writer) else { panic!("no write") };
+    let (Step::Write { lease, .. }, _) = core.step(writer) else { panic!("no write") };
     let sleeper = core.enqueue(command(), (2, 0), None, None);
-    assert!(matches!(core.step(sleeper).0, Step::Park { crowded: false }));
-    // It gets no further than its own command, and is expected to go on in some way.
-    let _ = core.take_outbox(&held, &mut VecDeque::new());
-    assert_eq!(core.sender_home(held, true, Some(writer)).1.one, None);
-    let (_, nudges) = core.arrived(&eye, 2, None, &mut Vec::new());
-    assert_eq!(nudges.one, Some((2, 0)));
+    assert!(matches!(core.step(sleeper).0, Step::Park { spin: false }));
+    // The writer writes only its own command and is expected to take another step.
+    let _ = core.take_send_queue(&lease, &mut VecDeque::new());
+    assert_eq!(core.return_writer(lease, true, Some(writer)).1.call, None);
+    let (_, wakeups) = core.arrived(&read_lease, 2, None, &mut Vec::new());
+    assert_eq!(wakeups.call, Some((2, 0)));
 }
 
 #[test]
-fn sleepers_are_told_when_many_calls_are_under_way() {
+fn callers_spin_when_many_calls_are_in_flight() {
     let mut core = connected();
     let writer = core.enqueue(command(), (0, 0), None, None);
     let (Step::Write { .. }, _) = core.step(writer) else { panic!("no write") };
-    for count in 2..=CROWD + 1 {
+    for count in 2..=SPIN_THRESHOLD + 1 {
         let sleeper = core.enqueue(command(), (count, 0), None, None);
-        let (Step::Park { crowded }, _) = core.step(sleeper) else { panic!("no sleep") };
-        assert_eq!(crowded, count >= CROWD, "{count} under way");
+        let (Step::Park { spin }, _) = core.step(sleeper) else { panic!("no park") };
+        assert_eq!(spin, count >= SPIN_THRESHOLD, "{count} in flight");
     }
 }
 
-/// Threads that use the core as the shell does, in an order drawn by lot. A wake-up or a reply
-/// arrives some time after the core has said so. Nobody may be left waiting when nothing more
-/// can happen, and every reply goes to its command's caller.
+/// Simulated threads use the core as the shell does, in a random order. Wakeups and replies arrive
+/// with a delay. No thread may wait forever, and each reply must reach its own caller.
 #[test]
-fn whatever_the_order_nobody_waits_for_ever_and_replies_do_not_cross() {
+fn random_orders_strand_no_caller_and_cross_no_reply() {
     for seed in 0..600 {
-        World::new(seed, 2 + seed as usize % 6).run();
+        Harness::new(seed, 2 + seed as usize % 6).run();
     }
 }
 
-struct World {
-    lot: Lot,
-    core: Pretended,
+struct Harness {
+    random: Random,
+    core: TestCore,
     threads: Vec<Thread>,
-    /// Nudges and replies on their way to their slots.
-    nudges: Vec<Id>,
+    /// Wakeups and outcomes that have not reached their slots.
+    wakeups: Vec<Id>,
     outcomes: Vec<Id>,
-    /// What the server has been sent and not answered.
+    /// Commands that the server has received and not answered.
     server: VecDeque<Id>,
     abandoned: Vec<Id>,
 }
 
 struct Thread {
-    doing: Doing,
-    /// Calls still to make.
+    activity: Activity,
+    /// The number of calls that are left to make.
     calls: u64,
     id: Id,
     ticket: Ticket,
-    nudged: bool,
+    woken: bool,
     finished: bool,
 }
 
-enum Doing {
-    Nothing,
+enum Activity {
+    Idle,
     Awake,
-    Writing(Held<VecDeque<Command>>),
-    Reading(Held<()>),
-    Sleeping,
-    /// For an outcome that is on its way.
-    Collecting,
+    Writing(Lease<VecDeque<Command>>),
+    Reading(Lease<()>),
+    Parked,
+    /// Waits for an outcome that is being stored.
+    AwaitingOutcome,
 }
 
-impl World {
-    fn new(seed: u64, threads: usize) -> World {
+impl Harness {
+    fn new(seed: u64, threads: usize) -> Harness {
         let thread = |index| Thread {
-            doing: Doing::Nothing,
+            activity: Activity::Idle,
             calls: 30,
             id: (index, 0),
             ticket: Ticket(0),
-            nudged: false,
+            woken: false,
             finished: false,
         };
-        World {
-            lot: Lot(seed),
+        Harness {
+            random: Random(seed),
             core: connected(),
             threads: (0..threads).map(thread).collect(),
-            nudges: Vec::new(),
+            wakeups: Vec::new(),
             outcomes: Vec::new(),
             server: VecDeque::new(),
             abandoned: Vec::new(),
@@ -209,63 +209,63 @@ impl World {
         loop {
             let able: Vec<usize> =
                 (0..self.threads.len()).filter(|thread| self.is_able(*thread)).collect();
-            let choices = able.len() + self.nudges.len() + self.outcomes.len();
+            let choices = able.len() + self.wakeups.len() + self.outcomes.len();
             if choices == 0 {
                 break;
             }
-            let choice = self.lot.below(choices);
+            let choice = self.random.below(choices);
             match choice.checked_sub(able.len()) {
                 None => self.act(able[choice]),
-                Some(at) if at < self.nudges.len() => {
-                    let (index, call) = self.nudges.swap_remove(at);
+                Some(at) if at < self.wakeups.len() => {
+                    let (index, call) = self.wakeups.swap_remove(at);
                     let thread = &mut self.threads[index];
-                    thread.nudged |= thread.id == (index, call);
+                    thread.woken |= thread.id == (index, call);
                 }
                 Some(at) => {
-                    let (index, call) = self.outcomes.swap_remove(at - self.nudges.len());
+                    let (index, call) = self.outcomes.swap_remove(at - self.wakeups.len());
                     let thread = &mut self.threads[index];
                     thread.finished |= thread.id == (index, call);
                 }
             }
         }
         for (index, thread) in self.threads.iter().enumerate() {
-            assert!(thread.calls == 0, "thread {index} waits for ever: {:?}", self.core);
+            assert!(thread.calls == 0, "thread {index} waits forever: {:?}", self.core);
         }
     }
 
-    /// Whether a thread can go on: not while it sleeps in vain or reads what does not come.
+    /// Returns true if a thread can continue.
     fn is_able(&self, index: usize) -> bool {
         let thread = &self.threads[index];
-        match &thread.doing {
-            Doing::Nothing => thread.calls > 0,
-            Doing::Awake | Doing::Writing(_) => true,
-            Doing::Reading(_) => !self.server.is_empty(),
-            Doing::Sleeping => thread.nudged || thread.finished,
-            Doing::Collecting => thread.finished,
+        match &thread.activity {
+            Activity::Idle => thread.calls > 0,
+            Activity::Awake | Activity::Writing(_) => true,
+            Activity::Reading(_) => !self.server.is_empty(),
+            Activity::Parked => thread.woken || thread.finished,
+            Activity::AwaitingOutcome => thread.finished,
         }
     }
 
     fn act(&mut self, index: usize) {
-        let doing = std::mem::replace(&mut self.threads[index].doing, Doing::Nothing);
-        match doing {
-            Doing::Nothing => self.begin(index),
-            Doing::Awake => self.step(index),
-            Doing::Sleeping if self.threads[index].finished => self.end(index),
-            Doing::Sleeping if self.lot.below(8) == 0 => self.leave(index),
-            Doing::Sleeping => {
-                self.threads[index].nudged = false;
-                self.threads[index].doing = Doing::Awake;
+        let activity = std::mem::replace(&mut self.threads[index].activity, Activity::Idle);
+        match activity {
+            Activity::Idle => self.begin(index),
+            Activity::Awake => self.step(index),
+            Activity::Parked if self.threads[index].finished => self.end(index),
+            Activity::Parked if self.random.below(8) == 0 => self.leave(index),
+            Activity::Parked => {
+                self.threads[index].woken = false;
+                self.threads[index].activity = Activity::Awake;
             }
-            Doing::Collecting => self.end(index),
-            Doing::Writing(held) => self.write(index, held),
-            Doing::Reading(held) => self.read(index, held),
+            Activity::AwaitingOutcome => self.end(index),
+            Activity::Writing(lease) => self.write(index, lease),
+            Activity::Reading(lease) => self.read(index, lease),
         }
     }
 
     fn begin(&mut self, index: usize) {
         let thread = &mut self.threads[index];
         thread.id.1 += 1;
-        (thread.nudged, thread.finished) = (false, false);
+        (thread.woken, thread.finished) = (false, false);
         let command = Command::new(&format!("{} {}", index, thread.id.1), Args::new());
         thread.ticket = self.core.enqueue(command, thread.id, None, None);
         self.step(index);
@@ -276,71 +276,71 @@ impl World {
     }
 
     fn step(&mut self, index: usize) {
-        let (step, nudges) = self.core.step(self.threads[index].ticket);
-        self.nudges.extend(nudges.one);
-        self.threads[index].doing = match step {
-            Step::Write { held, .. } => Doing::Writing(held),
-            Step::Read(held) => Doing::Reading(held),
-            Step::Park { .. } => Doing::Sleeping,
-            Step::Arriving => Doing::Collecting,
+        let (step, wakeups) = self.core.step(self.threads[index].ticket);
+        self.wakeups.extend(wakeups.call);
+        self.threads[index].activity = match step {
+            Step::Write { lease, .. } => Activity::Writing(lease),
+            Step::Read(lease) => Activity::Reading(lease),
+            Step::Park { .. } => Activity::Parked,
+            Step::AwaitOutcome => Activity::AwaitingOutcome,
         };
     }
 
     fn leave(&mut self, index: usize) {
         let thread = &self.threads[index];
         match self.core.abandon(thread.ticket) {
-            None => self.threads[index].doing = Doing::Collecting,
-            Some((waker, nudges)) => {
+            None => self.threads[index].activity = Activity::AwaitingOutcome,
+            Some((waker, wakeups)) => {
                 assert_eq!(waker, thread.id);
                 self.abandoned.push(thread.id);
-                self.nudges.extend(nudges.one);
+                self.wakeups.extend(wakeups.call);
                 self.end(index);
             }
         }
     }
 
-    fn write(&mut self, index: usize, mut held: Held<VecDeque<Command>>) {
+    fn write(&mut self, index: usize, mut lease: Lease<VecDeque<Command>>) {
         let own = self.threads[index].ticket;
-        if held.side.is_empty() {
+        if lease.half.is_empty() {
             let mut batch = VecDeque::new();
-            let nudges = self.core.take_outbox(&held, &mut batch).unwrap();
-            self.nudges.extend(nudges.one);
+            let wakeups = self.core.take_send_queue(&lease, &mut batch).unwrap();
+            self.wakeups.extend(wakeups.call);
             if batch.is_empty() {
-                let (_, nudges) = self.core.sender_home(held, false, Some(own));
-                self.nudges.extend(nudges.one);
+                let (_, wakeups) = self.core.return_writer(lease, false, Some(own));
+                self.wakeups.extend(wakeups.call);
                 self.after_work(index);
             } else {
-                held.side = batch;
-                self.threads[index].doing = Doing::Writing(held);
+                lease.half = batch;
+                self.threads[index].activity = Activity::Writing(lease);
             }
             return;
         }
-        for _ in 0..=self.lot.below(held.side.len()) {
-            let command = held.side.pop_front().unwrap();
+        for _ in 0..=self.random.below(lease.half.len()) {
+            let command = lease.half.pop_front().unwrap();
             let (thread, call) = command.name.split_once(' ').unwrap();
             self.server.push_back((thread.parse().unwrap(), call.parse().unwrap()));
         }
-        let written = held.side.is_empty();
-        let gives_up = !written && self.lot.below(3) == 0;
-        if gives_up || written && self.threads[index].finished {
-            let (_, nudges) = self.core.sender_home(held, !written, Some(own));
-            self.nudges.extend(nudges.one);
-            if gives_up {
+        let written = lease.half.is_empty();
+        let leaves = !written && self.random.below(3) == 0;
+        if leaves || written && self.threads[index].finished {
+            let (_, wakeups) = self.core.return_writer(lease, !written, Some(own));
+            self.wakeups.extend(wakeups.call);
+            if leaves {
                 self.leave(index);
             } else {
                 self.after_work(index);
             }
         } else {
-            self.threads[index].doing = Doing::Writing(held);
+            self.threads[index].activity = Activity::Writing(lease);
         }
     }
 
-    fn read(&mut self, index: usize, held: Held<()>) {
-        let count = 1 + self.lot.below(self.server.len());
+    fn read(&mut self, index: usize, lease: Lease<()>) {
+        let count = 1 + self.random.below(self.server.len());
         let mut owners = Vec::new();
-        let (arrival, nudges) = self.core.arrived(&held, count, None, &mut owners);
+        let (arrival, wakeups) = self.core.arrived(&lease, count, None, &mut owners);
         assert_eq!(arrival, Arrival::Expected);
-        self.nudges.extend(nudges.one);
+        self.wakeups.extend(wakeups.call);
         for (owner, replied) in owners.into_iter().zip(self.server.drain(..count)) {
             match owner {
                 Some(owner) => {
@@ -354,17 +354,17 @@ impl World {
                 None => assert!(self.abandoned.contains(&replied)),
             }
         }
-        let gives_up = self.lot.below(8) == 0;
-        if self.threads[index].finished || gives_up {
-            let (_, nudges) = self.core.receiver_home(held);
-            self.nudges.extend(nudges.one);
+        let leaves = self.random.below(8) == 0;
+        if self.threads[index].finished || leaves {
+            let (_, wakeups) = self.core.return_reader(lease);
+            self.wakeups.extend(wakeups.call);
             if self.threads[index].finished {
                 self.end(index);
             } else {
                 self.leave(index);
             }
         } else {
-            self.threads[index].doing = Doing::Reading(held);
+            self.threads[index].activity = Activity::Reading(lease);
         }
     }
 
@@ -372,15 +372,15 @@ impl World {
         if self.threads[index].finished {
             self.end(index);
         } else {
-            self.threads[index].doing = Doing::Awake;
+            self.threads[index].activity = Activity::Awake;
         }
     }
 }
 
-/// Numbers that look random and are the same in every run.
-struct Lot(u64);
+/// A reproducible sequence of pseudorandom numbers.
+struct Random(u64);
 
-impl Lot {
+impl Random {
     fn below(&mut self, bound: usize) -> usize {
         self.0 =
             self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);

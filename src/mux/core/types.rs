@@ -1,4 +1,4 @@
-//! What the core is told and what it answers.
+//! The inputs and answers of the mux core.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -7,132 +7,140 @@ use crate::args::Args;
 use crate::error::Error;
 use crate::net::stream::ShutdownHandle;
 
-/// A command on its way.
+/// A command in the send queue.
 #[derive(Debug)]
 pub(crate) struct Command {
     pub(crate) name: Box<str>,
     pub(crate) args: Args,
+    /// Its approximate size on the wire, in bytes.
     pub(super) weight: usize,
 }
 
-/// A command's place in the order of all commands of a mux. Never given twice.
+/// The sequence number of a command. A mux never uses a number twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Ticket(pub(super) u64);
 
-/// A new connection, before it is shared.
+/// A new connection as two halves.
 #[derive(Debug)]
-pub(crate) struct Line<S, R> {
-    pub(crate) sender: S,
-    pub(crate) receiver: R,
+pub(crate) struct SplitConn<S, R> {
+    pub(crate) writer: S,
+    pub(crate) reader: R,
     pub(crate) shutdown: ShutdownHandle,
     pub(crate) read_timeout: Option<Duration>,
 }
 
-/// One side of a connection, in the hands of the one who uses it.
+/// One half of a connection while a caller uses it.
 #[derive(Debug)]
-pub(crate) struct Held<T> {
-    /// Which connection; there may be a newer one by now.
-    pub(super) line: u64,
-    pub(crate) side: T,
+pub(crate) struct Lease<T> {
+    /// The epoch of the connection that the half belongs to.
+    pub(super) epoch: u64,
+    pub(crate) half: T,
 }
 
-/// What somebody with a command finds.
+/// The answer to a caller that wants to queue a command.
 #[derive(Debug)]
-pub(crate) enum Door<S, R, W> {
-    /// The command can be queued. Gives the connection's read timeout.
+pub(crate) enum Admission<S, R, W> {
+    /// The command can be queued. Holds the connection's read timeout.
     Open(Option<Duration>),
-    /// Nothing is under way: see whether the connection still lives.
-    Inspect(Held<R>),
-    /// The queue is full and nobody writes.
-    Write(Held<S>),
-    /// There is no connection, and this caller is the one to dial. Comes with what ended the last
-    /// one, only to be dropped.
+    /// Nothing is in flight: probe the connection first.
+    Probe(Lease<R>),
+    /// The send queue is full and the writer is idle: write first.
+    Write(Lease<S>),
+    /// There is no connection: this caller dials. Holds the error that ended the last connection,
+    /// which must be dropped without the lock.
     Dial(Option<Error>),
-    /// Somebody dials, or the queue is full. Comes with a place in the lobby.
-    Wait(Visitor, W),
+    /// Another caller dials, or the send queue is full: wait.
+    Wait(WaiterId, W),
+    /// The mux is closed.
     Closed,
 }
 
-/// A place in the lobby.
+/// Identifies a caller that waits until it can queue its command.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Visitor(pub(super) u64);
+pub(crate) struct WaiterId(pub(super) u64);
 
-/// What a call whose reply has not come can do.
+/// The next step of a call whose reply has not arrived.
 #[derive(Debug)]
 pub(crate) enum Step<S, R> {
-    /// Write what is queued; `alone` when no other call is under way.
+    /// Write the send queue.
     Write {
-        held: Held<S>,
+        lease: Lease<S>,
+        /// No other call is in flight.
         alone: bool,
     },
-    Read(Held<R>),
-    /// Sleep: others do the work; `crowded` when there are many of them.
+    /// Read replies.
+    Read(Lease<R>),
+    /// Park: other callers write and read.
     Park {
-        crowded: bool,
+        /// Many calls are in flight, so yield a few times first.
+        spin: bool,
     },
-    /// The outcome is on its way to the slot.
-    Arriving,
+    /// Wait for the outcome, which another caller is about to store in the slot.
+    AwaitOutcome,
 }
 
-/// Who has to be woken up to look for work.
+/// The callers to wake after a change.
 #[derive(Debug)]
 #[must_use]
-pub(crate) struct Nudges<W> {
-    pub(crate) one: Option<W>,
-    pub(crate) lobby: Vec<(u64, W)>,
+pub(crate) struct Wakeups<W> {
+    /// A call that must take its next step.
+    pub(crate) call: Option<W>,
+    /// Waiters that must ask for admission again.
+    pub(crate) waiters: Vec<(u64, W)>,
 }
 
-/// What is left of a connection that is lost or closed.
+/// The remains of a connection that was lost or closed.
 #[derive(Debug)]
 #[must_use]
-pub(crate) struct Wreck<S, R, W> {
+pub(crate) struct Teardown<S, R, W> {
     pub(crate) shutdown: Option<ShutdownHandle>,
-    /// Calls that end with the error.
+    /// Calls that fail with the error.
     pub(crate) calls: Vec<W>,
-    /// Those who look again.
-    pub(crate) lobby: Vec<(u64, W)>,
-    /// Only to be dropped, without the lock.
-    pub(crate) _remains: (Option<S>, Option<R>, VecDeque<Command>, Option<Error>),
+    /// Waiters that must ask for admission again.
+    pub(crate) waiters: Vec<(u64, W)>,
+    /// Values whose destructors must run without the lock.
+    pub(crate) _garbage: (Option<S>, Option<R>, VecDeque<Command>, Option<Error>),
 }
 
-/// Whether replies that were read are anybody's.
+/// How a batch of replies matches the commands in flight.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Arrival {
+    /// Each reply answers a command.
     Expected,
-    /// There were more than commands had been written.
+    /// There are more replies than commands that were written.
     Surplus,
-    /// Their connection is not the present one.
-    Stray,
+    /// The replies belong to an earlier connection.
+    Stale,
 }
 
 impl Command {
     pub(crate) fn new(name: &str, args: Args) -> Command {
-        /// What the numbers and line ends of a command take, about.
-        const HEAD: usize = 32;
-        let weight = HEAD + name.len() + args.iter().map(<[u8]>::len).sum::<usize>();
+        /// The approximate size of the lengths and line ends of a command, in bytes.
+        const OVERHEAD: usize = 32;
+        let weight = OVERHEAD + name.len() + args.iter().map(<[u8]>::len).sum::<usize>();
         Command { name: name.into(), args, weight }
     }
 }
 
-impl<T> Held<T> {
-    pub(crate) fn line(&self) -> u64 {
-        self.line
+impl<T> Lease<T> {
+    pub(crate) fn epoch(&self) -> u64 {
+        self.epoch
     }
 }
 
-impl<W> Nudges<W> {
-    pub(crate) fn nobody() -> Nudges<W> {
-        Nudges { one: None, lobby: Vec::new() }
+impl<W> Wakeups<W> {
+    pub(crate) fn none() -> Wakeups<W> {
+        Wakeups { call: None, waiters: Vec::new() }
     }
 }
 
-impl<S, R, W> Wreck<S, R, W> {
-    pub(super) fn none() -> Wreck<S, R, W> {
-        Wreck {
+impl<S, R, W> Teardown<S, R, W> {
+    pub(super) fn none() -> Teardown<S, R, W> {
+        Teardown {
             shutdown: None,
             calls: Vec::new(),
-            lobby: Vec::new(),
-            _remains: (None, None, VecDeque::new(), None),
+            waiters: Vec::new(),
+            _garbage: (None, None, VecDeque::new(), None),
         }
     }
 }

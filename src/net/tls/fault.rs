@@ -1,17 +1,17 @@
-//! The words of a TLS library, sorted into what a user can act on.
+//! Classifies the error messages of the TLS library.
 //!
-//! native-tls gives no reasons but in words, and these are the library's own. OpenSSL's are known
-//! here, over the versions in use; what is not known is [`TlsErrorKind::Other`], in full.
+//! native-tls reports reasons only as messages of the underlying library. This module knows those
+//! of the OpenSSL versions in use. Other messages become [`TlsErrorKind::Other`], unabridged.
 
 use std::io;
 
 use crate::error::{TlsError, TlsErrorKind};
 
-/// Why a handshake failed, in which we had spoken this many times.
+/// Classifies a failed handshake in which the client sent `flights` messages.
 pub(super) fn of_handshake(error: native_tls::Error, peer: &str, flights: usize) -> TlsError {
     let kind = match classify(&error.to_string()) {
-        // Before TLS 1.3 there is no alert for a missing certificate. The general one is about
-        // what we had sent: a greeting the first time, a certificate and its proof the second.
+        // TLS 1.2 has no alert for a missing certificate, only a general one. It refers to the
+        // message before it, and the client's second message is its certificate.
         Reason::Refused if flights > 1 => TlsErrorKind::ClientCertificateRequired,
         Reason::NotTls => TlsErrorKind::NotTls,
         Reason::Refused | Reason::Unknown => TlsErrorKind::Other,
@@ -20,7 +20,7 @@ pub(super) fn of_handshake(error: native_tls::Error, peer: &str, flights: usize)
     TlsError::new(kind).with_peer(peer).caused_by(error)
 }
 
-/// Why a session ended, as an error of its stream.
+/// Classifies the error that ended a session, as an error of its stream.
 pub(super) fn of_session(error: io::Error, peer: &str) -> io::Error {
     let kind = match classify(&error.to_string()) {
         Reason::Kind(kind) => kind,
@@ -29,39 +29,39 @@ pub(super) fn of_session(error: io::Error, peer: &str) -> io::Error {
     io::Error::other(TlsError::new(kind).with_peer(peer).caused_by(error))
 }
 
-/// True for what [`of_session`] has made.
+/// Returns true for the errors of [`of_session`].
 pub(super) fn is_of_tls(error: &io::Error) -> bool {
     error.get_ref().is_some_and(|inner| inner.is::<TlsError>())
 }
 
-/// An error for a first answer that does not begin a TLS record: a handshake or an alert.
+/// Returns an error if the first bytes of the peer are not a TLS handshake or alert.
 pub(super) fn of_greeting(answer: &[u8], peer: &str) -> Option<TlsError> {
     const ALERT: u8 = 21;
     const HANDSHAKE: u8 = 22;
-    /// So much of it tells who it is.
+    /// Enough to identify the peer's protocol.
     const SHOWN: usize = 60;
     if matches!(answer.first(), None | Some(&(ALERT | HANDSHAKE))) {
         return None;
     }
     let answer = answer[..answer.len().min(SHOWN)].escape_ascii();
-    let cause = io::Error::new(io::ErrorKind::InvalidData, format!("it says \"{answer}\""));
+    let cause = io::Error::new(io::ErrorKind::InvalidData, format!("the peer sent \"{answer}\""));
     Some(TlsError::new(TlsErrorKind::NotTls).with_peer(peer).caused_by(cause))
 }
 
 #[derive(Debug, PartialEq)]
 enum Reason {
     Kind(TlsErrorKind),
-    /// The peer's alert "handshake failure", which can mean anything.
+    /// The alert "handshake failure", which has many possible reasons.
     Refused,
-    /// Bytes that are no TLS record.
+    /// The bytes are not a TLS record.
     NotTls,
     Unknown,
 }
 
-fn classify(words: &str) -> Reason {
-    let words = words.to_ascii_lowercase();
-    let say = |needles: &[&str]| needles.iter().any(|needle| words.contains(needle));
-    if let Some(number) = alert(&words) {
+fn classify(message: &str) -> Reason {
+    let message = message.to_ascii_lowercase();
+    let has = |needles: &[&str]| needles.iter().any(|needle| message.contains(needle));
+    if let Some(number) = alert(&message) {
         // The numbers of RFC 8446, section 6.2.
         return match number {
             40 => Reason::Refused,
@@ -71,28 +71,28 @@ fn classify(words: &str) -> Reason {
             _ => Reason::Unknown,
         };
     }
-    if say(&["certificate verify failed"]) {
-        return Reason::Kind(if say(&["has expired"]) {
+    if has(&["certificate verify failed"]) {
+        return Reason::Kind(if has(&["has expired"]) {
             TlsErrorKind::Expired
-        } else if say(&["not yet valid"]) {
+        } else if has(&["not yet valid"]) {
             TlsErrorKind::NotYetValid
-        } else if say(&["hostname mismatch", "ip address mismatch"]) {
+        } else if has(&["hostname mismatch", "ip address mismatch"]) {
             TlsErrorKind::WrongHost
-        } else if say(&["issuer certificate", "self-signed", "self signed", "first certificate"]) {
+        } else if has(&["issuer certificate", "self-signed", "self signed", "first certificate"]) {
             TlsErrorKind::UnknownAuthority
         } else {
             TlsErrorKind::InvalidCertificate
         });
     }
-    if say(&["unsupported protocol", "no protocols available"]) {
+    if has(&["unsupported protocol", "no protocols available"]) {
         return Reason::Kind(TlsErrorKind::Version);
     }
-    if say(&["wrong version number"]) { Reason::NotTls } else { Reason::Unknown }
+    if has(&["wrong version number"]) { Reason::NotTls } else { Reason::Unknown }
 }
 
-/// The number of the alert that the peer sent, if it sent one.
-fn alert(words: &str) -> Option<u8> {
-    let (_, rest) = words.split_once("ssl alert number ")?;
+/// Returns the number of the peer's alert, if it sent one.
+fn alert(message: &str) -> Option<u8> {
+    let (_, rest) = message.split_once("ssl alert number ")?;
     let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
     rest[..digits].parse().ok()
 }
@@ -103,7 +103,7 @@ mod tests {
     use std::error::Error as _;
 
     #[test]
-    fn the_words_of_openssl() {
+    fn messages_of_openssl_are_classified() {
         use TlsErrorKind::*;
         let verify = |why: &str| {
             format!(
@@ -117,7 +117,7 @@ mod tests {
                  1605:SSL alert number {number}"
             )
         };
-        for (words, kind) in [
+        for (message, kind) in [
             (verify("unable to get local issuer certificate"), UnknownAuthority),
             (verify("unable to get issuer certificate"), UnknownAuthority),
             (verify("self signed certificate"), UnknownAuthority),
@@ -137,7 +137,7 @@ mod tests {
                 Version,
             ),
         ] {
-            assert_eq!(classify(&words), Reason::Kind(kind), "{words}");
+            assert_eq!(classify(&message), Reason::Kind(kind), "{message}");
         }
         let refused = alert("sslv3 alert handshake failure", 40);
         assert_eq!(classify(&refused), Reason::Refused);
@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_known_is_told_in_full() {
+    fn an_unknown_message_is_shown_in_full() {
         let error = of_session(io::Error::other("bad record mac"), "redis.internal");
         assert!(is_of_tls(&error));
         let error = crate::error::Error::from(error);
@@ -157,13 +157,13 @@ mod tests {
     }
 
     #[test]
-    fn a_greeting_in_plain_text() {
+    fn a_plaintext_greeting_is_quoted() {
         for record in [&[][..], &[21, 3], &[22, 3, 3]] {
             assert!(of_greeting(record, "h").is_none());
         }
         let error = of_greeting(b"-ERR unknown command\r\n", "h").unwrap();
         assert_eq!(error.to_string(), "TLS with h: the peer does not speak TLS");
         let cause = error.source().unwrap().to_string();
-        assert_eq!(cause, "it says \"-ERR unknown command\\r\\n\"");
+        assert_eq!(cause, "the peer sent \"-ERR unknown command\\r\\n\"");
     }
 }

@@ -14,49 +14,45 @@ use crate::context::Context;
 use crate::error::{Error, Result, TimeoutKind, TlsError, TlsErrorKind};
 use crate::net::stream::Stream;
 
-/// Makes a TLS session over the stream with a peer that proves to be `name`.
+/// Makes a TLS session over the stream with a peer whose certificate has the name `name`.
 ///
 /// # Errors
-/// [`Error::Tls`], the end of the context (a deadline that passes is of kind `TlsHandshake`), or
-/// what is wrong with the stream.
+/// [`Error::Tls`], the end of the context (an expired deadline is of kind `TlsHandshake`), or an
+/// error of the stream.
 pub(crate) fn connect(
     connector: &TlsConnector,
     name: &str,
     stream: Arc<dyn Stream>,
     ctx: &Context,
 ) -> Result<TlsStream> {
-    // Shutting the stream down ends a handshake that waits on it.
+    // Shutting the stream down ends a handshake that waits for it.
     let weak = Arc::downgrade(&stream);
     let cut = ctx.on_cancel(move || {
         if let Some(stream) = weak.upgrade() {
             stream.shutdown();
         }
     })?;
-    let mut talk = Talk { stream: &*stream, outbox: Outbox::default(), flights: 0, ctx };
-    let agreed = talk.agree(connector, name);
-    let outbox = talk.outbox;
+    let mut exchange = Exchange { stream: &*stream, outbox: Outbox::default(), flights: 0, ctx };
+    let session = exchange.run(connector, name);
+    let outbox = exchange.outbox;
     drop(cut);
     if ctx.is_canceled() {
         return Err(Error::Canceled);
     }
-    agreed.map(|session| TlsStream::new(stream, session, outbox, name))
+    session.map(|session| TlsStream::new(stream, session, outbox, name))
 }
 
-/// A handshake under way.
-struct Talk<'a> {
+/// A handshake in progress.
+struct Exchange<'a> {
     stream: &'a dyn Stream,
     outbox: Outbox,
-    /// How many times we have spoken.
+    /// The number of messages sent.
     flights: usize,
     ctx: &'a Context,
 }
 
-impl Talk<'_> {
-    fn agree(
-        &mut self,
-        connector: &TlsConnector,
-        name: &str,
-    ) -> Result<native_tls::TlsStream<Pipe>> {
+impl Exchange<'_> {
+    fn run(&mut self, connector: &TlsConnector, name: &str) -> Result<native_tls::TlsStream<Pipe>> {
         let mut greeted = false;
         let mut state = connector.connect(name, Pipe::new(self.outbox.clone()));
         loop {
@@ -76,7 +72,7 @@ impl Talk<'_> {
                     state = waiting.handshake();
                 }
                 Err(HandshakeError::Failure(error)) => {
-                    // The alert that tells the peer, if it will have it.
+                    // An alert for the peer. The peer may be gone, so the result has no effect.
                     let _ = self.send();
                     return Err(fault::of_handshake(error, name, self.flights).into());
                 }
@@ -94,7 +90,7 @@ impl Talk<'_> {
             match self.stream.write(rest) {
                 Ok(0) => return Err(io::Error::from(io::ErrorKind::WriteZero).into()),
                 Ok(count) => rest = &rest[count..],
-                Err(error) => self.unless_passing(error)?,
+                Err(error) => self.unless_transient(error)?,
             }
         }
         Ok(())
@@ -110,7 +106,7 @@ impl Talk<'_> {
                 Err(error) if error.kind() == io::ErrorKind::ConnectionReset => {
                     return Err(closed().caused_by(error).into());
                 }
-                Err(error) => self.unless_passing(error)?,
+                Err(error) => self.unless_transient(error)?,
             }
         }
     }
@@ -122,8 +118,8 @@ impl Talk<'_> {
         }
     }
 
-    /// Nothing for errors after which the same may be tried again, while there is time.
-    fn unless_passing(&self, error: io::Error) -> Result<()> {
+    /// Returns `Ok` for errors after which the call can be repeated, while there is time.
+    fn unless_transient(&self, error: io::Error) -> Result<()> {
         match error.kind() {
             io::ErrorKind::Interrupted => Ok(()),
             io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => match self.ctx.deadline() {

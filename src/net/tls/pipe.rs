@@ -1,4 +1,4 @@
-//! What a TLS session reads and writes in the place of a socket.
+//! The buffers that a TLS session uses instead of a socket.
 
 use std::collections::VecDeque;
 use std::io::{self, Read, Write};
@@ -7,20 +7,20 @@ use std::sync::Arc;
 
 use crate::sync::Mutex;
 
-/// What a long value leaves behind is given back, down to this.
-const KEEP: usize = 32 * 1024;
+/// A buffer that grew for a long value shrinks to this capacity.
+const RETAIN: usize = 32 * 1024;
 
-/// The two buffers between a session and its socket. Reading what is not there yet is
+/// The two buffers between a session and its socket. Reading from an empty buffer is
 /// `WouldBlock`; writing always succeeds.
 #[derive(Debug, Default)]
 pub(super) struct Pipe {
-    /// From the peer, for the session.
+    /// Bytes from the peer for the session.
     inbox: VecDeque<u8>,
     outbox: Outbox,
 }
 
-/// From the session, for the peer. It outlives a session that fails, and so does the alert in it
-/// that tells the peer why.
+/// Bytes from the session for the peer. It outlives a failed session, because it then holds the
+/// alert for the peer.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Outbox(Arc<Mutex<Vec<u8>>>);
 
@@ -29,9 +29,9 @@ impl Pipe {
         Pipe { inbox: VecDeque::new(), outbox }
     }
 
-    /// Gives the session what came from the peer.
+    /// Passes bytes from the peer to the session.
     pub(super) fn feed(&mut self, bytes: &[u8]) {
-        self.inbox.shrink_to(bytes.len().max(KEEP));
+        self.inbox.shrink_to(bytes.len().max(RETAIN));
         self.inbox.extend(bytes);
     }
 }
@@ -41,11 +41,11 @@ impl Outbox {
         self.0.lock().is_empty()
     }
 
-    /// Moves what is there behind what the buffer holds.
+    /// Appends its bytes to the buffer.
     pub(super) fn move_to(&self, buffer: &mut Vec<u8>) {
         let mut outbox = self.0.lock();
         if buffer.is_empty() {
-            buffer.shrink_to(outbox.len().max(KEEP));
+            buffer.shrink_to(outbox.len().max(RETAIN));
             mem::swap(buffer, &mut outbox);
         } else {
             buffer.append(&mut outbox);

@@ -12,51 +12,50 @@ use crate::sync::Mutex;
 
 /// The most plain text in one TLS record.
 const RECORD: usize = 16 * 1024;
-/// One read from the socket takes a whole record, with all that is around it, or several of a long
+/// One read from the socket takes a whole record with its header, or several records of a long
 /// value.
 const READ: usize = RECORD + 512;
 const LONGEST_READ: usize = 16 * READ;
-/// One write encrypts at most this many bytes, so that they go out in one system call.
+/// One write encrypts at most this many bytes, to send them in one system call.
 const LONGEST_WRITE: usize = 4 * RECORD;
-/// A peek looks at so many reads' worth of session tickets and the like. No server sends more.
+/// A peek reads at most this often to skip session tickets and similar records.
 const MOST_PEEKED: usize = 8;
 
-/// A [`Stream`] of plain text over another of cipher text.
+/// A [`Stream`] of plaintext over a stream of ciphertext.
 ///
-/// One call does at most one system call that waits. When that was not enough for any plain text,
-/// as the peer sent a session ticket or a piece of a record, the outcome is `Interrupted`: the
-/// caller looks at its deadline and calls again. A write that is called again is given the same
-/// bytes as before, and maybe more behind them.
+/// One call makes at most one blocking system call. If that yields no plaintext, for example
+/// because the peer sent a session ticket or a part of a record, the result is `Interrupted`: the
+/// caller checks its deadline and calls again. A repeated write gets the same bytes again,
+/// possibly followed by more.
 ///
-/// Locks are taken in the order reader, writer, session, and the session's is not held while
-/// anything waits.
+/// The lock order is reader, writer, session. The session's lock is not held while a thread waits.
 pub(crate) struct TlsStream {
     inner: Arc<dyn Stream>,
     reader: Mutex<Reader>,
     writer: Mutex<Writer>,
     session: Mutex<native_tls::TlsStream<Pipe>>,
     outbox: Outbox,
-    /// The name that the peer has proved, for errors.
+    /// The name in the peer's certificate, for errors.
     peer: String,
 }
 
 struct Reader {
-    /// Where cipher text is read to.
+    /// The buffer for ciphertext.
     buffer: Vec<u8>,
-    /// Plain text that a peek had to take out of the session.
+    /// Plaintext that a peek took out of the session.
     peeked: Option<u8>,
-    /// The session has no plain text before it is fed.
+    /// The session has no plaintext until it gets more bytes.
     drained: bool,
-    /// What came behind the plain text of the last read.
+    /// The error that followed the plaintext of the last read.
     fault: Option<io::Error>,
 }
 
 #[derive(Default)]
 struct Writer {
-    /// Cipher text on its way, of which the first bytes are gone.
+    /// Ciphertext to send. The first `sent` bytes are already sent.
     sealed: Vec<u8>,
     sent: usize,
-    /// So many of the bytes that the caller is writing are in it.
+    /// The number of the caller's bytes that `sealed` contains.
     accepted: usize,
 }
 
@@ -78,8 +77,8 @@ impl TlsStream {
         }
     }
 
-    /// Plain text out of the session, as much as there is: `None` when it needs more from the peer
-    /// first, zero bytes when the peer has closed it.
+    /// Takes plaintext out of the session. Returns `None` if the session needs more bytes from the
+    /// peer, and 0 if the peer has closed the session.
     fn open(&self, reader: &mut Reader, buffer: &mut [u8]) -> io::Result<Option<usize>> {
         let mut session = self.session.lock();
         let mut filled = 0;
@@ -97,7 +96,7 @@ impl TlsStream {
         }
     }
 
-    /// Waits for cipher text and gives it to the session; zero bytes at its end.
+    /// Waits for ciphertext and passes it to the session. Returns 0 at the end of the stream.
     fn fetch(&self, reader: &mut Reader) -> io::Result<usize> {
         let count = self.inner.read(&mut reader.buffer)?;
         self.session.lock().get_mut().feed(&reader.buffer[..count]);
@@ -110,7 +109,7 @@ impl TlsStream {
         Ok(count)
     }
 
-    /// Plain text into the session, as much as one write sends.
+    /// Puts plaintext into the session, as much as one write sends.
     fn seal(&self, bytes: &[u8]) -> io::Result<usize> {
         let mut session = self.session.lock();
         let mut rest = &bytes[..bytes.len().min(LONGEST_WRITE)];
@@ -118,9 +117,9 @@ impl TlsStream {
         while !rest.is_empty() {
             match session.write(rest) {
                 Ok(count) => rest = &rest[count..],
-                // It wants to read first. Only TLS 1.2 has this, and no Redis server.
+                // Renegotiation, which only TLS 1.2 has and no Redis server starts.
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    let why = "the server began a new TLS handshake in the middle of a write";
+                    let why = "the server began a new TLS handshake during a write";
                     return Err(io::Error::new(io::ErrorKind::Unsupported, why));
                 }
                 Err(error) => return Err(fault::of_session(error, &self.peer)),
@@ -129,7 +128,7 @@ impl TlsStream {
         Ok(all)
     }
 
-    /// Sends what is sealed, and what the session has to say for itself.
+    /// Sends the ciphertext, including the session's own messages.
     fn send(&self, writer: &mut Writer) -> io::Result<()> {
         self.outbox.move_to(&mut writer.sealed);
         if writer.sealed.is_empty() {
@@ -147,9 +146,8 @@ impl TlsStream {
         Ok(())
     }
 
-    /// Sends what the session said while it read: its part of a new handshake. While somebody
-    /// writes it goes with the next write: waiting for a peer that does not read before we read
-    /// would be a deadlock.
+    /// Sends the messages that the session made while it read. If another thread writes, the next
+    /// write sends them: waiting for a peer that reads only after we read would be a deadlock.
     fn send_own(&self) -> io::Result<()> {
         if self.outbox.is_empty() {
             return Ok(());
@@ -157,7 +155,7 @@ impl TlsStream {
         self.writer.try_lock().map_or(Ok(()), |mut writer| self.send(&mut writer))
     }
 
-    /// As [`Stream::peek`], by whoever has the reader.
+    /// Like [`Stream::peek`], but with the reader locked.
     fn look(&self, reader: &mut Reader) -> io::Result<Peek> {
         if reader.peeked.is_some() {
             return Ok(Peek::Readable);
@@ -172,7 +170,7 @@ impl TlsStream {
                 }
                 None => {}
             }
-            // What is readable there need not be plain text: let the session see.
+            // Readable ciphertext may contain no plaintext, so the session must decide.
             match self.inner.peek()? {
                 Peek::Readable => self.fetch(reader)?,
                 other => return Ok(other),
@@ -181,8 +179,8 @@ impl TlsStream {
         Ok(Peek::Unknown)
     }
 
-    /// A server that turns a client away says why and closes. Whoever writes to it then finds the
-    /// connection broken; the reason is in what has come.
+    /// Returns the reason for a failed write. A server that refuses a client sends an alert and
+    /// closes: the write fails, and the reason is in the bytes received.
     fn reason_for(&self, broken: io::Error) -> io::Error {
         match self.reader.try_lock().map(|mut reader| self.look(&mut reader)) {
             Some(Err(reason)) if fault::is_of_tls(&reason) => reason,
@@ -216,7 +214,7 @@ impl Stream for TlsStream {
         }
         match self.send(&mut writer) {
             Ok(()) => Ok(mem::take(&mut writer.accepted)),
-            Err(error) if is_passing(&error) => Err(error),
+            Err(error) if is_transient(&error) => Err(error),
             Err(error) => Err(self.reason_for(error)),
         }
     }
@@ -229,20 +227,20 @@ impl Stream for TlsStream {
         self.inner.set_write_timeout(timeout)
     }
 
-    /// Without TLS's own farewell, which would have to wait for its turn: a Redis reply says by
-    /// itself where it ends.
+    /// Does not send `close_notify`, which would have to wait. A truncated Redis reply is visible
+    /// without it.
     fn shutdown(&self) {
         self.inner.shutdown();
     }
 
     fn peek(&self) -> io::Result<Peek> {
-        // Who reads finds whatever there is.
+        // A thread that reads holds the lock, and finds the bytes itself.
         self.reader.try_lock().map_or(Ok(Peek::Unknown), |mut reader| self.look(&mut reader))
     }
 }
 
-/// True for errors after which the same call may succeed.
-fn is_passing(error: &io::Error) -> bool {
+/// Returns true for errors after which the same call can succeed.
+fn is_transient(error: &io::Error) -> bool {
     use io::ErrorKind::{Interrupted, TimedOut, WouldBlock};
     matches!(error.kind(), Interrupted | TimedOut | WouldBlock)
 }

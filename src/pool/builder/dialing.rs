@@ -1,33 +1,61 @@
-//! The options about dialling.
+//! The options for dials.
 
 use std::time::Duration;
 
-use super::{PoolBuilder, unless_never};
+use super::{PoolBuilder, time_limit};
 use crate::pool::core::backoff::Backoff;
 
+/// How a pool dials, and what it does when dials fail.
+#[derive(Debug)]
+pub(super) struct Dialing {
+    pub(super) max_concurrent_dials: usize,
+    pub(super) dial_retries: u32,
+    pub(super) dial_backoff: Backoff,
+    pub(super) dial_budget: Option<Duration>,
+    pub(super) breaker: Option<u32>,
+}
+
+impl Default for Dialing {
+    fn default() -> Dialing {
+        Dialing {
+            max_concurrent_dials: 16,
+            dial_retries: 0,
+            dial_backoff: Backoff {
+                first: Duration::from_millis(100),
+                longest: Duration::from_secs(10),
+            },
+            dial_budget: None,
+            breaker: None,
+        }
+    }
+}
+
 impl PoolBuilder {
-    /// How many dials may run at a time on dial threads, for callers that have a deadline. The
-    /// threads are started when they are needed and end after some seconds without work. A pool
-    /// whose callers have no deadline has no thread at all: they dial themselves.
+    /// Limits the dials that run at a time on dial threads, which dial for callers that have a
+    /// deadline. Dial threads start on demand and end after some seconds without work. Callers
+    /// without a deadline dial on their own thread, so a pool that has only such callers starts no
+    /// dial thread. Zero is an error of [`build`](PoolBuilder::build).
     ///
     /// ```
     /// use std::time::Duration;
-    /// use redigo::{Dialer, Pool};
+    /// use redigo::{Pool, testing::ScriptedServer};
     ///
-    /// let pool = Pool::builder(Dialer::tcp(":6379"))
+    /// let pool = Pool::builder_with(ScriptedServer::new().dialer())
     ///     .wait_timeout(Duration::from_secs(2))
     ///     .max_concurrent_dials(4)
     ///     .build()?;
-    /// # drop(pool);
+    /// assert!(pool.acquire().is_ok()); // dialed on a dial thread
     /// # Ok::<(), redigo::Error>(())
     /// ```
+    ///
+    /// Defaults to 16.
     #[doc(alias = "MaxConcurrentDials")]
     pub fn max_concurrent_dials(mut self, dials: usize) -> PoolBuilder {
-        self.max_concurrent_dials = dials;
+        self.dialing.max_concurrent_dials = dials;
         self
     }
 
-    /// How often a dial that failed is tried again before it counts as failed, after the pauses of
+    /// Repeats a failed dial up to this many times before it counts as failed, after the pauses of
     /// [`dial_backoff`](PoolBuilder::dial_backoff) and within
     /// [`dial_budget`](PoolBuilder::dial_budget). A wrong password or option is not tried again.
     ///
@@ -45,15 +73,19 @@ impl PoolBuilder {
     /// assert_eq!(pool.stats().dial_errors, 0);
     /// # Ok::<(), redigo::Error>(())
     /// ```
+    ///
+    /// Defaults to 0.
     #[doc(alias = "DialerRetries")]
     pub fn dial_retries(mut self, retries: u32) -> PoolBuilder {
-        self.dial_retries = retries;
+        self.dialing.dial_retries = retries;
         self
     }
 
-    /// The pauses after failed dials: the first, doubled each time up to the longest, each shortened
-    /// by a random part of up to a half. They are made between the attempts of one dial, between
-    /// attempts to keep [`min_idle`](PoolBuilder::min_idle), and between those of an open
+    /// Sets the pauses after failed dials. Each pause is twice the one before, up to the longest,
+    /// and is shortened by a random part of up to a half.
+    ///
+    /// They apply between the attempts of one dial, between attempts to keep
+    /// [`min_idle`](PoolBuilder::min_idle), and between those of an open
     /// [`breaker`](PoolBuilder::breaker).
     ///
     /// ```
@@ -67,37 +99,45 @@ impl PoolBuilder {
     /// # drop(pool);
     /// # Ok::<(), redigo::Error>(())
     /// ```
+    ///
+    /// Defaults to 100 ms to 10 s.
     #[doc(alias = "DialerRetryBackoff")]
     pub fn dial_backoff(mut self, first: Duration, longest: Duration) -> PoolBuilder {
-        self.backoff = Backoff { first, longest };
+        self.dialing.dial_backoff = Backoff { first, longest };
         self
     }
 
-    /// The time for all attempts of one dial, their pauses included; it ends the context of the dial
-    /// function. 30 s when there are [`dial_retries`](PoolBuilder::dial_retries), else no limit but
-    /// the dial function's own.
+    /// Limits the time of all attempts of one dial together, including their pauses. The context
+    /// that the dial function gets ends at this limit. When off, only the limits of the dial function
+    /// itself apply.
     ///
     /// ```
     /// use std::time::Duration;
-    /// use redigo::{Dialer, Pool};
+    /// use redigo::{Error, Pool};
     ///
-    /// let pool = Pool::builder(Dialer::tcp(":6379"))
-    ///     .dial_retries(3)
-    ///     .dial_budget(Duration::from_secs(5))
-    ///     .build()?;
-    /// # drop(pool);
+    /// let pool = Pool::builder_with(|ctx| {
+    ///     assert!(ctx.remaining().unwrap() <= Duration::from_secs(5));
+    ///     Err(Error::other("no route"))
+    /// });
+    /// let pool = pool.dial_budget(Duration::from_secs(5)).build()?;
+    /// assert!(pool.acquire().is_err());
     /// # Ok::<(), redigo::Error>(())
     /// ```
+    ///
+    /// Defaults to off; 30 s with `dial_retries`.
     pub fn dial_budget(mut self, budget: impl Into<Option<Duration>>) -> PoolBuilder {
-        self.dial_budget = unless_never(budget);
+        self.dialing.dial_budget = time_limit(budget);
         self
     }
 
-    /// After so many dials in a row have failed, the pool makes no more on demand: who finds nothing
-    /// idle gets [`Error::BreakerOpen`](crate::Error::BreakerOpen) at once, with the last dial's
-    /// error and its age. One dial is tried in the background, after the pauses of
-    /// [`dial_backoff`](PoolBuilder::dial_backoff); the connection that it makes is kept, and all is
-    /// as before. Any dial that succeeds does that. Needs the upkeep thread.
+    /// Stops dialing on demand after this many failed dials in a row. While this breaker is open, a
+    /// caller that finds no idle connection immediately gets
+    /// [`Error::BreakerOpen`](crate::Error::BreakerOpen), which has the error of the last dial and
+    /// its age.
+    ///
+    /// In the background the pool tries one dial at a time, after the pauses of
+    /// [`dial_backoff`](PoolBuilder::dial_backoff). The first dial that succeeds closes the breaker,
+    /// and its connection is kept. Zero means off. Needs the upkeep thread.
     ///
     /// ```
     /// use redigo::{Dialer, Error, Pool};
@@ -107,14 +147,15 @@ impl PoolBuilder {
     ///     .build()?;
     /// assert!(matches!(pool.acquire(), Err(Error::Io(_))));
     /// assert!(matches!(pool.acquire(), Err(Error::Io(_))));
-    /// // From now on nobody waits for a dial that is not going to succeed.
-    /// let error = pool.acquire().unwrap_err();
+    /// let error = pool.acquire().unwrap_err(); // from now on without a dial
     /// assert!(matches!(error, Error::BreakerOpen(_)));
     /// println!("{error}"); // …; a dial failed 0.1 ms ago: connecting to /nowhere/redis.sock: …
     /// # Ok::<(), redigo::Error>(())
     /// ```
+    ///
+    /// Defaults to off.
     pub fn breaker(mut self, failures: u32) -> PoolBuilder {
-        self.breaker = Some(failures).filter(|&failures| failures > 0);
+        self.dialing.breaker = Some(failures).filter(|&failures| failures > 0);
         self
     }
 }

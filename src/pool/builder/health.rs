@@ -1,169 +1,107 @@
-//! The options that keep bad connections from being lent.
+//! The options that keep broken connections from callers.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::{PoolBuilder, unless_never};
+use super::{PoolBuilder, time_limit};
 use crate::conn::Conn;
 use crate::context::Context;
 use crate::error::Result;
+use crate::pool::settings::Test;
+
+/// Which checks a connection must pass.
+pub(super) struct Health {
+    pub(super) peek_after: Option<Duration>,
+    pub(super) keepalive: Option<Duration>,
+    pub(super) test_on_borrow: Option<Test>,
+    pub(super) test_on_borrow_context: Option<Test>,
+    pub(super) retire_on: Arc<[String]>,
+    pub(super) cleanup_timeout: Duration,
+}
+
+impl Default for Health {
+    fn default() -> Health {
+        let retire_on = ["READONLY", "LOADING", "MASTERDOWN", "NOAUTH"];
+        Health {
+            peek_after: None,
+            keepalive: None,
+            test_on_borrow: None,
+            test_on_borrow_context: None,
+            retire_on: retire_on.into_iter().map(String::from).collect(),
+            cleanup_timeout: Duration::from_secs(1),
+        }
+    }
+}
+
+impl fmt::Debug for Health {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Health")
+            .field("peek_after", &self.peek_after)
+            .field("keepalive", &self.keepalive)
+            .field("test_on_borrow", &self.test_on_borrow.is_some())
+            .field("test_on_borrow_context", &self.test_on_borrow_context.is_some())
+            .field("retire_on", &self.retire_on)
+            .field("cleanup_timeout", &self.cleanup_timeout)
+            .finish()
+    }
+}
 
 impl PoolBuilder {
-    /// Closes connections that have been idle for longer than this. Looked at whenever a
-    /// connection is asked for, and by [`Pool::prune`](crate::Pool::prune). Keep it below the
-    /// server's own `timeout`.
+    /// Sends a `PING` to connections that have been idle for this long, and again each time this
+    /// much has passed, so that neither a firewall nor the server's `timeout` closes them.
+    ///
+    /// A connection that does not answer within [`cleanup_timeout`](PoolBuilder::cleanup_timeout) is
+    /// closed. The pool pings one connection at a time. A `PING` does not restart `idle_timeout`.
+    /// Needs the upkeep thread.
     ///
     /// ```
     /// use std::time::Duration;
-    /// use redigo::{Dialer, Pool};
+    /// use redigo::{Pool, testing::{ManualClock, ScriptedServer}};
     ///
-    /// let pool = Pool::builder(Dialer::tcp(":6379"))
-    ///     .idle_timeout(Duration::from_secs(240)) // the server's `timeout` is 300
-    ///     .build()?;
-    /// # drop(pool);
-    /// # Ok::<(), redigo::Error>(())
-    /// ```
-    #[doc(alias = "IdleTimeout")]
-    #[doc(alias = "ConnMaxIdleTime")]
-    #[doc(alias = "SetConnMaxIdleTime")]
-    #[doc(alias = "idleTimeout")]
-    pub fn idle_timeout(mut self, timeout: impl Into<Option<Duration>>) -> PoolBuilder {
-        self.idle_timeout = unless_never(timeout);
-        self
-    }
-
-    /// Closes connections that were dialled this long ago, when they are about to be lent and when
-    /// they are given back. One in use is left alone.
-    ///
-    /// ```
-    /// use std::time::Duration;
-    /// use redigo::{CloseReason, Pool, testing::{ManualClock, ScriptedServer}};
-    ///
-    /// let clock = ManualClock::new();
-    /// let pool = Pool::builder_with(ScriptedServer::new().dialer())
-    ///     .max_conn_lifetime(Duration::from_secs(60))
-    ///     .clock(clock.clone())
-    ///     .build()?;
-    /// let conn = pool.acquire()?;
-    /// clock.advance(Duration::from_secs(60));
-    /// conn.close()?;
-    /// assert_eq!(pool.stats().closed.of(CloseReason::Lifetime), 1);
-    /// # Ok::<(), redigo::Error>(())
-    /// ```
-    #[doc(alias = "MaxConnLifetime")]
-    #[doc(alias = "ConnMaxLifetime")]
-    #[doc(alias = "SetConnMaxLifetime")]
-    #[doc(alias = "maxLifetime")]
-    pub fn max_conn_lifetime(mut self, lifetime: impl Into<Option<Duration>>) -> PoolBuilder {
-        self.max_conn_lifetime = unless_never(lifetime);
-        self
-    }
-
-    /// By how much lifetimes differ: each connection's is shorter than `max_conn_lifetime` by a
-    /// random part of this. So connections that were dialled together do not end together.
-    ///
-    /// ```
-    /// use std::time::Duration;
-    /// use redigo::{Dialer, Pool};
-    ///
-    /// let pool = Pool::builder(Dialer::tcp(":6379"))
-    ///     .max_conn_lifetime(Duration::from_secs(3600))
-    ///     .max_conn_lifetime_jitter(Duration::from_secs(600)) // each lives 50 to 60 minutes
-    ///     .build()?;
-    /// # drop(pool);
-    /// # Ok::<(), redigo::Error>(())
-    /// ```
-    #[doc(alias = "ConnMaxLifetimeJitter")]
-    pub fn max_conn_lifetime_jitter(mut self, jitter: Duration) -> PoolBuilder {
-        self.max_conn_lifetime_jitter = jitter;
-        self
-    }
-
-    /// Closes idle connections that are too old when they are, and not only when somebody asks for
-    /// one. Needs the upkeep thread, which a pool has anyway that keeps [`min_idle`] ready.
-    ///
-    /// [`min_idle`]: PoolBuilder::min_idle
-    ///
-    /// ```
-    /// use std::time::Duration;
-    /// use redigo::{Dialer, Pool};
-    ///
-    /// let pool = Pool::builder(Dialer::tcp(":6379"))
-    ///     .idle_timeout(Duration::from_secs(240))
-    ///     .background_prune(true)
-    ///     .build()?;
-    /// # drop(pool);
-    /// # Ok::<(), redigo::Error>(())
-    /// ```
-    pub fn background_prune(mut self, prune: bool) -> PoolBuilder {
-        self.background_prune = prune;
-        self
-    }
-
-    /// Before a connection is lent that has been idle for longer than this, a look at its socket:
-    /// when the server has closed it, or has sent what nobody asked for, it is closed and the next
-    /// one tried. One system call, no round trip. So the first command after a restart of the server
-    /// succeeds. One second is a good value.
-    ///
-    /// Once a connection has turned out to be dead, all the others are looked at too.
-    ///
-    /// ```
-    /// use std::time::Duration;
-    /// use redigo::{Dialer, Pool};
-    ///
-    /// let pool = Pool::builder(Dialer::tcp(":6379"))
-    ///     .peek_after(Duration::from_secs(1))
-    ///     .build()?;
-    /// # drop(pool);
-    /// # Ok::<(), redigo::Error>(())
-    /// ```
-    pub fn peek_after(mut self, idle: impl Into<Option<Duration>>) -> PoolBuilder {
-        self.peek_after = unless_never(idle);
-        self
-    }
-
-    /// Sends a `PING` to connections that have been idle for this long, and again each time that
-    /// much has passed, so that neither a firewall nor the server's own `timeout` cuts them. One that
-    /// does not answer within [`cleanup_timeout`](PoolBuilder::cleanup_timeout) is closed. They are
-    /// asked one at a time; `idle_timeout` counts on. Needs the upkeep thread.
-    ///
-    /// ```
-    /// use std::time::Duration;
-    /// use redigo::{Dialer, Pool};
-    ///
-    /// let pool = Pool::builder(Dialer::tcp(":6379"))
+    /// let (server, clock) = (ScriptedServer::new(), ManualClock::new());
+    /// let ping = server.expect("PING", ()).reply("PONG");
+    /// let pool = Pool::builder_with(server.dialer())
     ///     .keepalive(Duration::from_secs(60))
     ///     .idle_timeout(Duration::from_secs(3600))
+    ///     .clock(clock.clone())
     ///     .build()?;
-    /// # drop(pool);
+    /// pool.acquire()?.close()?;
+    /// clock.advance(Duration::from_secs(60));
+    /// while ping.calls() < 1 {
+    ///     std::thread::yield_now(); // the pool sends it in the background
+    /// }
     /// # Ok::<(), redigo::Error>(())
     /// ```
+    ///
+    /// Defaults to off.
     #[doc(alias = "keepaliveTime")]
     pub fn keepalive(mut self, idle: impl Into<Option<Duration>>) -> PoolBuilder {
-        self.keepalive = unless_never(idle);
+        self.health.keepalive = time_limit(idle);
         self
     }
 
-    /// Asks a connection that has been idle before it is lent. The instant is when it was given
-    /// back. One that fails is closed, and the next is tried. A new connection is not asked.
+    /// Tests an idle connection before checkout. The function also gets the time at which the
+    /// connection was returned. If the test fails, the pool closes the connection and tries the
+    /// next. A newly dialed connection is not tested.
     ///
-    /// See [`check`](crate::check) for ready-made ones. The time limit of the caller covers the
-    /// test.
+    /// The time limit of the caller covers the test. [`check`](crate::check) has ready-made tests.
     ///
     /// ```
-    /// use redigo::{Dialer, Pool};
+    /// use redigo::{Pool, testing::ScriptedServer};
     ///
-    /// let pool = Pool::builder(Dialer::tcp(":6379"))
-    ///     .test_on_borrow(|conn, last_used| {
-    ///         if last_used.elapsed().as_secs() < 60 {
-    ///             return Ok(());
-    ///         }
-    ///         conn.call("PING", ()).map(drop)
-    ///     })
+    /// let server = ScriptedServer::new();
+    /// server.expect("PING", ()).reply("PONG");
+    /// let pool = Pool::builder_with(server.dialer())
+    ///     .test_on_borrow(|conn, _last_used| conn.call("PING", ()).map(drop))
     ///     .build()?;
-    /// # drop(pool);
+    /// pool.acquire()?.close()?; // new: not tested
+    /// pool.acquire()?.close()?;
+    /// server.verify();
     /// # Ok::<(), redigo::Error>(())
     /// ```
+    ///
+    /// Defaults to none.
     #[doc(alias = "TestOnBorrow")]
     #[doc(alias = "test_on_check_out")]
     #[doc(alias = "connectionTestQuery")]
@@ -171,64 +109,84 @@ impl PoolBuilder {
         mut self,
         test: impl Fn(&mut Conn, Instant) -> Result<()> + Send + Sync + 'static,
     ) -> PoolBuilder {
-        self.tests = vec![Arc::new(move |_, conn, last_used| test(conn, last_used))];
+        let test = move |_: &Context, conn: &mut Conn, last_used| test(conn, last_used);
+        self.health.test_on_borrow = Some(Arc::new(test));
         self
     }
 
-    /// As [`test_on_borrow`](PoolBuilder::test_on_borrow), with the context of the caller. With
-    /// both, both are asked, this one last.
+    /// Like [`test_on_borrow`](PoolBuilder::test_on_borrow), but the function also gets the context
+    /// of the caller. If both are set, both run, this one last.
     ///
     /// ```
-    /// use redigo::{Dialer, Pool};
+    /// use redigo::{Pool, testing::ScriptedServer};
     ///
-    /// let pool = Pool::builder(Dialer::tcp(":6379"))
+    /// let server = ScriptedServer::new();
+    /// server.expect("PING", ()).reply("PONG");
+    /// let pool = Pool::builder_with(server.dialer())
     ///     .test_on_borrow_context(|ctx, conn, _| conn.call_context(ctx, "PING", ()).map(drop))
     ///     .build()?;
-    /// # drop(pool);
+    /// pool.acquire()?.close()?; // new: not tested
+    /// pool.acquire()?.close()?;
+    /// server.verify();
     /// # Ok::<(), redigo::Error>(())
     /// ```
+    ///
+    /// Defaults to none.
     #[doc(alias = "TestOnBorrowContext")]
     pub fn test_on_borrow_context(
         mut self,
         test: impl Fn(&Context, &mut Conn, Instant) -> Result<()> + Send + Sync + 'static,
     ) -> PoolBuilder {
-        self.tests_with_context = vec![Arc::new(test)];
+        self.health.test_on_borrow_context = Some(Arc::new(test));
         self
     }
 
-    /// The error replies after which a connection is closed when it comes back, by their codes:
-    /// `READONLY`, `LOADING`, `MASTERDOWN` and `NOAUTH` unless set. The server behind it is not, or
-    /// no more, the one that was wanted. An empty list keeps every connection.
+    /// Closes a returned connection if it received one of these error replies, given by their codes:
+    /// the server behind it is not, or is no longer, the intended one. An empty list keeps every
+    /// connection.
     ///
     /// ```
-    /// use redigo::{Dialer, Pool};
+    /// use redigo::{CloseReason, Pool, testing::ScriptedServer};
     ///
-    /// let pool = Pool::builder(Dialer::tcp(":6379")).retire_on(["READONLY", "UNBLOCKED"]).build()?;
-    /// # drop(pool);
+    /// let server = ScriptedServer::new();
+    /// server.expect("SET", ("k", 1)).error("READONLY You can't write against a read only replica.");
+    /// let pool = Pool::builder_with(server.dialer()).retire_on(["READONLY", "UNBLOCKED"]).build()?;
+    /// let mut conn = pool.acquire()?;
+    /// assert!(conn.call("SET", ("k", 1)).is_err());
+    /// conn.close()?;
+    /// assert_eq!(pool.stats().closed.of(CloseReason::Retired), 1);
     /// # Ok::<(), redigo::Error>(())
     /// ```
+    ///
+    /// Defaults to `READONLY`, `LOADING`, `MASTERDOWN`, `NOAUTH`.
     #[doc(alias = "SQLExceptionOverride")]
     pub fn retire_on(mut self, codes: impl IntoIterator<Item = impl Into<String>>) -> PoolBuilder {
-        self.retire_on = codes.into_iter().map(Into::into).collect();
+        self.health.retire_on = codes.into_iter().map(Into::into).collect();
         self
     }
 
-    /// How long it may take to clean a connection that is given back in a transaction, subscribed
-    /// or with replies pending. One that is not clean by then is closed. A clean connection costs
-    /// nothing.
+    /// Limits the time to clean a returned connection that is in a transaction, subscribed or has
+    /// pending replies. A connection that is not clean by then is closed. A clean connection costs
+    /// no time. Zero is an error of [`build`](PoolBuilder::build).
     ///
     /// ```
     /// use std::time::Duration;
-    /// use redigo::{Dialer, Pool};
+    /// use redigo::{Pool, testing::ScriptedServer};
     ///
-    /// let pool = Pool::builder(Dialer::tcp(":6379"))
-    ///     .cleanup_timeout(Duration::from_millis(200))
-    ///     .build()?;
-    /// # drop(pool);
+    /// let server = ScriptedServer::new();
+    /// server.expect("GET", "k").no_reply();
+    /// let pool =
+    ///     Pool::builder_with(server.dialer()).cleanup_timeout(Duration::from_millis(10)).build()?;
+    /// let mut conn = pool.acquire()?;
+    /// conn.send("GET", "k")?;
+    /// assert!(conn.close().is_err()); // the pending reply does not come
+    /// assert_eq!((pool.idle_count(), pool.stats().closed.total()), (0, 1));
     /// # Ok::<(), redigo::Error>(())
     /// ```
+    ///
+    /// Defaults to 1 s.
     pub fn cleanup_timeout(mut self, timeout: Duration) -> PoolBuilder {
-        self.cleanup_timeout = timeout;
+        self.health.cleanup_timeout = timeout;
         self
     }
 }

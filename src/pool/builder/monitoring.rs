@@ -1,19 +1,66 @@
-//! The options for those who want to know who has what, and to have a say.
+//! The options that show how connections are used, and the hooks.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{PoolBuilder, unless_never};
+use super::{PoolBuilder, time_limit};
 use crate::conn::Conn;
 use crate::error::Result;
-#[cfg(feature = "metrics")]
+use crate::pool::hooks::Hooks;
 use crate::pool::meter::Meter;
 use crate::pool::stats::close_reason::CloseReason;
 
+/// What a pool records and reports, and whom it calls.
+pub(super) struct Monitoring {
+    pub(super) track_borrows: bool,
+    pub(super) leak_threshold: Option<Duration>,
+    pub(super) reclaim_leaked: bool,
+    pub(super) detect_deadlock: bool,
+    pub(super) meter: Meter,
+    pub(super) hooks: Hooks,
+}
+
+impl Monitoring {
+    /// Whether the pool records its borrows: for `track_borrows`, or because another option needs it.
+    pub(super) fn tracks(&self) -> bool {
+        self.track_borrows
+            || self.leak_threshold.is_some()
+            || self.detect_deadlock
+            || self.meter.is_on()
+    }
+}
+
+impl Default for Monitoring {
+    fn default() -> Monitoring {
+        Monitoring {
+            track_borrows: false,
+            leak_threshold: None,
+            reclaim_leaked: false,
+            detect_deadlock: false,
+            meter: Meter::off(),
+            hooks: Hooks::default(),
+        }
+    }
+}
+
+impl fmt::Debug for Monitoring {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Monitoring")
+            .field("track_borrows", &self.track_borrows)
+            .field("leak_threshold", &self.leak_threshold)
+            .field("reclaim_leaked", &self.reclaim_leaked)
+            .field("detect_deadlock", &self.detect_deadlock)
+            .field("metrics", &self.meter.is_on())
+            .field("hooks", &self.hooks)
+            .finish()
+    }
+}
+
 impl PoolBuilder {
-    /// Notes for each connection that is out where in the program it was borrowed, by which thread
-    /// and when: for [`Pool::outstanding`](crate::Pool::outstanding), for the errors of those who
-    /// get none, and for [`PoolStats::use_time`](crate::PoolStats::use_time). It costs some 50 ns a
+    /// Records where in the program each connection was checked out, by which thread and when: for
+    /// [`Pool::outstanding`](crate::Pool::outstanding), for the errors of callers that get no
+    /// connection, and for [`PoolStats::use_time`](crate::PoolStats::use_time). Costs some 50 ns a
     /// checkout.
     ///
     /// ```
@@ -27,35 +74,46 @@ impl PoolBuilder {
     /// # drop(conn);
     /// # Ok::<(), redigo::Error>(())
     /// ```
+    ///
+    /// Defaults to `false`.
     pub fn track_borrows(mut self, track: bool) -> PoolBuilder {
-        self.track_borrows = track;
+        self.monitoring.track_borrows = track;
         self
     }
 
-    /// A connection that is out for longer than this is reported once in the log, as a warning: where
-    /// it was borrowed, by which thread, how long ago. When it comes back after all, that is too.
-    /// [Tracks borrows](PoolBuilder::track_borrows). Needs the upkeep thread.
+    /// Logs a warning, once, when a connection is in use for longer than this: where it was checked
+    /// out, by which thread and how long ago. When the connection is returned after all, that is
+    /// logged too. [Tracks borrows](PoolBuilder::track_borrows). Needs the upkeep thread.
     ///
     /// ```
     /// use std::time::Duration;
-    /// use redigo::{Dialer, Pool};
+    /// use redigo::{Pool, testing::{ManualClock, ScriptedServer}};
     ///
-    /// let pool = Pool::builder(Dialer::tcp(":6379"))
+    /// let clock = ManualClock::new();
+    /// let pool = Pool::builder_with(ScriptedServer::new().dialer())
     ///     .leak_threshold(Duration::from_secs(30))
+    ///     .clock(clock.clone())
     ///     .build()?;
-    /// # drop(pool);
+    /// let conn = pool.acquire()?;
+    /// clock.advance(Duration::from_secs(30));
+    /// while pool.stats().leaks < 1 {
+    ///     std::thread::yield_now(); // the pool reports it in the background
+    /// }
+    /// # drop(conn);
     /// # Ok::<(), redigo::Error>(())
     /// ```
+    ///
+    /// Defaults to off.
     #[doc(alias = "leakDetectionThreshold")]
-    pub fn leak_threshold(mut self, out: impl Into<Option<Duration>>) -> PoolBuilder {
-        self.leak_threshold = unless_never(out);
+    pub fn leak_threshold(mut self, in_use: impl Into<Option<Duration>>) -> PoolBuilder {
+        self.monitoring.leak_threshold = time_limit(in_use);
         self
     }
 
-    /// Takes a connection back that is out for longer than
-    /// [`leak_threshold`](PoolBuilder::leak_threshold): it is shut down, so that whatever its
-    /// borrower does with it fails with [`Error::Canceled`](crate::Error::Canceled), and its place is
-    /// free for another.
+    /// Takes back a connection that is in use for longer than
+    /// [`leak_threshold`](PoolBuilder::leak_threshold), which this option needs. The pool shuts the
+    /// connection down, so that every further call of its borrower fails with
+    /// [`Error::Canceled`](crate::Error::Canceled), and its slot becomes free.
     ///
     /// ```
     /// use std::time::Duration;
@@ -71,21 +129,25 @@ impl PoolBuilder {
     ///     .build()?;
     /// let leaked = pool.acquire()?;
     /// clock.advance(Duration::from_secs(60));
-    /// pool.acquire()?.close()?; // waits for the upkeep, and then there is room
+    /// pool.acquire()?.close()?; // waits until the slot is free
     /// assert_eq!(pool.stats().closed.of(CloseReason::Leak), 1);
     /// # drop(leaked);
     /// # Ok::<(), redigo::Error>(())
     /// ```
+    ///
+    /// Defaults to `false`.
     pub fn reclaim_leaked(mut self, reclaim: bool) -> PoolBuilder {
-        self.reclaim_leaked = reclaim;
+        self.monitoring.reclaim_leaked = reclaim;
         self
     }
 
-    /// A thread that holds a connection, asks for another and would wait for ever, because every
-    /// connection is held by threads that wait like itself, gets
-    /// [`Error::PoolDeadlock`](crate::Error::PoolDeadlock), which names its first borrow. A
-    /// connection counts as held by the thread that has borrowed it, wherever it was sent.
-    /// [Tracks borrows](PoolBuilder::track_borrows).
+    /// Fails with [`Error::PoolDeadlock`](crate::Error::PoolDeadlock) if a thread that holds a
+    /// connection asks for another and would wait forever, because every connection is held by
+    /// threads that wait as well. The error names the thread's first borrow.
+    ///
+    /// A connection counts as held by the thread that checked it out, even after it was sent to
+    /// another. [Tracks borrows](PoolBuilder::track_borrows). Needs [`wait`](PoolBuilder::wait) and
+    /// `max_active`.
     ///
     /// ```
     /// use redigo::{Error, Pool, testing::ScriptedServer};
@@ -96,41 +158,45 @@ impl PoolBuilder {
     ///     .detect_deadlock(true)
     ///     .build()?;
     /// let conn = pool.acquire()?;
-    /// let error = pool.acquire().unwrap_err(); // would never come back otherwise
+    /// let error = pool.acquire().unwrap_err(); // would wait forever without the option
     /// assert!(matches!(error, Error::PoolDeadlock(_)));
     /// # drop(conn);
     /// # Ok::<(), redigo::Error>(())
     /// ```
-    pub fn detect_deadlock(mut self, refuse: bool) -> PoolBuilder {
-        self.detect_deadlock = refuse;
+    ///
+    /// Defaults to `false`.
+    pub fn detect_deadlock(mut self, detect: bool) -> PoolBuilder {
+        self.monitoring.detect_deadlock = detect;
         self
     }
 
-    /// Publishes the pool's numbers through the `metrics` facade, for whatever recorder the program
-    /// has installed: Prometheus, OpenTelemetry, statsd. Each has the label
-    /// `db.client.connection.pool.name` with this name, which no other pool should have.
-    /// [Tracks borrows](PoolBuilder::track_borrows). Exists with the feature `metrics`.
+    /// Publishes the statistics of the pool through the `metrics` facade, to the recorder that the
+    /// program has installed: Prometheus, OpenTelemetry, statsd.
     ///
-    /// | name | kind | |
+    /// All metrics have the label `db.client.connection.pool.name` with this name, which must be
+    /// unique among pools. [Tracks borrows](PoolBuilder::track_borrows). Exists with the feature
+    /// `metrics`.
+    ///
+    /// | Metric | Kind | Meaning |
     /// |---|---|---|
-    /// | `db.client.connection.create_time` | histogram, seconds | dials that succeeded |
-    /// | `db.client.connection.wait_time` | histogram, seconds | from asking to having a connection, waiting or not |
-    /// | `db.client.connection.use_time` | histogram, seconds | from having it to giving it back |
+    /// | `db.client.connection.create_time` | histogram, seconds | successful dials |
+    /// | `db.client.connection.wait_time` | histogram, seconds | successful checkouts, with or without a wait |
+    /// | `db.client.connection.use_time` | histogram, seconds | from checkout to return |
     /// | `db.client.connection.count` | gauge | by `db.client.connection.state`: `idle`, `used` |
-    /// | `db.client.connection.idle.max`, `.idle.min`, `.max` | gauges | the limits; `.max` is infinite where there is none |
+    /// | `db.client.connection.idle.max`, `.idle.min`, `.max` | gauges | the limits; `.max` is infinite without a limit |
     /// | `db.client.connection.pending_requests` | gauge | callers that wait |
-    /// | `db.client.connection.timeouts` | counter | callers whose time was over first |
-    /// | `redigo.pool.dialing`, `.overdue` | gauges | being dialled; out for longer than `leak_threshold` |
+    /// | `db.client.connection.timeouts` | counter | callers that timed out |
+    /// | `redigo.pool.dialing`, `.overdue` | gauges | connections being dialed; in use for longer than `leak_threshold` |
     /// | `redigo.pool.checkouts` | counter | by `found`: `idle`, `none` |
-    /// | `redigo.pool.waits` | counter | by `outcome`: `served`, `timed_out`, `cancelled` |
+    /// | `redigo.pool.waits` | counter | by `outcome`: `served`, `timed_out`, `canceled` |
     /// | `redigo.pool.refused` | counter | by `reason`: `exhausted`, `breaker_open`, `deadlock` |
     /// | `redigo.pool.dialed` | counter | by `cause`: `demand`, `min_idle`, `probe` |
     /// | `redigo.pool.dial_errors`, `.late_dials`, `.late_reused`, `.detached`, `.leaks` | counters | as in [`PoolStats`](crate::PoolStats) |
     /// | `redigo.pool.closed` | counter | by `reason`: see [`CloseReason`] |
     ///
-    /// The histograms are recorded as things happen, never under the pool's lock. The rest costs
-    /// nothing until [`Pool::publish_metrics`](crate::Pool::publish_metrics) is called, which the
-    /// program does when the numbers are about to be read.
+    /// The histograms are recorded as events happen, never under the pool's lock. Everything else
+    /// is set by [`Pool::publish_metrics`](crate::Pool::publish_metrics), which the program calls
+    /// before the metrics are read, and costs nothing until then.
     ///
     /// ```
     /// use redigo::{Dialer, Pool};
@@ -139,37 +205,46 @@ impl PoolBuilder {
     /// pool.publish_metrics();
     /// # Ok::<(), redigo::Error>(())
     /// ```
+    ///
+    /// Defaults to off.
     #[cfg(feature = "metrics")]
     pub fn metrics(mut self, name: impl Into<String>) -> PoolBuilder {
-        self.meter = Meter::named(name.into());
+        self.monitoring.meter = Meter::named(name.into());
         self
     }
 
-    /// Runs this on each new connection, after its set-up. When it fails or panics, the dial has
-    /// failed.
+    /// Calls the function with each new connection, after its setup. If the function fails or
+    /// panics, the dial has failed.
     ///
     /// ```
-    /// use redigo::{Dialer, Pool};
+    /// use redigo::{Pool, testing::ScriptedServer};
     ///
-    /// let pool = Pool::builder(Dialer::tcp(":6379"))
+    /// let server = ScriptedServer::new();
+    /// server.expect("CLIENT", ("NO-EVICT", "ON")).ok();
+    /// let pool = Pool::builder_with(server.dialer())
     ///     .on_dial(|conn| conn.call("CLIENT", ("NO-EVICT", "ON")).map(drop))
     ///     .build()?;
-    /// # drop(pool);
+    /// pool.acquire()?.close()?;
+    /// server.verify();
     /// # Ok::<(), redigo::Error>(())
     /// ```
+    ///
+    /// Defaults to none.
     #[doc(alias = "OnConnect")]
     #[doc(alias = "connectionInitSql")]
     pub fn on_dial(
         mut self,
         hook: impl Fn(&mut Conn) -> Result<()> + Send + Sync + 'static,
     ) -> PoolBuilder {
-        self.hooks.dial = Some(Arc::new(hook));
+        self.monitoring.hooks.dial = Some(Arc::new(hook));
         self
     }
 
-    /// Runs this on each connection that is about to be lent. When it fails or panics, the
-    /// connection is closed, and the caller gets another; one that was just dialled is not
-    /// replaced, and the caller gets the hook's error. The time limit of the caller covers it.
+    /// Calls the function with each connection before checkout. If it fails or panics, the pool
+    /// closes the connection and tries the next. A newly dialed connection is not replaced: the
+    /// caller gets the error of the function.
+    ///
+    /// The time limit of the caller covers the function.
     ///
     /// ```
     /// use redigo::{Error, Pool, testing::ScriptedServer};
@@ -177,23 +252,25 @@ impl PoolBuilder {
     /// let pool = Pool::builder_with(ScriptedServer::new().dialer())
     ///     .on_borrow(|conn| match conn.is_alive() {
     ///         true => Ok(()),
-    ///         false => Err(Error::other("not this one")),
+    ///         false => Err(Error::other("not this connection")),
     ///     })
     ///     .build()?;
     /// assert!(pool.acquire().is_ok());
     /// # Ok::<(), redigo::Error>(())
     /// ```
+    ///
+    /// Defaults to none.
     #[doc(alias = "OnGet")]
     pub fn on_borrow(
         mut self,
         hook: impl Fn(&mut Conn) -> Result<()> + Send + Sync + 'static,
     ) -> PoolBuilder {
-        self.hooks.borrow = Some(Arc::new(hook));
+        self.monitoring.hooks.borrow = Some(Arc::new(hook));
         self
     }
 
-    /// Runs this on each connection that comes back clean, also when it is dropped. When it fails or
-    /// panics, the connection is closed.
+    /// Calls the function with each connection that is returned clean, also when it is dropped. If
+    /// the function fails or panics, the pool closes the connection.
     ///
     /// ```
     /// use std::sync::Arc;
@@ -214,36 +291,44 @@ impl PoolBuilder {
     /// assert_eq!(returned.load(Ordering::Relaxed), 1);
     /// # Ok::<(), redigo::Error>(())
     /// ```
+    ///
+    /// Defaults to none.
     #[doc(alias = "OnPut")]
     pub fn on_return(
         mut self,
         hook: impl Fn(&mut Conn) -> Result<()> + Send + Sync + 'static,
     ) -> PoolBuilder {
-        self.hooks.give_back = Some(Arc::new(hook));
+        self.monitoring.hooks.give_back = Some(Arc::new(hook));
         self
     }
 
-    /// Runs this whenever the pool closes a connection, with the reason: once for each that
-    /// [`PoolStats::closed`](crate::PoolStats::closed) counts, and for one that was taken back as a
-    /// leak when it comes. One that [`on_dial`](PoolBuilder::on_dial) has refused never was the
-    /// pool's. It may run on any thread that uses the pool, so it should be quick.
+    /// Calls the function with the reason when the pool closes a connection: once for each that
+    /// [`PoolStats::closed`](crate::PoolStats::closed) counts. For a reclaimed leak, the call comes
+    /// when the borrower returns the connection. A connection that failed
+    /// [`on_dial`](PoolBuilder::on_dial) never belonged to the pool, so there is no call for it.
+    ///
+    /// The function can run on any thread that uses the pool, so it must be quick.
     ///
     /// ```
-    /// use redigo::{CloseReason, Dialer, Pool};
+    /// use std::sync::{Arc, Mutex};
+    /// use redigo::{CloseReason, Pool, testing::ScriptedServer};
     ///
-    /// let pool = Pool::builder(Dialer::tcp(":6379"))
-    ///     .on_close(|reason| {
-    ///         if reason == CloseReason::Leak {
-    ///             eprintln!("who has kept a connection?");
-    ///         }
+    /// let reasons = Arc::new(Mutex::new(Vec::new()));
+    /// let pool = Pool::builder_with(ScriptedServer::new().dialer())
+    ///     .on_close({
+    ///         let reasons = Arc::clone(&reasons);
+    ///         move |reason| reasons.lock().unwrap().push(reason)
     ///     })
     ///     .build()?;
-    /// # drop(pool);
+    /// pool.acquire()?.discard();
+    /// assert_eq!(*reasons.lock().unwrap(), [CloseReason::Discarded]);
     /// # Ok::<(), redigo::Error>(())
     /// ```
+    ///
+    /// Defaults to none.
     #[doc(alias = "OnRemove")]
     pub fn on_close(mut self, hook: impl Fn(CloseReason) + Send + Sync + 'static) -> PoolBuilder {
-        self.hooks.close = Some(Arc::new(hook));
+        self.monitoring.hooks.close = Some(Arc::new(hook));
         self
     }
 }

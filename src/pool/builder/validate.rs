@@ -1,52 +1,28 @@
-//! What becomes of the options: core_settings for the core, the rest for the shell, or an error.
+//! Checks the options, and splits them between the core and the pool around it.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use super::{PoolBuilder, Test};
+use super::PoolBuilder;
 use crate::error::{Error, Result};
-use crate::pool::clock::Clock;
-use crate::pool::core::CoreSettings;
 use crate::pool::core::backoff::Backoff;
-use crate::pool::hooks::Hooks;
-use crate::pool::meter::Meter;
+use crate::pool::core::types::CoreSettings;
+use crate::pool::settings::{Settings, Test};
 
-/// How many connections are kept when neither `max_idle` nor `max_active` is said.
+/// The idle connections kept if neither `max_idle` nor `max_active` is set.
 const DEFAULT_MAX_IDLE: usize = 32;
-/// How long all attempts of a dial may take when there are several and nothing is said.
-const DEFAULT_BUDGET: Duration = Duration::from_secs(30);
-
-/// The options after they have been checked, as far as the core does not have them.
-pub(crate) struct Settings {
-    /// The option that says what happens at `max_active`, and needs one.
-    pub(crate) needs_limit: Option<String>,
-    pub(crate) wait_timeout: Option<Duration>,
-    pub(crate) peek_after: Option<Duration>,
-    pub(crate) tests: Vec<Test>,
-    /// Whether a connection is looked at before it is lent at all.
-    pub(crate) vets: bool,
-    pub(crate) retire_on: Arc<[String]>,
-    pub(crate) cleanup_timeout: Duration,
-    pub(crate) max_conn_lifetime: Option<Duration>,
-    pub(crate) max_conn_lifetime_jitter: Duration,
-    pub(crate) dial_retries: u32,
-    pub(crate) dial_budget: Option<Duration>,
-    pub(crate) backoff: Backoff,
-    pub(crate) tracks: bool,
-    pub(crate) meter: Meter,
-    pub(crate) hooks: Hooks,
-    pub(crate) clock: Clock,
-    /// Whether the core_settings need the time of a checkout, and of a return.
-    pub(crate) clock_on_get: bool,
-    pub(crate) clock_on_put: bool,
-}
+/// The time for all attempts of one dial, if `dial_retries` is set and `dial_budget` is not.
+const DEFAULT_DIAL_BUDGET: Duration = Duration::from_secs(30);
 
 impl PoolBuilder {
-    pub(super) fn checked(self) -> Result<(CoreSettings, Settings)> {
+    /// Checks the options and returns them as the core and the pool use them.
+    ///
+    /// # Errors
+    /// [`Error::InvalidConfig`] for options that contradict each other. It names them.
+    pub(crate) fn checked(self) -> Result<(CoreSettings, Settings)> {
         self.check_waiting()?;
         self.check_times()?;
-        self.check_dials()?;
-        self.check_watching()?;
+        self.check_dialing()?;
+        self.check_monitoring()?;
         let core_settings = self.core_settings();
         let needs_limit = self.needs_limit();
         check_sizes(
@@ -56,98 +32,95 @@ impl PoolBuilder {
             core_settings.max_idle,
         )?;
 
-        let ages = core_settings.idle_timeout.is_some() || self.max_conn_lifetime.is_some();
-        let peeks = self.peek_after.is_some();
-        let mut tests = self.tests;
-        tests.extend(self.tests_with_context);
+        let PoolBuilder { sizing, lifetime, health, dialing, monitoring, clock, .. } = self;
+        let expires = lifetime.idle_timeout.is_some() || lifetime.max_conn_lifetime.is_some();
+        let peeks = health.peek_after.is_some();
+        let tests: Vec<Test> =
+            health.test_on_borrow.into_iter().chain(health.test_on_borrow_context).collect();
+        let validates = peeks || !tests.is_empty() || monitoring.hooks.borrow.is_some();
+        let tracks = monitoring.tracks();
+        let retries = dialing.dial_retries > 0;
         let settings = Settings {
             needs_limit,
-            wait_timeout: self.wait_timeout,
-            peek_after: self.peek_after,
-            vets: peeks || !tests.is_empty() || self.hooks.borrow.is_some(),
-            clock_on_get: ages || peeks || core_settings.tracks,
-            clock_on_put: ages
-                || peeks
-                || core_settings.tracks
-                || core_settings.keepalive.is_some()
-                || self.hooks.borrow.is_some()
-                || !tests.is_empty(),
+            wait_timeout: sizing.wait_timeout,
+            peek_after: health.peek_after,
             tests,
-            retire_on: self.retire_on,
-            cleanup_timeout: self.cleanup_timeout,
-            max_conn_lifetime: self.max_conn_lifetime,
-            max_conn_lifetime_jitter: self.max_conn_lifetime_jitter,
-            dial_retries: self.dial_retries,
-            dial_budget: self
-                .dial_budget
-                .or_else(|| (self.dial_retries > 0).then_some(DEFAULT_BUDGET)),
-            backoff: self.backoff,
-            tracks: core_settings.tracks,
-            meter: self.meter,
-            hooks: self.hooks,
-            clock: self.clock,
+            validates,
+            retire_on: health.retire_on,
+            cleanup_timeout: health.cleanup_timeout,
+            max_conn_lifetime: lifetime.max_conn_lifetime,
+            max_conn_lifetime_jitter: lifetime.max_conn_lifetime_jitter,
+            dial_retries: dialing.dial_retries,
+            dial_budget: dialing.dial_budget.or(retries.then_some(DEFAULT_DIAL_BUDGET)),
+            backoff: dialing.dial_backoff,
+            track_borrows: tracks,
+            meter: monitoring.meter,
+            hooks: monitoring.hooks,
+            clock,
+            clock_on_check_out: expires || peeks || tracks,
+            clock_on_check_in: expires || validates || tracks || health.keepalive.is_some(),
         };
         Ok((core_settings, settings))
     }
 
     fn core_settings(&self) -> CoreSettings {
+        let PoolBuilder { sizing, lifetime, health, dialing, monitoring, .. } = self;
         CoreSettings {
-            max_idle: self.max_idle.or(self.max_active).unwrap_or(DEFAULT_MAX_IDLE),
-            max_active: self.max_active.unwrap_or(usize::MAX),
-            min_idle: self.min_idle,
-            wait: self.waits(),
-            max_waiters: self.max_waiters.unwrap_or(usize::MAX),
-            fifo: self.fifo,
-            idle_timeout: self.idle_timeout,
-            keepalive: self.keepalive,
-            leak_threshold: self.leak_threshold,
-            reclaims: self.reclaim_leaked,
-            refuses_deadlock: self.detect_deadlock,
-            max_jobs: self.max_concurrent_dials,
-            breaker: self.breaker,
-            backoff: self.backoff,
-            tracks: self.track_borrows
-                || self.leak_threshold.is_some()
-                || self.detect_deadlock
-                || self.meter.is_on(),
-            upkeep: self.min_idle > 0
-                || self.keepalive.is_some()
-                || self.leak_threshold.is_some()
-                || self.breaker.is_some()
-                || self.background_prune,
+            max_idle: sizing.max_idle.or(sizing.max_active).unwrap_or(DEFAULT_MAX_IDLE),
+            max_active: sizing.max_active,
+            min_idle: sizing.min_idle,
+            wait: sizing.waits(),
+            max_waiters: sizing.max_waiters,
+            fifo: sizing.fifo,
+            idle_timeout: lifetime.idle_timeout,
+            keepalive: health.keepalive,
+            leak_threshold: monitoring.leak_threshold,
+            reclaim_leaked: monitoring.reclaim_leaked,
+            detect_deadlock: monitoring.detect_deadlock,
+            max_concurrent_dials: dialing.max_concurrent_dials,
+            breaker: dialing.breaker,
+            backoff: dialing.dial_backoff,
+            track_borrows: monitoring.tracks(),
+            has_timer: sizing.min_idle > 0
+                || health.keepalive.is_some()
+                || monitoring.leak_threshold.is_some()
+                || dialing.breaker.is_some()
+                || lifetime.background_prune,
         }
-    }
-
-    fn waits(&self) -> bool {
-        self.wait.unwrap_or(self.wait_timeout.is_some())
     }
 
     fn check_waiting(&self) -> Result<()> {
-        if self.wait == Some(false) && self.wait_timeout.is_some() {
+        let sizing = &self.sizing;
+        if sizing.wait == Some(false) && sizing.wait_timeout.is_some() {
             return invalid("wait_timeout contradicts wait(false)");
         }
         match self.needs_limit() {
-            Some(option) if !self.waits() => invalid(format!(
-                "{option} without wait(true) or a wait_timeout: nobody would ever wait"
+            Some(option) if !sizing.waits() => invalid(format!(
+                "{option} without wait(true) or a wait_timeout: no caller would ever wait"
             )),
             _ => Ok(()),
         }
     }
 
+    /// Returns the option, as written in the program, that only makes sense with `max_active`.
     fn needs_limit(&self) -> Option<String> {
-        if let Some(waiters) = self.max_waiters {
+        if let Some(waiters) = self.sizing.max_waiters {
             return Some(format!("max_waiters({waiters})"));
         }
-        let flags = [(self.detect_deadlock, "detect_deadlock"), (self.wait == Some(true), "wait")];
+        let flags = [
+            (self.monitoring.detect_deadlock, "detect_deadlock"),
+            (self.sizing.wait == Some(true), "wait"),
+        ];
         flags.iter().find(|(set, _)| *set).map(|(_, option)| format!("{option}(true)"))
     }
 
     fn check_times(&self) -> Result<()> {
-        if self.cleanup_timeout.is_zero() {
+        let (lifetime, health) = (&self.lifetime, &self.health);
+        if health.cleanup_timeout.is_zero() {
             return invalid("cleanup_timeout is zero: no connection could be cleaned");
         }
-        let jitter = self.max_conn_lifetime_jitter;
-        match self.max_conn_lifetime {
+        let jitter = lifetime.max_conn_lifetime_jitter;
+        match lifetime.max_conn_lifetime {
             None if !jitter.is_zero() => {
                 return invalid("max_conn_lifetime_jitter without max_conn_lifetime");
             }
@@ -158,31 +131,34 @@ impl PoolBuilder {
             }
             _ => {}
         }
-        let ends =
-            [("idle_timeout", self.idle_timeout), ("max_conn_lifetime", self.max_conn_lifetime)];
-        let begins = [("keepalive", self.keepalive), ("peek_after", self.peek_after)];
-        for (what, begin) in begins {
+        let ends = [
+            ("idle_timeout", lifetime.idle_timeout),
+            ("max_conn_lifetime", lifetime.max_conn_lifetime),
+        ];
+        let checks = [("keepalive", health.keepalive), ("peek_after", health.peek_after)];
+        for (check, idle) in checks {
             for (limit, end) in ends {
-                let (Some(begin), Some(end)) = (begin, end) else { continue };
-                if begin >= end {
+                let (Some(idle), Some(end)) = (idle, end) else { continue };
+                if idle >= end {
                     return invalid(format!(
-                        "{what}({begin:?}) is not below {limit}({end:?}): no connection is idle for \
+                        "{check}({idle:?}) is not below {limit}({end:?}): no connection is idle for \
                          that long"
                     ));
                 }
             }
         }
-        if self.background_prune && ends.iter().all(|(_, end)| end.is_none()) {
+        if lifetime.background_prune && ends.iter().all(|(_, end)| end.is_none()) {
             return invalid("background_prune without idle_timeout or max_conn_lifetime");
         }
         Ok(())
     }
 
-    fn check_dials(&self) -> Result<()> {
-        if self.max_concurrent_dials == 0 {
-            return invalid("max_concurrent_dials is zero: nobody could dial");
+    fn check_dialing(&self) -> Result<()> {
+        let dialing = &self.dialing;
+        if dialing.max_concurrent_dials == 0 {
+            return invalid("max_concurrent_dials is zero: no dial thread could start");
         }
-        let Backoff { first, longest } = self.backoff;
+        let Backoff { first, longest } = dialing.dial_backoff;
         if first.is_zero() {
             return invalid("dial_backoff begins with a pause of zero");
         }
@@ -191,49 +167,49 @@ impl PoolBuilder {
                 "dial_backoff begins with {first:?}, which is above its longest pause, {longest:?}"
             ));
         }
-        match self.dial_budget {
-            Some(budget) if self.dial_retries > 0 && budget <= first / 2 => invalid(format!(
-                "dial_retries({}) never come: dial_budget({budget:?}) is over before the first \
+        match dialing.dial_budget {
+            Some(budget) if dialing.dial_retries > 0 && budget <= first / 2 => invalid(format!(
+                "dial_retries({}) has no effect: dial_budget({budget:?}) ends before the first \
                  pause, {first:?}",
-                self.dial_retries
+                dialing.dial_retries
             )),
             _ => Ok(()),
         }
     }
 
-    fn check_watching(&self) -> Result<()> {
-        if self.reclaim_leaked && self.leak_threshold.is_none() {
+    fn check_monitoring(&self) -> Result<()> {
+        if self.monitoring.reclaim_leaked && self.monitoring.leak_threshold.is_none() {
             return invalid("reclaim_leaked(true) without leak_threshold");
         }
         Ok(())
     }
 }
 
-/// Whether these sizes go together with what else was said.
+/// Checks these sizes against the other options.
 ///
 /// # Errors
-/// [`Error::InvalidConfig`], which names both.
+/// [`Error::InvalidConfig`], which names both options.
 pub(crate) fn check_sizes(
     core_settings: &CoreSettings,
     needs_limit: Option<&str>,
-    max_active: usize,
+    max_active: Option<usize>,
     max_idle: usize,
 ) -> Result<()> {
     let min_idle = core_settings.min_idle;
-    if min_idle > max_active {
+    if let Some(max_active) = max_active.filter(|&max| min_idle > max) {
         return invalid(format!("min_idle({min_idle}) is above max_active({max_active})"));
     }
     if min_idle > max_idle {
         return invalid(format!("min_idle({min_idle}) is above max_idle({max_idle})"));
     }
     match needs_limit {
-        Some(option) if max_active == usize::MAX => {
-            invalid(format!("{option} without max_active: nobody would ever wait"))
+        Some(option) if max_active.is_none() => {
+            invalid(format!("{option} without max_active: no caller would ever wait"))
         }
         _ => Ok(()),
     }
 }
 
-fn invalid<T>(why: impl Into<std::borrow::Cow<'static, str>>) -> Result<T> {
-    Err(Error::InvalidConfig(why.into()))
+fn invalid<T>(reason: impl Into<std::borrow::Cow<'static, str>>) -> Result<T> {
+    Err(Error::InvalidConfig(reason.into()))
 }

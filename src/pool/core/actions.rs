@@ -1,59 +1,67 @@
-//! What the core wants done after unlocking.
+//! Work that the core leaves to its shell, to be done after the lock is released.
 
 use std::time::Instant;
 
 use super::registry::CheckoutInfo;
-use super::{Entry, JobCause};
+use super::types::{DialReason, Entry};
 use crate::net::stream::ShutdownHandle;
 use crate::pool::stats::close_reason::CloseReason;
 
-/// What to do after unlocking. The common cases, nothing and one to wake, are two words.
+/// Work to do after unlocking. The common cases, nothing and one waiter to wake, take two words.
 #[derive(Debug)]
 #[must_use]
 pub(crate) struct Actions<C, W> {
     pub(crate) wake: Option<W>,
-    pub(crate) more: Option<Box<More<C, W>>>,
+    pub(crate) deferred: Option<Box<Deferred<C, W>>>,
 }
 
-/// What is seldom to be done.
+/// The less common work.
 #[derive(Debug)]
-pub(crate) struct More<C, W> {
+pub(crate) struct Deferred<C, W> {
     pub(crate) wake: Vec<W>,
     /// Dials to start.
-    pub(crate) jobs: Vec<JobCause>,
-    pub(crate) close: Vec<(Box<Entry<C>>, CloseReason)>,
-    /// When the upkeep is due, sooner than it was.
+    pub(crate) dials: Vec<DialReason>,
+    pub(crate) close: Vec<Closing<C>>,
+    /// When [`Core::run_due`](super::Core::run_due) is due, if that is earlier than before.
     pub(crate) alarm: Option<Instant>,
-    /// An idle connection to be asked whether it lives, then [`Core::checked`](super::Core::checked).
-    pub(crate) ask: Option<Box<Entry<C>>>,
-    /// Loans to report: they have lasted too long.
+    /// An idle connection to ping; then call [`Core::ping_ended`](super::Core::ping_ended).
+    pub(crate) ping: Option<Box<Entry<C>>>,
+    /// Checkouts to report as leaks.
     pub(crate) overdue: Vec<Overdue>,
-    /// A loan that was reported has ended.
-    pub(crate) came_back: Option<CheckoutInfo>,
+    /// A checkout that was reported as a leak and has ended.
+    pub(crate) late_return: Option<CheckoutInfo>,
 }
 
-/// A loan that has lasted too long, and what ends it if it is to be ended.
+/// A connection to close.
+#[derive(Debug)]
+pub(crate) struct Closing<C> {
+    pub(crate) entry: Box<Entry<C>>,
+    pub(crate) reason: CloseReason,
+}
+
+/// A checkout that has lasted too long.
 #[derive(Debug)]
 pub(crate) struct Overdue {
-    pub(crate) loan: CheckoutInfo,
-    pub(crate) cut: Option<ShutdownHandle>,
+    pub(crate) checkout: CheckoutInfo,
+    /// Shuts the connection down, if it is to be taken back.
+    pub(crate) shutdown: Option<ShutdownHandle>,
 }
 
 impl<C, W> Actions<C, W> {
-    pub(super) fn none() -> Actions<C, W> {
-        Actions { wake: None, more: None }
+    pub(crate) fn none() -> Actions<C, W> {
+        Actions { wake: None, deferred: None }
     }
 
-    pub(super) fn more(&mut self) -> &mut More<C, W> {
-        self.more.get_or_insert_with(|| {
-            Box::new(More {
+    pub(super) fn deferred(&mut self) -> &mut Deferred<C, W> {
+        self.deferred.get_or_insert_with(|| {
+            Box::new(Deferred {
                 wake: Vec::new(),
-                jobs: Vec::new(),
+                dials: Vec::new(),
                 close: Vec::new(),
                 alarm: None,
-                ask: None,
+                ping: None,
                 overdue: Vec::new(),
-                came_back: None,
+                late_return: None,
             })
         })
     }
@@ -61,7 +69,11 @@ impl<C, W> Actions<C, W> {
     pub(super) fn wake(&mut self, waker: W) {
         match self.wake {
             None => self.wake = Some(waker),
-            Some(_) => self.more().wake.push(waker),
+            Some(_) => self.deferred().wake.push(waker),
         }
+    }
+
+    pub(super) fn close(&mut self, entry: Box<Entry<C>>, reason: CloseReason) {
+        self.deferred().close.push(Closing { entry, reason });
     }
 }

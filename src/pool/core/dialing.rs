@@ -1,212 +1,205 @@
-//! The events of dialling: who dials, for whom, and when not to.
+//! The events of dialing: when a dial starts, and what its end means.
 
 use std::time::Instant;
 
-use super::{Actions, Answer, Cause, CheckoutRequest, Core, Entry, Outcome, Refusal, Reply};
+use super::{
+    Actions, CheckoutRequest, Core, DialReason, Dialed, Entry, Grant, Refusal, RequestDialer,
+    WaitReason,
+};
 use crate::error::Error;
-use crate::net::stream::ShutdownHandle;
+use crate::pool::core::wait_queue::Ticket;
 use crate::pool::stats::close_reason::CloseReason;
-use crate::pool::waiter::Ticket;
 
-/// Why a dial is made that is nobody's own.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum JobCause {
-    /// Somebody waits.
-    Demand,
-    /// Too few are idle.
-    MinIdle,
-    /// To see whether it works again.
-    Probe,
-}
-
-/// A connection that was dialled.
-#[derive(Debug)]
-pub(crate) struct Fresh<C> {
-    pub(crate) member: Box<Entry<C>>,
-    pub(crate) handle: ShutdownHandle,
-}
-
-/// What dials that failed have come to.
+/// Whether dials succeed, as of the last ones.
 #[derive(Debug, Default)]
-pub(super) struct Retry {
-    /// How many in a row.
+pub(super) struct DialHealth {
+    /// Failed dials in a row.
     failures: u32,
-    /// How many pauses in a row.
+    /// Pauses in a row.
     pauses: u32,
-    /// Until when nothing is dialled that nobody waits for.
-    pub(super) at: Option<Instant>,
-    /// The breaker is open: nothing is dialled at all, but one probe after each pause.
+    /// Until when no dial starts without a waiter.
+    pub(super) paused_until: Option<Instant>,
+    /// The breaker is open: the only dials are probes, one after each pause.
     pub(super) broken: bool,
     probing: bool,
 }
 
 impl<C, W> Core<C, W> {
-    /// A caller's own dial succeeded: the connection is the caller's, unless somebody has been
-    /// waiting for longer.
+    /// A caller's own dial succeeded. The caller gets the connection unless an older caller waits.
     pub(crate) fn dialed(
         &mut self,
         ticket: Ticket,
-        asker: CheckoutRequest<'_>,
-        fresh: Fresh<C>,
+        request: CheckoutRequest<'_>,
+        dialed: Dialed<C>,
         waker: impl FnOnce() -> W,
-    ) -> Reply<C, W> {
-        let mut actions = Actions::none();
-        self.own_dials -= 1;
+        actions: &mut Actions<C, W>,
+    ) -> Grant<C> {
+        self.caller_dials -= 1;
         self.counters.dialed.demand += 1;
-        let now = asker.now;
-        let member = self.welcome(fresh);
-        let answer = if self.closed {
-            self.close_member(member, CloseReason::PoolClosed, &mut actions);
-            Answer::Closed
-        } else if member.generation != self.generation {
-            // Dialled by a way that is not to be used any more.
-            self.close_member(member, CloseReason::Evicted, &mut actions);
-            self.own_dials += 1;
-            Answer::Dial(ticket)
-        } else if self.queue.first().is_some_and(|(oldest, _)| oldest < ticket) || self.suspended {
-            if let Some(mut member) = self.hand_over(member, now, &mut actions) {
-                member.returned = now;
-                self.keep(member, now, &mut actions);
+        let now = request.now;
+        let entry = self.admit(dialed);
+        let older_waits = self.queue.first().is_some_and(|(oldest, _)| oldest < ticket);
+        let grant = if self.closed {
+            self.close_entry(entry, CloseReason::PoolClosed, actions);
+            Grant::Closed
+        } else if entry.generation != self.generation {
+            self.close_entry(entry, CloseReason::Evicted, actions);
+            self.caller_dials += 1;
+            Grant::Dial(ticket)
+        } else if older_waits || self.suspended {
+            if let Some(mut entry) = self.hand_to_waiter(entry, now, actions) {
+                entry.returned = now;
+                self.push_idle(entry, now, actions);
             }
-            if !self.settings.wait && !self.suspended && self.queue.len() >= self.hopes() {
-                // Every dial that runs, or may, is for somebody else: no more to wait for.
-                self.counters.count_refusal(Refusal::Exhausted);
-                Answer::Refused(Refusal::Exhausted)
+            let served_by_dial = self.obtainable().is_none_or(|max| self.queue.len() < max);
+            if !self.settings.wait && !self.suspended && !served_by_dial {
+                self.count_refusal(Refusal::Exhausted);
+                Grant::Refused(Refusal::Exhausted)
             } else {
-                let cause = if self.suspended { Cause::Suspended } else { Cause::Dialing };
-                self.enqueue(ticket, asker, waker, &mut actions);
-                Answer::Wait(ticket, cause)
+                let reason =
+                    if self.suspended { WaitReason::Suspended } else { WaitReason::Dialing };
+                self.enqueue(ticket, request, waker, actions);
+                Grant::Wait(ticket, reason)
             }
         } else {
             self.in_use += 1;
-            self.note_loan(member.place, asker);
-            if self.settings.upkeep {
-                self.expect_return(now, &mut actions);
+            self.record_checkout(entry.slot, request);
+            if self.settings.has_timer {
+                self.schedule_leak_check(now, actions);
             }
-            Answer::Take(ticket, member)
+            Grant::Conn(ticket, entry)
         };
-        self.dials_work(&mut actions);
+        self.dial_succeeded(actions);
         self.check();
-        (answer, actions)
+        grant
     }
 
-    /// A caller's own dial failed, which is that caller's affair; its place is free.
+    /// A caller's own dial failed. Only that caller fails.
     pub(crate) fn dial_failed(&mut self, now: Instant) -> Actions<C, W> {
         let mut actions = Actions::none();
-        self.own_dials -= 1;
-        self.dials_fail(now, &mut actions);
+        self.caller_dials -= 1;
+        self.note_dial_failure(now, &mut actions);
         self.check();
         actions
     }
 
-    /// A dial for the queue succeeded: the oldest waiter gets the connection.
-    pub(crate) fn job_done(
+    /// A dial on a dial thread succeeded. The oldest waiter gets the connection.
+    pub(crate) fn thread_dialed(
         &mut self,
-        cause: JobCause,
-        fresh: Fresh<C>,
+        reason: DialReason,
+        dialed: Dialed<C>,
         now: Instant,
     ) -> Actions<C, W> {
         let mut actions = Actions::none();
-        self.end_job(cause);
-        match cause {
-            JobCause::Demand => self.counters.dialed.demand += 1,
-            JobCause::MinIdle => self.counters.dialed.min_idle += 1,
-            JobCause::Probe => self.counters.dialed.probe += 1,
+        self.end_dial(reason);
+        match reason {
+            DialReason::Demand => self.counters.dialed.demand += 1,
+            DialReason::MinIdle => self.counters.dialed.min_idle += 1,
+            DialReason::Probe => self.counters.dialed.probe += 1,
         }
-        let member = self.welcome(fresh);
-        if let Some(reason) = self.unfit(&member, Some(now)) {
-            self.close_member(member, reason, &mut actions);
-        } else if let Some(mut member) = self.hand_over(member, Some(now), &mut actions) {
-            // It is kept, even beyond `max_idle`: when dials take longer than callers wait, closing
-            // it would leave the pool empty for good.
-            if cause == JobCause::Demand {
+        let entry = self.admit(dialed);
+        if let Some(reason) = self.retire_reason(&entry, Some(now)) {
+            self.close_entry(entry, reason, &mut actions);
+        } else if let Some(mut entry) = self.hand_to_waiter(entry, Some(now), &mut actions) {
+            // Kept even beyond `max_idle`: if dials take longer than callers wait, closing the
+            // connection would leave the pool empty forever.
+            if reason == DialReason::Demand {
                 self.counters.late_dials += 1;
-                member.late = true;
+                entry.late = true;
             }
-            member.returned = Some(now);
-            self.keep(member, Some(now), &mut actions);
+            entry.returned = Some(now);
+            self.push_idle(entry, Some(now), &mut actions);
         }
-        self.dials_work(&mut actions);
+        self.dial_succeeded(&mut actions);
         self.check();
         actions
     }
 
-    /// A dial for the queue failed: so does the oldest waiter, at once.
-    pub(crate) fn job_failed(
+    /// A dial on a dial thread failed. The oldest waiter fails immediately.
+    pub(crate) fn thread_dial_failed(
         &mut self,
-        cause: JobCause,
+        reason: DialReason,
         error: &Error,
         now: Instant,
     ) -> Actions<C, W> {
         let mut actions = Actions::none();
-        self.end_job(cause);
+        self.end_dial(reason);
         if let Some((ticket, waiter)) = self.queue.pop() {
-            self.ready.insert(ticket, Outcome::Failed(error.clone()));
+            self.granted.insert(ticket, Grant::Failed(error.clone()));
             actions.wake(waiter.waker);
         }
-        self.dials_fail(now, &mut actions);
+        self.note_dial_failure(now, &mut actions);
         self.check();
         actions
     }
 
-    /// When dials may go on that nobody waits for.
-    pub(crate) fn retry_at(&self) -> Option<Instant> {
-        self.retry.at
+    /// Returns when dials without a waiter can start again, if they are paused.
+    pub(crate) fn paused_until(&self) -> Option<Instant> {
+        self.dial_health.paused_until
     }
 
-    /// Makes a dialled connection a member of the pool.
-    fn welcome(&mut self, fresh: Fresh<C>) -> Box<Entry<C>> {
-        let Fresh { mut member, handle } = fresh;
-        member.place = self.registry.enter(handle);
-        member.deaths = self.deaths;
-        member
+    /// Adds a dialed connection to the pool.
+    fn admit(&mut self, dialed: Dialed<C>) -> Box<Entry<C>> {
+        let Dialed { conn, handle, generation, expires } = dialed;
+        Box::new(Entry {
+            conn,
+            slot: self.registry.add(handle),
+            generation,
+            expires,
+            returned: None,
+            last_ping: None,
+            failures: self.failures,
+            suspect: false,
+            late: false,
+        })
     }
 
-    fn end_job(&mut self, cause: JobCause) {
-        self.jobs -= 1;
-        if cause == JobCause::Probe {
-            self.retry.probing = false;
+    fn end_dial(&mut self, reason: DialReason) {
+        self.dials -= 1;
+        if reason == DialReason::Probe {
+            self.dial_health.probing = false;
         }
     }
 
-    fn dials_work(&mut self, actions: &mut Actions<C, W>) {
-        self.forget_failures();
+    fn dial_succeeded(&mut self, actions: &mut Actions<C, W>) {
+        self.forget_dial_failures();
         self.rebalance(actions);
-        self.tell_watchers(actions);
+        self.wake_watchers(actions);
     }
 
-    /// What has failed says nothing of the next dial.
-    pub(super) fn forget_failures(&mut self) {
-        self.retry = Retry { probing: self.retry.probing, ..Retry::default() };
+    /// Closes the breaker and ends the pause. A running probe stays the only one.
+    pub(super) fn forget_dial_failures(&mut self) {
+        self.dial_health =
+            DialHealth { probing: self.dial_health.probing, ..DialHealth::default() };
     }
 
-    fn dials_fail(&mut self, now: Instant, actions: &mut Actions<C, W>) {
+    fn note_dial_failure(&mut self, now: Instant, actions: &mut Actions<C, W>) {
         self.counters.dial_errors += 1;
-        self.retry.failures = self.retry.failures.saturating_add(1);
-        if self.settings.breaker.is_some_and(|limit| self.retry.failures >= limit) {
-            self.retry.broken = true;
+        self.dial_health.failures = self.dial_health.failures.saturating_add(1);
+        if self.settings.breaker.is_some_and(|limit| self.dial_health.failures >= limit) {
+            self.dial_health.broken = true;
         }
-        self.pause(now, actions);
+        self.pause_dials(now, actions);
         self.rebalance(actions);
-        self.tell_watchers(actions);
+        self.wake_watchers(actions);
     }
 
-    /// Dials that nobody waits for are put off, each time for longer, unless they are already.
-    fn pause(&mut self, now: Instant, actions: &mut Actions<C, W>) {
-        if self.closed || self.retry.at.is_some() || self.retry.probing {
+    /// Pauses dials without a waiter, each time for longer, unless they are paused already.
+    fn pause_dials(&mut self, now: Instant, actions: &mut Actions<C, W>) {
+        if self.closed || self.dial_health.paused_until.is_some() || self.dial_health.probing {
             return;
         }
-        if self.retry.broken || self.settings.min_idle.max(self.warm_target()) > 0 {
-            let pause = self.settings.backoff.pause(self.retry.pauses, &mut self.dice);
-            self.retry.pauses = self.retry.pauses.saturating_add(1);
+        if self.dial_health.broken || self.settings.min_idle.max(self.warm_up_target()) > 0 {
+            let pause = self.settings.backoff.pause(self.dial_health.pauses, &mut self.jitter);
+            self.dial_health.pauses = self.dial_health.pauses.saturating_add(1);
             let at = now + pause;
-            self.retry.at = Some(at);
-            self.alarm_by(at, actions);
+            self.dial_health.paused_until = Some(at);
+            self.schedule(at, actions);
         }
     }
 
-    /// Dials what was put off, if that is over.
-    pub(crate) fn dial_again(&mut self, now: Instant) -> Actions<C, W> {
+    /// Starts the dials that were paused, if the pause is over.
+    pub(crate) fn redial(&mut self, now: Instant) -> Actions<C, W> {
         let mut actions = Actions::none();
         self.end_pause(now, &mut actions);
         self.rebalance(&mut actions);
@@ -214,81 +207,85 @@ impl<C, W> Core<C, W> {
         actions
     }
 
-    /// The pause is over, if it is: what was put off may be tried again.
+    /// Ends the pause if it is over. If the breaker is open, a probe starts.
     pub(super) fn end_pause(&mut self, now: Instant, actions: &mut Actions<C, W>) {
-        if self.suspended || self.retry.at.is_none_or(|at| now < at) {
+        if self.suspended || self.dial_health.paused_until.is_none_or(|at| now < at) {
             return;
         }
-        self.retry.at = None;
-        if !self.retry.broken || self.retry.probing {
+        self.dial_health.paused_until = None;
+        if !self.dial_health.broken || self.dial_health.probing {
             return;
         }
-        if self.has_room() && self.jobs < self.settings.max_jobs {
-            self.retry.probing = true;
-            self.start_job(JobCause::Probe, actions);
+        if self.has_slot() && self.can_start_dial() {
+            self.dial_health.probing = true;
+            self.start_dial(DialReason::Probe, actions);
         } else {
-            self.pause(now, actions);
+            self.pause_dials(now, actions);
         }
     }
 
-    /// How many should be open and not being dialled any more.
-    fn warm_target(&self) -> usize {
-        self.warm.iter().copied().max().unwrap_or(0).min(self.settings.max_idle)
+    /// Returns how many connections the warm-ups want open and not dialing.
+    fn warm_up_target(&self) -> usize {
+        self.warm_ups.iter().copied().max().unwrap_or(0).min(self.settings.max_idle)
     }
 
-    /// True when a dial is wanted that nobody waits for.
+    /// Returns true if `min_idle` or a warm-up needs another dial.
     #[inline]
     pub(super) fn lacks_idle(&self) -> bool {
-        if self.settings.min_idle == 0 && self.warm.is_empty() {
+        if self.settings.min_idle == 0 && self.warm_ups.is_empty() {
             return false;
         }
-        let coming = self.jobs.saturating_sub(self.queue.len());
-        // One that is asked whether it lives is as good as idle.
-        let idle = self.idle() + self.asking + coming;
-        let out = self.in_use() - self.asking;
-        let lacks = idle < self.settings.min_idle || idle + out < self.warm_target();
-        lacks && self.retry.at.is_none()
+        let coming = self.dials.saturating_sub(self.queue.len());
+        // A pinged connection counts as idle.
+        let idle = self.idle() + self.pinging + coming;
+        let checked_out = self.in_use() - self.pinging;
+        let lacks = idle < self.settings.min_idle || idle + checked_out < self.warm_up_target();
+        lacks && self.dial_health.paused_until.is_none()
     }
 
-    /// Starts a dial for each waiter that no dial is running for, and for what should be idle, as
-    /// far as there is room.
+    /// Starts a dial for each waiter without one and for each missing idle connection, as far as
+    /// slots are free.
     pub(super) fn rebalance(&mut self, actions: &mut Actions<C, W>) {
         if self.closed || self.suspended {
             return;
         }
-        if self.retry.broken {
+        if self.dial_health.broken {
             self.refuse_waiters(actions);
             return;
         }
-        while self.queue.len() > self.jobs && self.has_room() {
-            let oldest_dials = self.queue.first().is_some_and(|(_, waiter)| waiter.dials);
-            if oldest_dials {
-                let Some((ticket, waiter)) = self.queue.pop() else { return };
-                self.own_dials += 1;
-                self.ready.insert(ticket, Outcome::Dial);
+        while self.queue.len() > self.dials && self.has_slot() {
+            let Some((ticket, oldest)) = self.queue.first() else { return };
+            if oldest.dialer == RequestDialer::Caller {
+                let Some((_, waiter)) = self.queue.pop() else { return };
+                self.caller_dials += 1;
+                self.granted.insert(ticket, Grant::Dial(ticket));
                 actions.wake(waiter.waker);
-            } else if self.jobs < self.settings.max_jobs {
-                self.start_job(JobCause::Demand, actions);
+            } else if self.can_start_dial() {
+                self.start_dial(DialReason::Demand, actions);
             } else {
                 return;
             }
         }
-        while self.lacks_idle() && self.has_room() && self.jobs < self.settings.max_jobs {
-            self.start_job(JobCause::MinIdle, actions);
+        while self.lacks_idle() && self.has_slot() && self.can_start_dial() {
+            self.start_dial(DialReason::MinIdle, actions);
         }
     }
 
-    fn start_job(&mut self, cause: JobCause, actions: &mut Actions<C, W>) {
-        self.jobs += 1;
-        actions.more().jobs.push(cause);
+    fn can_start_dial(&self) -> bool {
+        self.dials < self.settings.max_concurrent_dials
     }
 
-    /// Nobody waits for a dial that is not made.
+    fn start_dial(&mut self, reason: DialReason, actions: &mut Actions<C, W>) {
+        self.dials += 1;
+        actions.deferred().dials.push(reason);
+    }
+
+    /// Refuses the waiters that would need a dial, because the breaker is open.
     fn refuse_waiters(&mut self, actions: &mut Actions<C, W>) {
-        while self.has_room() {
+        while self.has_slot() {
             let Some((ticket, waiter)) = self.queue.pop() else { return };
-            self.counters.count_refusal(Refusal::BreakerOpen);
-            self.ready.insert(ticket, Outcome::BreakerOpen);
+            self.count_refusal(Refusal::BreakerOpen);
+            self.granted.insert(ticket, Grant::Refused(Refusal::BreakerOpen));
             actions.wake(waiter.waker);
         }
     }

@@ -1,4 +1,4 @@
-//! The idle connections, newest in front.
+//! The idle connections, newest first.
 
 use std::time::Instant;
 
@@ -6,8 +6,8 @@ use super::{Actions, Core, Entry};
 use crate::pool::stats::close_reason::CloseReason;
 
 impl<C, W> Core<C, W> {
-    /// The next idle connection to lend. While somebody waits there is none: what comes back goes
-    /// to those who wait, so a newcomer cannot push in.
+    /// Checks an idle connection out. None is idle while a caller waits, so a newcomer cannot
+    /// overtake a waiter.
     #[inline]
     pub(super) fn take_idle(
         &mut self,
@@ -17,15 +17,15 @@ impl<C, W> Core<C, W> {
         if self.suspended {
             return None;
         }
-        let mut member = self.next_idle(now, actions)?;
+        let mut entry = self.pop_idle(now, actions)?;
         self.in_use += 1;
-        self.doubt(&mut member);
-        Some(member)
+        self.mark_suspect(&mut entry);
+        Some(entry)
     }
 
-    /// The one whose turn it is, out of the idle ones.
+    /// Removes the idle connection that is next to be checked out.
     #[inline]
-    pub(super) fn next_idle(
+    pub(super) fn pop_idle(
         &mut self,
         now: Option<Instant>,
         actions: &mut Actions<C, W>,
@@ -33,92 +33,115 @@ impl<C, W> Core<C, W> {
         loop {
             let next =
                 if self.settings.fifo { self.idle.pop_back() } else { self.idle.pop_front() };
-            let mut member = next?;
-            if has_outlived(&member, now) {
-                self.close_member(member, CloseReason::Lifetime, actions);
+            let mut entry = next?;
+            if has_expired(&entry, now) {
+                self.close_entry(entry, CloseReason::Lifetime, actions);
                 continue;
             }
-            if member.late {
-                member.late = false;
+            if entry.late {
+                entry.late = false;
                 self.counters.late_reused += 1;
             }
-            return Some(member);
+            return Some(entry);
         }
     }
 
-    /// Who is about to lend it is to look at it, if others have died since it was known to live.
-    pub(super) fn doubt(&self, member: &mut Entry<C>) {
-        member.doubtful = member.deaths < self.deaths;
-        member.deaths = self.deaths;
+    /// Marks a connection that must be tested at checkout, because others have failed since it was
+    /// last known to be alive.
+    pub(super) fn mark_suspect(&self, entry: &mut Entry<C>) {
+        entry.suspect = entry.failures < self.failures;
+        entry.failures = self.failures;
     }
 
-    /// Has it idle until somebody asks for it, or it is due.
     #[inline]
-    pub(super) fn keep(
+    pub(super) fn push_idle(
         &mut self,
-        member: Box<Entry<C>>,
+        entry: Box<Entry<C>>,
         now: Option<Instant>,
         actions: &mut Actions<C, W>,
     ) {
-        if self.settings.upkeep {
-            self.expect_idle(&member, now, actions);
+        if self.settings.has_timer {
+            self.schedule_idle_checks(&entry, now, actions);
         }
-        self.push_idle(member);
+        self.insert_idle(entry);
     }
 
-    /// Makes it the newest of the idle ones. One that was out for a check has its old place.
+    /// Inserts a connection by the time of its return. A pinged connection gets its old position.
     #[inline]
-    fn push_idle(&mut self, member: Box<Entry<C>>) {
-        if self.idle.front().is_none_or(|front| front.returned <= member.returned) {
-            self.idle.push_front(member);
+    fn insert_idle(&mut self, entry: Box<Entry<C>>) {
+        if self.idle.front().is_none_or(|front| front.returned <= entry.returned) {
+            self.idle.push_front(entry);
             return;
         }
-        let newer = self.idle.iter().take_while(|idle| idle.returned > member.returned).count();
-        self.idle.insert(newer, member);
+        let newer = self.idle.iter().take_while(|idle| idle.returned > entry.returned).count();
+        self.idle.insert(newer, entry);
     }
 
-    /// Closes the oldest of those that are too many.
+    /// Closes the oldest connections until at most `max` are idle.
     #[inline]
-    pub(super) fn trim_idle(&mut self, most: usize, actions: &mut Actions<C, W>) {
-        while self.idle.len() > most {
+    pub(super) fn trim_idle(&mut self, max: usize, actions: &mut Actions<C, W>) {
+        while self.idle.len() > max {
             let Some(oldest) = self.idle.pop_back() else { break };
-            self.close_member(oldest, CloseReason::Overflow, actions);
+            self.close_entry(oldest, CloseReason::Overflow, actions);
         }
     }
 
-    /// Takes out what has been idle for too long. The oldest are at the back.
+    /// Closes the connections that are past `idle_timeout`. The oldest are at the back.
     #[inline]
     pub(super) fn expire_idle(&mut self, now: Instant, actions: &mut Actions<C, W>) {
         let Some(timeout) = self.settings.idle_timeout else { return };
         let too_old = |returned| now.saturating_duration_since(returned) > timeout;
         while self.idle.back().is_some_and(|oldest| oldest.returned.is_some_and(too_old)) {
             let Some(oldest) = self.idle.pop_back() else { break };
-            self.close_member(oldest, CloseReason::IdleTimeout, actions);
+            self.close_entry(oldest, CloseReason::IdleTimeout, actions);
         }
     }
 
+    /// Closes the idle connections that are past `idle_timeout` or their lifetime.
+    pub(super) fn expire(&mut self, now: Instant, actions: &mut Actions<C, W>) {
+        self.expire_idle(now, actions);
+        for _ in 0..self.idle.len() {
+            let Some(entry) = self.idle.pop_front() else { break };
+            match has_expired(&entry, Some(now)) {
+                true => self.close_entry(entry, CloseReason::Lifetime, actions),
+                false => self.idle.push_back(entry),
+            }
+        }
+    }
+
+    pub(super) fn close_idle(&mut self, reason: CloseReason, actions: &mut Actions<C, W>) {
+        while let Some(entry) = self.idle.pop_front() {
+            self.close_entry(entry, reason, actions);
+        }
+    }
+
+    /// Closes a connection that is not in use.
     #[cold]
-    pub(super) fn close_member(
+    pub(super) fn close_entry(
         &mut self,
-        member: Box<Entry<C>>,
+        entry: Box<Entry<C>>,
         reason: CloseReason,
         actions: &mut Actions<C, W>,
     ) {
-        self.registry.leave(member.place);
+        self.registry.remove(entry.slot);
         self.counters.closed.add(reason);
-        actions.more().close.push((member, reason));
+        actions.close(entry, reason);
     }
 
-    /// Why it may not be lent again.
+    /// Returns why a connection that is not in use must be closed.
     #[inline]
-    pub(super) fn unfit(&self, member: &Entry<C>, now: Option<Instant>) -> Option<CloseReason> {
+    pub(super) fn retire_reason(
+        &self,
+        entry: &Entry<C>,
+        now: Option<Instant>,
+    ) -> Option<CloseReason> {
         if self.closed {
             Some(CloseReason::PoolClosed)
-        } else if member.generation != self.generation {
+        } else if entry.generation != self.generation {
             Some(CloseReason::Evicted)
-        } else if has_outlived(member, now) {
+        } else if has_expired(entry, now) {
             Some(CloseReason::Lifetime)
-        } else if self.overhang > 0 && self.open() >= self.settings.max_active {
+        } else if self.shrink_ceiling.is_some() && !self.has_slot() {
             Some(CloseReason::Overflow)
         } else {
             None
@@ -126,8 +149,8 @@ impl<C, W> Core<C, W> {
     }
 }
 
-pub(super) fn has_outlived<C>(member: &Entry<C>, now: Option<Instant>) -> bool {
-    match (member.expires, now) {
+fn has_expired<C>(entry: &Entry<C>, now: Option<Instant>) -> bool {
+    match (entry.expires, now) {
         (Some(expires), Some(now)) => now >= expires,
         _ => false,
     }

@@ -1,15 +1,17 @@
-//! The passing of time: what it makes due, and when that is.
+//! Work that becomes due as time passes, and when it does.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use super::idle::has_outlived;
 use super::{Actions, Core, Entry, Overdue};
 use crate::pool::stats::close_reason::CloseReason;
 
+/// A connection is past `idle_timeout` when it has been idle for longer, by at least this.
+const NANO: Duration = Duration::from_nanos(1);
+
 impl<C, W> Core<C, W> {
-    /// Does what is due, and says when there will be something again. With a connection to ask in
-    /// the actions, there may be more to do after that one.
-    pub(crate) fn tick(&mut self, now: Instant) -> Actions<C, W> {
+    /// Does what is due and sets the next alarm. If the actions hold a connection to ping, call this
+    /// again after the ping.
+    pub(crate) fn run_due(&mut self, now: Instant) -> Actions<C, W> {
         let mut actions = Actions::none();
         if self.closed {
             return actions;
@@ -17,15 +19,15 @@ impl<C, W> Core<C, W> {
         self.expire(now, &mut actions);
         self.report_overdue(now, &mut actions);
         self.end_pause(now, &mut actions);
-        self.ask_oldest(now, &mut actions);
+        self.ping_quietest(now, &mut actions);
         self.rebalance(&mut actions);
         self.alarm = self.next_due();
-        actions.more().alarm = self.alarm;
+        actions.deferred().alarm = self.alarm;
         self.check();
         actions
     }
 
-    /// Takes out the idle connections that are too old by any rule.
+    /// Closes the idle connections that are too old by any rule.
     pub(crate) fn prune(&mut self, now: Instant) -> Actions<C, W> {
         let mut actions = Actions::none();
         self.expire(now, &mut actions);
@@ -34,116 +36,105 @@ impl<C, W> Core<C, W> {
         actions
     }
 
-    /// A connection that was asked whether it lives has answered, or not.
-    pub(crate) fn checked(
+    /// An idle connection was pinged and has answered, or not.
+    pub(crate) fn ping_ended(
         &mut self,
-        mut member: Box<Entry<C>>,
+        mut entry: Box<Entry<C>>,
         alive: bool,
         now: Instant,
     ) -> Actions<C, W> {
         let mut actions = Actions::none();
-        self.asking -= 1;
+        self.pinging -= 1;
         if alive {
             self.in_use -= 1;
-            member.asked = Some(now);
-            member.deaths = self.deaths;
-            self.take_in(member, Some(now), &mut actions);
+            entry.last_ping = Some(now);
+            entry.failures = self.failures;
+            self.accept(entry, Some(now), &mut actions);
         } else {
-            self.note_end(member.place, Some(CloseReason::Health));
-            actions.more().close.push((member, CloseReason::Health));
-            self.rebalance(&mut actions);
-            self.tell_watchers_if_drained(&mut actions);
+            self.close_used(entry, CloseReason::Health, &mut actions);
+            self.slot_freed(&mut actions);
         }
         self.check();
         actions
     }
 
-    /// Nobody could come by when the upkeep was due.
-    pub(crate) fn put_off(&mut self, until: Instant) -> Actions<C, W> {
+    /// Sets the alarm again, because the work that was due could not be done.
+    pub(crate) fn reschedule(&mut self, at: Instant) -> Actions<C, W> {
         let mut actions = Actions::none();
         if !self.closed {
-            self.alarm = Some(until);
-            actions.more().alarm = Some(until);
+            self.alarm = Some(at);
+            actions.deferred().alarm = Some(at);
         }
         actions
     }
 
-    pub(super) fn expire(&mut self, now: Instant, actions: &mut Actions<C, W>) {
-        self.expire_idle(now, actions);
-        for _ in 0..self.idle.len() {
-            let Some(member) = self.idle.pop_front() else { break };
-            match has_outlived(&member, Some(now)) {
-                true => self.close_member(member, CloseReason::Lifetime, actions),
-                false => self.idle.push_back(member),
-            }
-        }
-    }
-
     fn report_overdue(&mut self, now: Instant, actions: &mut Actions<C, W>) {
         let Some(threshold) = self.settings.leak_threshold else { return };
-        let reclaims = self.settings.reclaims;
+        let reclaim = self.settings.reclaim_leaked;
         let mut found = Vec::new();
-        self.registry.become_overdue(threshold, now, reclaims, |loan, handle| {
-            found.push(Overdue { loan, cut: reclaims.then(|| handle.clone()) });
+        self.registry.mark_overdue(threshold, now, reclaim, |checkout, handle| {
+            found.push(Overdue { checkout, shutdown: reclaim.then(|| handle.clone()) });
         });
         if found.is_empty() {
             return;
         }
         self.counters.leaks += found.len() as u64;
-        if reclaims {
+        if reclaim {
             self.in_use -= found.len();
             found.iter().for_each(|_| self.counters.closed.add(CloseReason::Leak));
         }
-        actions.more().overdue = found;
+        actions.deferred().overdue = found;
     }
 
-    /// Takes out the idle connection that has said nothing for longest, if that is too long. One at
-    /// a time, so that hardly any is missing for those who want one.
-    fn ask_oldest(&mut self, now: Instant, actions: &mut Actions<C, W>) {
-        let Some(keepalive) = self.settings.keepalive.filter(|_| self.asking == 0) else { return };
-        let heard = self.idle.iter().map(|member| last_heard(member)).enumerate();
+    /// Takes out the idle connection that has been silent longest, if that is at least `keepalive`.
+    /// One at a time, so that nearly all stay available.
+    fn ping_quietest(&mut self, now: Instant, actions: &mut Actions<C, W>) {
+        let Some(keepalive) = self.settings.keepalive.filter(|_| self.pinging == 0) else { return };
+        let heard = self.idle.iter().map(|entry| last_heard(entry)).enumerate();
         let Some((at, Some(heard))) = heard.min_by_key(|(_, heard)| *heard) else { return };
         if now < heard + keepalive {
             return;
         }
-        if let Some(member) = self.idle.remove(at) {
+        if let Some(entry) = self.idle.remove(at) {
             self.in_use += 1;
-            self.asking += 1;
-            actions.more().ask = Some(member);
+            self.pinging += 1;
+            actions.deferred().ping = Some(entry);
         }
     }
 
-    /// When the next thing is due, if anything will be.
     fn next_due(&self) -> Option<Instant> {
-        let mut due = self.retry.at.filter(|_| !self.suspended);
+        let mut due = self.dial_health.paused_until.filter(|_| !self.suspended);
         let mut by = |at: Option<Instant>| due = due.into_iter().chain(at).min();
         if let Some(threshold) = self.settings.leak_threshold {
             by(self.registry.oldest_unreported().map(|since| since + threshold));
         }
         if let Some(timeout) = self.settings.idle_timeout {
-            // Only what has been idle for longer than the timeout is too old.
             let oldest = self.idle.back().and_then(|oldest| oldest.returned);
-            by(oldest.map(|returned| returned + timeout + std::time::Duration::from_nanos(1)));
+            by(oldest.map(|returned| returned + timeout + NANO));
         }
-        if let Some(keepalive) = self.settings.keepalive.filter(|_| self.asking == 0) {
-            let oldest = self.idle.iter().filter_map(|member| last_heard(member)).min();
+        if let Some(keepalive) = self.settings.keepalive.filter(|_| self.pinging == 0) {
+            let oldest = self.idle.iter().filter_map(|entry| last_heard(entry)).min();
             by(oldest.map(|heard| heard + keepalive));
         }
-        by(self.idle.iter().filter_map(|member| member.expires).min());
+        by(self.idle.iter().filter_map(|entry| entry.expires).min());
         due
     }
 
-    /// A loan has begun.
-    pub(super) fn expect_return(&mut self, now: Option<Instant>, actions: &mut Actions<C, W>) {
+    /// Schedules the leak check of a checkout that begins now.
+    pub(super) fn schedule_leak_check(
+        &mut self,
+        now: Option<Instant>,
+        actions: &mut Actions<C, W>,
+    ) {
         if let (Some(threshold), Some(now)) = (self.settings.leak_threshold, now) {
-            self.alarm_by(now + threshold, actions);
+            self.schedule(now + threshold, actions);
         }
     }
 
-    /// This one is about to become idle.
-    pub(super) fn expect_idle(
+    /// Schedules the first check of a connection that becomes idle now.
+    pub(super) fn schedule_idle_checks(
         &mut self,
-        member: &Entry<C>,
+        entry: &Entry<C>,
         now: Option<Instant>,
         actions: &mut Actions<C, W>,
     ) {
@@ -151,24 +142,24 @@ impl<C, W> Core<C, W> {
         let settings = &self.settings;
         let due = [
             settings.keepalive.map(|keepalive| now + keepalive),
-            settings.idle_timeout.map(|timeout| now + timeout + std::time::Duration::from_nanos(1)),
-            member.expires,
+            settings.idle_timeout.map(|timeout| now + timeout + NANO),
+            entry.expires,
         ];
         if let Some(due) = due.into_iter().flatten().min() {
-            self.alarm_by(due, actions);
+            self.schedule(due, actions);
         }
     }
 
-    /// Something will be due then.
-    pub(super) fn alarm_by(&mut self, due: Instant, actions: &mut Actions<C, W>) {
-        if self.settings.upkeep && self.alarm.is_none_or(|alarm| due < alarm) {
+    /// Sets the alarm unless an earlier one is set.
+    pub(super) fn schedule(&mut self, due: Instant, actions: &mut Actions<C, W>) {
+        if self.settings.has_timer && self.alarm.is_none_or(|alarm| due < alarm) {
             self.alarm = Some(due);
-            actions.more().alarm = Some(due);
+            actions.deferred().alarm = Some(due);
         }
     }
 }
 
-/// When it was last in use, or last answered.
-fn last_heard<C>(member: &Entry<C>) -> Option<Instant> {
-    member.returned.max(member.asked)
+/// Returns when a connection was last in use or last answered a ping.
+fn last_heard<C>(entry: &Entry<C>) -> Option<Instant> {
+    entry.returned.max(entry.last_ping)
 }

@@ -1,4 +1,4 @@
-//! All open connections of a pool: how to reach one that is lent, and who has it.
+//! All open connections of a pool: who uses each, since when, and how to shut it down.
 
 use std::panic::Location;
 use std::sync::Arc;
@@ -6,62 +6,61 @@ use std::time::{Duration, Instant};
 
 use crate::net::stream::ShutdownHandle;
 
-/// The open connections, each in a place of its own from its dial to its end.
+/// The open connections, each in one slot from its dial to its end.
 #[derive(Debug, Default)]
 pub(crate) struct Registry {
-    places: Vec<Option<Slot>>,
+    slots: Vec<Option<Slot>>,
     free: Vec<SlotId>,
-    /// How many have been given up and not come back.
+    /// The number of reclaimed connections that have not come back.
     reclaimed: usize,
 }
 
-/// Where a connection stands in the registry.
+/// The index of a slot.
 pub(crate) type SlotId = usize;
 
 #[derive(Debug)]
 struct Slot {
-    /// Never the last to hold what it holds: the connection itself has it too.
+    /// The connection has a clone, so dropping this one runs no destructor of the user's.
     handle: ShutdownHandle,
-    loan: Option<Checkout>,
-    /// Who had it last: most often it is the same thread again, and its tag need not be fetched.
+    checkout: Option<Checkout>,
+    /// The last borrower. It is often the same thread again, and then its tag need not be fetched.
     thread: Option<Arc<ThreadTag>>,
-    /// The pool has given it up; what is left to do is to forget it when it comes back.
+    /// The pool no longer counts the connection and frees the slot when it comes back.
     reclaimed: bool,
 }
 
-/// Who borrows, and where in the program.
+/// The calling thread and the line of its checkout.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Borrower {
     pub(crate) location: &'static Location<'static>,
     pub(crate) thread: u64,
-    /// Gives the tag of this thread. To be called on it.
+    /// Returns the calling thread's tag.
     pub(crate) tag: fn() -> Arc<ThreadTag>,
 }
 
-/// A borrower that waits, for whom other threads act.
+/// A borrower that waits. Another thread records its checkout.
 #[derive(Debug, Clone)]
 pub(crate) struct WaitingBorrower {
     pub(crate) location: &'static Location<'static>,
     pub(crate) thread: Arc<ThreadTag>,
 }
 
-/// A thread that borrows. No two have the same number.
+/// A borrowing thread. Numbers are unique.
 #[derive(Debug)]
 pub(crate) struct ThreadTag {
     pub(crate) number: u64,
     pub(crate) name: Arc<str>,
 }
 
-/// One time that a connection is out.
 #[derive(Debug, Clone, Copy)]
 struct Checkout {
     location: &'static Location<'static>,
     since: Instant,
-    /// It has been out for longer than the threshold, and that was reported.
+    /// The checkout was reported as a leak.
     overdue: bool,
 }
 
-/// A loan as it is told: who has the connection, since when.
+/// A recorded checkout, for reports.
 #[derive(Debug, Clone)]
 pub(crate) struct CheckoutInfo {
     pub(crate) location: &'static Location<'static>,
@@ -70,170 +69,180 @@ pub(crate) struct CheckoutInfo {
     pub(crate) overdue: bool,
 }
 
+/// A checkout that has ended.
+#[derive(Debug, Default)]
+pub(crate) struct EndedCheckout {
+    pub(crate) lasted: Option<Duration>,
+    /// The checkout, if it was reported as a leak.
+    pub(crate) reported: Option<CheckoutInfo>,
+}
+
+/// An open connection, for shutting it down.
+pub(crate) struct OpenConn<'a> {
+    pub(crate) handle: &'a ShutdownHandle,
+    pub(crate) checkout: Option<CheckoutInfo>,
+}
+
 impl Borrower {
-    /// The same, for other threads to act for it.
-    pub(crate) fn absent(&self) -> WaitingBorrower {
+    /// Returns the same borrower in a form that other threads can use.
+    pub(crate) fn waiting(&self) -> WaitingBorrower {
         WaitingBorrower { location: self.location, thread: (self.tag)() }
     }
 }
 
 impl Slot {
-    fn lent(&self) -> Option<CheckoutInfo> {
-        let (loan, thread) = (self.loan?, self.thread.as_ref()?);
-        let Checkout { location, since, overdue } = loan;
+    fn checkout_info(&self) -> Option<CheckoutInfo> {
+        let (checkout, thread) = (self.checkout?, self.thread.as_ref()?);
+        let Checkout { location, since, overdue } = checkout;
         Some(CheckoutInfo { location, thread: Arc::clone(thread), since, overdue })
     }
 }
 
 impl Registry {
-    pub(crate) fn enter(&mut self, handle: ShutdownHandle) -> SlotId {
-        let entry = Some(Slot { handle, loan: None, thread: None, reclaimed: false });
+    pub(crate) fn add(&mut self, handle: ShutdownHandle) -> SlotId {
+        let slot = Some(Slot { handle, checkout: None, thread: None, reclaimed: false });
         match self.free.pop() {
-            Some(place) => {
-                self.places[place] = entry;
-                place
+            Some(id) => {
+                self.slots[id] = slot;
+                id
             }
             None => {
-                self.places.push(entry);
-                self.places.len() - 1
+                self.slots.push(slot);
+                self.slots.len() - 1
             }
         }
     }
 
-    pub(crate) fn leave(&mut self, place: SlotId) {
-        if self.places[place].take().is_some() {
-            self.free.push(place);
+    pub(crate) fn remove(&mut self, id: SlotId) {
+        if self.slots[id].take().is_some() {
+            self.free.push(id);
         }
     }
 
-    /// Notes a loan to the thread that calls.
-    pub(crate) fn lend(&mut self, place: SlotId, borrower: &Borrower, since: Instant) {
-        if let Some(entry) = &mut self.places[place] {
-            entry.loan = Some(Checkout { location: borrower.location, since, overdue: false });
-            if entry.thread.as_ref().is_none_or(|tag| tag.number != borrower.thread) {
-                entry.thread = Some((borrower.tag)());
+    /// Records a checkout by the calling thread.
+    pub(crate) fn check_out(&mut self, id: SlotId, borrower: &Borrower, since: Instant) {
+        if let Some(slot) = &mut self.slots[id] {
+            slot.checkout = Some(Checkout { location: borrower.location, since, overdue: false });
+            if slot.thread.as_ref().is_none_or(|tag| tag.number != borrower.thread) {
+                slot.thread = Some((borrower.tag)());
             }
         }
     }
 
-    /// How long the one from this place has been out, if its loan was noted and it is not given up.
-    pub(crate) fn out_for(&self, place: SlotId, now: Instant) -> Option<Duration> {
-        let entry = self.places[place].as_ref().filter(|entry| !entry.reclaimed)?;
-        entry.loan.map(|loan| now.saturating_duration_since(loan.since))
-    }
-
-    /// Notes a loan to a thread that waits.
-    pub(crate) fn lend_to(&mut self, place: SlotId, borrower: WaitingBorrower, since: Instant) {
-        if let Some(entry) = &mut self.places[place] {
-            entry.loan = Some(Checkout { location: borrower.location, since, overdue: false });
-            entry.thread = Some(borrower.thread);
+    /// Records a checkout by a waiting thread.
+    pub(crate) fn check_out_to(&mut self, id: SlotId, borrower: WaitingBorrower, since: Instant) {
+        if let Some(slot) = &mut self.slots[id] {
+            slot.checkout = Some(Checkout { location: borrower.location, since, overdue: false });
+            slot.thread = Some(borrower.thread);
         }
     }
 
-    /// Ends a loan: how long it lasted, and what it was if it had been reported.
-    pub(crate) fn take_back(
-        &mut self,
-        place: SlotId,
-        now: Option<Instant>,
-    ) -> (Option<Duration>, Option<CheckoutInfo>) {
-        let Some(entry) = &mut self.places[place] else { return (None, None) };
-        let reported = match entry.loan {
-            Some(Checkout { overdue: true, .. }) => entry.lent(),
+    /// Returns how long a connection has been in use, if its checkout is recorded and it is not
+    /// reclaimed.
+    pub(crate) fn used_for(&self, id: SlotId, now: Instant) -> Option<Duration> {
+        let slot = self.slots[id].as_ref().filter(|slot| !slot.reclaimed)?;
+        slot.checkout.map(|checkout| now.saturating_duration_since(checkout.since))
+    }
+
+    /// Ends the checkout of a connection. Its duration is known only if `now` is.
+    pub(crate) fn check_in(&mut self, id: SlotId, now: Option<Instant>) -> EndedCheckout {
+        let Some(slot) = &mut self.slots[id] else { return EndedCheckout::default() };
+        let reported = match slot.checkout {
+            Some(Checkout { overdue: true, .. }) => slot.checkout_info(),
             _ => None,
         };
-        let Some(loan) = entry.loan.take() else { return (None, None) };
-        (now.map(|now| now.saturating_duration_since(loan.since)), reported)
+        let Some(checkout) = slot.checkout.take() else { return EndedCheckout::default() };
+        let lasted = now.map(|now| now.saturating_duration_since(checkout.since));
+        EndedCheckout { lasted, reported }
     }
 
-    /// Whether it was given up, and has not come back.
-    pub(crate) fn is_reclaimed(&self, place: SlotId) -> bool {
-        self.places[place].as_ref().is_some_and(|entry| entry.reclaimed)
+    pub(crate) fn is_reclaimed(&self, id: SlotId) -> bool {
+        self.slots[id].as_ref().is_some_and(|slot| slot.reclaimed)
     }
 
-    /// Forgets a connection that was given up before, if it was.
-    pub(crate) fn forget_reclaimed(&mut self, place: SlotId) -> Option<CheckoutInfo> {
-        let lent = self.places[place].as_ref().filter(|entry| entry.reclaimed)?.lent();
+    /// Frees the slot of a connection that was reclaimed, and returns its checkout.
+    pub(crate) fn remove_reclaimed(&mut self, id: SlotId) -> Option<CheckoutInfo> {
+        let checkout = self.slots[id].as_ref().filter(|slot| slot.reclaimed)?.checkout_info();
         self.reclaimed -= 1;
-        self.leave(place);
-        lent
+        self.remove(id);
+        checkout
     }
 
-    /// The loans that are noted, in no order.
-    pub(crate) fn loans(&self) -> impl Iterator<Item = CheckoutInfo> {
-        self.slots().filter_map(Slot::lent)
+    /// Returns the recorded checkouts in no particular order.
+    pub(crate) fn checkouts(&self) -> impl Iterator<Item = CheckoutInfo> {
+        self.counted_slots().filter_map(Slot::checkout_info)
     }
 
-    /// The one that has lasted longest.
-    pub(crate) fn oldest_loan(&self) -> Option<CheckoutInfo> {
+    pub(crate) fn oldest_checkout(&self) -> Option<CheckoutInfo> {
         self.oldest(|_| true)
     }
 
-    /// The one of this thread that has lasted longest.
-    pub(crate) fn oldest_loan_of(&self, thread: u64) -> Option<CheckoutInfo> {
-        self.oldest(|entry| entry.thread.as_ref().is_some_and(|tag| tag.number == thread))
+    pub(crate) fn oldest_checkout_of(&self, thread: u64) -> Option<CheckoutInfo> {
+        self.oldest(|slot| slot.thread.as_ref().is_some_and(|tag| tag.number == thread))
     }
 
-    /// How many have lasted too long.
+    /// Returns the number of checkouts that were reported as leaks.
     pub(crate) fn overdue(&self) -> usize {
-        self.slots().filter(|entry| entry.loan.is_some_and(|loan| loan.overdue)).count()
+        let overdue = |slot: &&Slot| slot.checkout.is_some_and(|checkout| checkout.overdue);
+        self.counted_slots().filter(overdue).count()
     }
 
-    /// True when every connection is lent, to threads of which this holds.
-    pub(crate) fn all_are_lent_to(&self, holds: impl Fn(u64) -> bool) -> bool {
-        let holders = |entry: &Slot| {
-            entry.loan.is_some() && entry.thread.as_ref().is_some_and(|tag| holds(tag.number))
-        };
-        self.slots().all(holders)
+    /// Returns true if every connection is checked out by a thread for which `holds` is true.
+    pub(crate) fn all_checked_out_by(&self, holds: impl Fn(u64) -> bool) -> bool {
+        self.counted_slots().all(|slot| {
+            let thread = slot.thread.as_ref().filter(|_| slot.checkout.is_some());
+            thread.is_some_and(|tag| holds(tag.number))
+        })
     }
 
-    /// Marks those that have been out for this long, and gives each once. With `reclaim`, they are
-    /// given up.
-    pub(crate) fn become_overdue(
+    /// Marks the checkouts that have lasted at least `threshold` and calls `found` once for each.
+    /// With `reclaim`, the connections no longer count.
+    pub(crate) fn mark_overdue(
         &mut self,
         threshold: Duration,
         now: Instant,
         reclaim: bool,
         mut found: impl FnMut(CheckoutInfo, &ShutdownHandle),
     ) {
-        for entry in self.places.iter_mut().flatten() {
-            let Some(loan) = &mut entry.loan else { continue };
-            if loan.overdue || now.saturating_duration_since(loan.since) < threshold {
+        for slot in self.slots.iter_mut().flatten() {
+            let Some(checkout) = &mut slot.checkout else { continue };
+            if checkout.overdue || now.saturating_duration_since(checkout.since) < threshold {
                 continue;
             }
-            loan.overdue = true;
-            if let Some(lent) = entry.lent() {
-                found(lent, &entry.handle);
+            checkout.overdue = true;
+            if let Some(checkout) = slot.checkout_info() {
+                found(checkout, &slot.handle);
             }
             if reclaim {
-                entry.reclaimed = true;
+                slot.reclaimed = true;
                 self.reclaimed += 1;
             }
         }
     }
 
-    /// When the oldest loan that was not reported was made.
+    /// Returns when the oldest checkout that was not reported as a leak began.
     pub(crate) fn oldest_unreported(&self) -> Option<Instant> {
-        let loans = self.slots().filter_map(|entry| entry.loan);
-        loans.filter(|loan| !loan.overdue).map(|loan| loan.since).min()
+        let checkouts = self.counted_slots().filter_map(|slot| slot.checkout);
+        checkouts.filter(|checkout| !checkout.overdue).map(|checkout| checkout.since).min()
     }
 
-    /// Everything that is open, with the loan if that was noted.
-    pub(crate) fn handles(&self) -> impl Iterator<Item = (&ShutdownHandle, Option<CheckoutInfo>)> {
-        self.slots().map(|entry| (&entry.handle, entry.lent()))
+    pub(crate) fn open_conns(&self) -> impl Iterator<Item = OpenConn<'_>> {
+        self.counted_slots()
+            .map(|slot| OpenConn { handle: &slot.handle, checkout: slot.checkout_info() })
     }
 
-    /// How many are open, without those that have been given up.
+    /// Returns the number of open connections without the reclaimed ones.
     pub(crate) fn len(&self) -> usize {
-        self.places.len() - self.free.len() - self.reclaimed
+        self.slots.len() - self.free.len() - self.reclaimed
     }
 
-    fn oldest(&self, of: impl Fn(&Slot) -> bool) -> Option<CheckoutInfo> {
-        let lent = self.slots().filter(|entry| entry.loan.is_some() && of(entry));
-        lent.min_by_key(|entry| entry.loan.map(|loan| loan.since))?.lent()
+    fn oldest(&self, holds: impl Fn(&Slot) -> bool) -> Option<CheckoutInfo> {
+        let found = self.counted_slots().filter(|slot| slot.checkout.is_some() && holds(slot));
+        found.min_by_key(|slot| slot.checkout.map(|checkout| checkout.since))?.checkout_info()
     }
 
-    /// All but those that have been given up.
-    fn slots(&self) -> impl Iterator<Item = &Slot> {
-        self.places.iter().flatten().filter(|entry| !entry.reclaimed)
+    /// Returns all slots but the reclaimed ones.
+    fn counted_slots(&self) -> impl Iterator<Item = &Slot> {
+        self.slots.iter().flatten().filter(|slot| !slot.reclaimed)
     }
 }

@@ -1,127 +1,137 @@
-//! What the core is asked and told, and what it answers.
+//! The values that pass between the core and its shell.
 
 use std::time::{Duration, Instant};
 
-use super::actions::Actions;
 use super::registry::{Borrower, SlotId};
+use super::wait_queue::{RequestDialer, Ticket};
 use crate::error::Error;
+use crate::net::stream::ShutdownHandle;
 use crate::pool::core::backoff::Backoff;
-use crate::pool::waiter::Ticket;
+use crate::pool::stats::close_reason::CloseReason;
 
-/// What the core has to know of the pool's options.
+/// The pool's options as far as the core needs them.
 #[derive(Debug, Clone)]
 pub(crate) struct CoreSettings {
     pub(crate) max_idle: usize,
-    /// `usize::MAX`: no limit.
-    pub(crate) max_active: usize,
+    /// The limit on open connections, if there is one.
+    pub(crate) max_active: Option<usize>,
     pub(crate) min_idle: usize,
-    /// Whether to wait at `max_active`.
+    /// Whether callers wait at `max_active`.
     pub(crate) wait: bool,
-    /// How many may wait for what others hold.
-    pub(crate) max_waiters: usize,
-    /// Lends what has been idle for longest first.
+    /// The limit on callers that wait at `max_active`, if there is one.
+    pub(crate) max_waiters: Option<usize>,
+    /// Whether the connection that has been idle longest is checked out first.
     pub(crate) fifo: bool,
     pub(crate) idle_timeout: Option<Duration>,
     pub(crate) keepalive: Option<Duration>,
     pub(crate) leak_threshold: Option<Duration>,
-    /// Whether a connection out for that long is given up.
-    pub(crate) reclaims: bool,
-    /// Whether a thread that would wait for itself is told so.
-    pub(crate) refuses_deadlock: bool,
-    /// How many dials may run that are nobody's own.
-    pub(crate) max_jobs: usize,
-    /// How many dials in a row may fail before there are no more.
+    /// Whether a connection in use for longer than `leak_threshold` is taken back.
+    pub(crate) reclaim_leaked: bool,
+    /// Whether a checkout that would wait for its own thread fails.
+    pub(crate) detect_deadlock: bool,
+    pub(crate) max_concurrent_dials: usize,
+    /// The number of failed dials in a row that opens the breaker.
     pub(crate) breaker: Option<u32>,
     pub(crate) backoff: Backoff,
-    /// Whether loans are noted.
-    pub(crate) tracks: bool,
-    /// Whether somebody comes by when the upkeep is due.
-    pub(crate) upkeep: bool,
+    /// Whether the registry records checkouts.
+    pub(crate) track_borrows: bool,
+    /// Whether a timer calls [`Core::run_due`](super::Core::run_due).
+    pub(crate) has_timer: bool,
 }
 
-/// A connection with what the pool knows of it. The instants are there when a rule needs them.
+/// A connection and the pool's data about it. The instants are set only if an option needs them.
 /// Always boxed, so that it moves through the pool as one pointer.
 #[derive(Debug)]
 pub(crate) struct Entry<C> {
     pub(crate) conn: C,
-    /// Where the registry has it, from when it has become a member.
-    pub(crate) place: SlotId,
-    /// The generation of the pool when its dial began.
+    /// The connection's slot in the registry.
+    pub(crate) slot: SlotId,
+    /// The pool's generation when the dial began.
     pub(crate) generation: u64,
     pub(crate) expires: Option<Instant>,
-    /// When it came back last; `None` for one that was never lent.
+    /// When the connection was last returned; `None` if it was never checked out.
     pub(crate) returned: Option<Instant>,
-    /// When it was last asked whether it lives.
-    pub(crate) asked: Option<Instant>,
-    /// How many had turned out to be dead when it was known to live.
-    pub(crate) deaths: u64,
-    /// There were more by the time when it was lent.
-    pub(crate) doubtful: bool,
-    /// Nobody waited for it when it was dialled for somebody.
+    /// When the connection last answered a keepalive `PING`.
+    pub(crate) last_ping: Option<Instant>,
+    /// Value of the core's failure counter when this connection was last known to be alive.
+    pub(crate) failures: u64,
+    /// Whether other connections have failed since then, as of the last checkout.
+    pub(crate) suspect: bool,
+    /// Whether its dial ended after its caller had left.
     pub(crate) late: bool,
 }
 
-/// Who asks for a connection, and when if a rule of time is set.
+/// A newly dialed connection, before the core makes an [`Entry`] of it.
+#[derive(Debug)]
+pub(crate) struct Dialed<C> {
+    pub(crate) conn: C,
+    pub(crate) handle: ShutdownHandle,
+    /// The pool's generation when the dial began.
+    pub(crate) generation: u64,
+    pub(crate) expires: Option<Instant>,
+}
+
+/// A caller that wants a connection, and the time if an option needs it.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct CheckoutRequest<'a> {
-    pub(crate) caller: Caller,
+    pub(crate) dialer: RequestDialer,
     pub(crate) now: Option<Instant>,
-    /// Where loans are to be noted.
+    /// Set if checkouts are recorded.
     pub(crate) borrower: Option<&'a Borrower>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Caller {
-    /// Will dial on its own thread when there is nothing to lend.
-    Dials,
-    /// Has a deadline, or can be cancelled: somebody else has to dial.
-    Waits,
-}
-
-/// The answer to one who asks for a connection.
+/// The core's answer to a caller, at once or after a wait.
 #[derive(Debug)]
-pub(crate) enum Answer<C> {
-    Take(Ticket, Box<Entry<C>>),
-    /// Dial, and come back with [`Core::dialed`] or [`Core::dial_failed`].
+pub(crate) enum Grant<C> {
+    Conn(Ticket, Box<Entry<C>>),
+    /// The caller must dial, then call [`Core::dialed`](super::Core::dialed) or
+    /// [`Core::dial_failed`](super::Core::dial_failed).
     Dial(Ticket),
-    /// Sleep until woken, then [`Core::collect`].
-    Wait(Ticket, Cause),
+    /// The caller must sleep until it is woken, then call [`Core::collect`](super::Core::collect).
+    Wait(Ticket, WaitReason),
+    Failed(Error),
     Refused(Refusal),
     Closed,
 }
 
-/// Why one gets nothing, at once.
+/// Why a caller waits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Refusal {
-    /// All that may be open is, or enough wait for it already.
-    Exhausted,
-    /// Dials fail, and no more are made for now.
-    BreakerOpen,
-    /// Every connection is held by a thread that waits for another.
-    Deadlock,
-}
-
-/// Why one has to wait.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Cause {
-    /// All that may be open is.
+pub(crate) enum WaitReason {
+    /// `max_active` connections are open.
     AtLimit,
-    /// For a dial.
+    /// A connection is being dialed.
     Dialing,
     /// The pool is suspended.
     Suspended,
 }
 
-/// What a waiter gets.
-#[derive(Debug)]
-pub(crate) enum Outcome<C> {
-    Take(Box<Entry<C>>),
-    /// There is room now: dial.
-    Dial,
-    Failed(Error),
+/// Why a caller fails without waiting.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    /// `max_active` connections are open and the caller cannot wait.
+    Exhausted,
     BreakerOpen,
-    Closed,
+    /// Every connection is held by a thread that waits for another one.
+    Deadlock,
 }
 
-/// A connection or a place to wait was asked for: the answer, and what it entails.
-pub(crate) type Reply<C, W> = (Answer<C>, Actions<C, W>);
+/// How a borrow ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Disposition {
+    /// The connection is clean and can be checked out again.
+    Return,
+    Close(CloseReason),
+    /// The borrower keeps the connection.
+    Detach,
+}
+
+/// Why a connection is dialed on a dial thread.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum DialReason {
+    /// A caller waits.
+    Demand,
+    /// Fewer than `min_idle` connections are idle, or the pool is warming up.
+    MinIdle,
+    /// The breaker is open and checks whether dials succeed again.
+    Probe,
+}

@@ -1,4 +1,4 @@
-//! The way of one checkout: ask the core, and follow its answers until there is a connection.
+//! One checkout: request a connection from the core, and follow its grants until there is one.
 
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -8,283 +8,286 @@ use std::time::{Duration, Instant};
 use crate::conn::Conn;
 use crate::context::Context;
 use crate::error::{Error, PoolReport, Result, TimeoutKind};
+use crate::pool::check;
+use crate::pool::core::actions::Actions;
 use crate::pool::core::registry::Borrower;
-use crate::pool::core::{Answer, Caller, Cause, CheckoutRequest, Entry, Outcome, Refusal};
+use crate::pool::core::types::{CheckoutRequest, Disposition, Entry, Grant, Refusal, WaitReason};
+use crate::pool::core::wait_queue::{RequestDialer, Ticket};
 use crate::pool::hooks;
-use crate::pool::inner::{PoolCore, PoolInner};
+use crate::pool::inner::{PoolEntry, PoolInner};
 use crate::pool::meter::Timing;
+use crate::pool::parker::Parker;
 use crate::pool::stats::close_reason::CloseReason;
-use crate::pool::waiter::{Parker, Ticket};
 
-/// How long one caller is willing to wait, by what name the end of it goes, and who it is.
-pub(crate) struct Patience {
+/// How long one caller waits, and who the caller is.
+pub(crate) struct CheckoutLimit {
     ctx: Context,
-    limit: TimeoutKind,
-    /// When it came, if it has a limit, or else when it began to wait.
+    /// The kind of the timeout error.
+    kind: TimeoutKind,
+    /// When the checkout began if it has a limit, otherwise when the caller began to wait.
     began: Cell<Option<Instant>>,
-    /// Where loans are noted.
+    /// Set if checkouts are recorded.
     borrower: Option<Borrower>,
 }
 
-impl Patience {
+impl CheckoutLimit {
     #[inline]
-    pub(crate) fn timeout(timeout: Option<Duration>, borrower: Option<Borrower>) -> Patience {
+    pub(crate) fn timeout(timeout: Option<Duration>, borrower: Option<Borrower>) -> CheckoutLimit {
         let mut ctx = Context::background();
         if let Some(timeout) = timeout {
             ctx = ctx.with_timeout(timeout);
         }
-        Patience::new(ctx, TimeoutKind::PoolWait, borrower)
+        CheckoutLimit::new(ctx, TimeoutKind::PoolWait, borrower)
     }
 
-    pub(crate) fn context(ctx: Context, borrower: Option<Borrower>) -> Patience {
-        Patience::new(ctx, TimeoutKind::Context, borrower)
+    pub(crate) fn context(ctx: Context, borrower: Option<Borrower>) -> CheckoutLimit {
+        CheckoutLimit::new(ctx, TimeoutKind::Context, borrower)
     }
 
     #[inline]
-    fn new(ctx: Context, limit: TimeoutKind, borrower: Option<Borrower>) -> Patience {
+    fn new(ctx: Context, kind: TimeoutKind, borrower: Option<Borrower>) -> CheckoutLimit {
         let began = Cell::new(ctx.is_bounded().then(Instant::now));
-        Patience { ctx, limit, began, borrower }
+        CheckoutLimit { ctx, kind, began, borrower }
     }
 
-    fn caller(&self) -> Caller {
-        if self.ctx.is_bounded() { Caller::Waits } else { Caller::Dials }
+    fn dialer(&self) -> RequestDialer {
+        if self.ctx.is_bounded() { RequestDialer::Thread } else { RequestDialer::Caller }
     }
 }
 
-/// A connection that cannot be lent, and why.
-struct Unfit {
-    member: Box<Entry<Conn>>,
+/// A connection that failed its validation.
+struct Invalid {
+    entry: PoolEntry,
     reason: CloseReason,
     error: Error,
 }
 
 impl PoolInner {
-    pub(crate) fn lend(self: &Arc<Self>, patience: &Patience) -> Result<Box<Entry<Conn>>> {
-        // A zero timeout still takes what is there; a context that has ended gets nothing.
-        if patience.limit == TimeoutKind::Context {
-            if let Some(error) = patience.ctx.err() {
-                return Err(self.refuse(error, 0, patience));
+    /// # Errors
+    /// The reasons why a checkout fails; see [`Pool::acquire`](crate::Pool::acquire).
+    pub(crate) fn check_out(self: &Arc<Self>, limit: &CheckoutLimit) -> Result<PoolEntry> {
+        // With a timeout of zero an idle connection is still granted; with an ended context, none.
+        if limit.kind == TimeoutKind::Context {
+            if let Some(error) = limit.ctx.err() {
+                return Err(self.limit_error(error, 0, limit));
             }
         }
-        let asker = self.asker(patience);
-        let mut now = asker.now;
-        let (mut answer, actions) = self.core().checkout(asker, Parker::of_this_thread);
-        self.carry_out(actions);
+        let request = self.request(limit);
+        let mut now = request.now;
+        let mut actions = Actions::none();
+        let mut grant = self.core().check_out(request, Parker::of_this_thread, &mut actions);
+        self.perform(actions);
         loop {
-            answer = match answer {
-                Answer::Take(ticket, member) => match self.vet(member, now, patience) {
-                    Ok(member) => return Ok(member),
-                    Err(unfit) => self.replace(ticket, unfit, patience)?,
+            grant = match grant {
+                Grant::Conn(ticket, entry) => match self.validate(entry, now, limit) {
+                    Ok(entry) => return Ok(entry),
+                    Err(invalid) => self.replace(ticket, invalid, limit)?,
                 },
-                Answer::Dial(ticket) => self.dial_for(ticket, patience)?,
-                Answer::Wait(ticket, cause) => {
-                    let answer = self.wait(ticket, cause, patience)?;
-                    now = self.now_on_get();
-                    answer
+                Grant::Dial(ticket) => self.dial_for(ticket, limit)?,
+                Grant::Wait(ticket, reason) => {
+                    let grant = self.wait(ticket, reason, limit)?;
+                    now = self.now_on_check_out();
+                    grant
                 }
-                Answer::Refused(refusal) => return Err(self.refused(refusal, patience)),
-                Answer::Closed => return Err(Error::PoolClosed),
+                Grant::Failed(error) => return Err(error),
+                Grant::Refused(refusal) => return Err(self.refusal_error(refusal, limit)),
+                Grant::Closed => return Err(Error::PoolClosed),
             };
         }
     }
 
-    /// As [`lend`](PoolInner::lend), and the meter is told how long it took. A function of its own, so
-    /// that the way of those who have no meter is as short as it was.
+    /// Like [`check_out`](PoolInner::check_out), but records the duration. A separate function, to
+    /// keep the common path short.
+    ///
+    /// # Errors
+    /// As for `check_out`.
     #[inline(never)]
-    pub(crate) fn lend_and_tell(self: &Arc<Self>, patience: &Patience) -> Result<Box<Entry<Conn>>> {
+    pub(crate) fn check_out_metered(self: &Arc<Self>, limit: &CheckoutLimit) -> Result<PoolEntry> {
         let began = Instant::now();
-        let member = self.lend(patience)?;
+        let entry = self.check_out(limit)?;
         self.settings().meter.record(Timing::Wait, began.elapsed());
-        Ok(member)
+        Ok(entry)
     }
 
-    fn asker<'a>(&self, patience: &'a Patience) -> CheckoutRequest<'a> {
-        let borrower = patience.borrower.as_ref();
-        CheckoutRequest { caller: patience.caller(), now: self.now_on_get(), borrower }
+    fn request<'a>(&self, limit: &'a CheckoutLimit) -> CheckoutRequest<'a> {
+        let borrower = limit.borrower.as_ref();
+        CheckoutRequest { dialer: limit.dialer(), now: self.now_on_check_out(), borrower }
     }
 
-    /// Looks at a connection before it is lent: whether it lives, the borrow tests, the hook.
+    /// Checks a connection before the caller gets it: the socket, the borrow tests, `on_borrow`.
     #[inline]
-    fn vet(
+    fn validate(
         &self,
-        mut member: Box<Entry<Conn>>,
+        mut entry: PoolEntry,
         now: Option<Instant>,
-        patience: &Patience,
-    ) -> Result<Box<Entry<Conn>>, Unfit> {
-        if self.settings().vets {
-            if let Err((reason, error)) = self.examine(&mut member, now, patience) {
-                return Err(Unfit { member, reason, error });
+        limit: &CheckoutLimit,
+    ) -> Result<PoolEntry, Invalid> {
+        if self.settings().validates {
+            if let Err((reason, error)) = self.run_checks(&mut entry, now, limit) {
+                return Err(Invalid { entry, reason, error });
             }
         }
-        Ok(member)
+        Ok(entry)
     }
 
-    fn examine(
+    fn run_checks(
         &self,
-        member: &mut Entry<Conn>,
+        entry: &mut Entry<Conn>,
         now: Option<Instant>,
-        patience: &Patience,
+        limit: &CheckoutLimit,
     ) -> Result<(), (CloseReason, Error)> {
-        // One that comes straight from a dial is not tested.
-        if let Some(returned) = member.returned {
-            self.test(member, returned, now, patience)
+        // A newly dialed connection is not tested.
+        if let Some(returned) = entry.returned {
+            self.run_tests(entry, returned, now, limit)
                 .map_err(|error| (CloseReason::Health, error))?;
         }
         let Some(hook) = &self.settings().hooks.borrow else { return Ok(()) };
-        let conn = &mut member.conn;
-        conn.run_even_if_ended(&patience.ctx, |conn| hooks::run(hook, "on_borrow", conn))
+        let conn = &mut entry.conn;
+        conn.run_even_if_ended(&limit.ctx, |conn| hooks::run(hook, "on_borrow", conn))
             .map_err(|error| (CloseReason::Hook, error))
     }
 
-    fn test(
+    fn run_tests(
         &self,
-        member: &mut Entry<Conn>,
+        entry: &mut Entry<Conn>,
         returned: Instant,
         now: Option<Instant>,
-        patience: &Patience,
+        limit: &CheckoutLimit,
     ) -> Result<()> {
         let tests = &self.settings().tests;
         let idle_for = now.map(|now| now.saturating_duration_since(returned));
         let peeks = match (self.settings().peek_after, idle_for) {
-            (Some(limit), Some(idle_for)) => member.doubtful || idle_for >= limit,
+            (Some(peek_after), Some(idle_for)) => entry.suspect || idle_for >= peek_after,
             _ => false,
         };
-        member.doubtful = false;
+        entry.suspect = false;
         if !peeks && tests.is_empty() {
             return Ok(());
         }
-        let conn = &mut member.conn;
-        // The connection may be of the user's making, so it is only ever looked at in here.
-        let asked = catch_unwind(AssertUnwindSafe(|| {
+        let conn = &mut entry.conn;
+        // The connection's type may be the user's, so every call to it can panic.
+        let tested = catch_unwind(AssertUnwindSafe(|| {
             if peeks && !conn.is_alive() {
-                return Err(crate::pool::check::dead());
+                return Err(check::dead());
             }
             if tests.is_empty() {
                 return Ok(());
             }
-            conn.run_even_if_ended(&patience.ctx, |conn| {
-                tests.iter().try_for_each(|test| test(&patience.ctx, conn, returned))
+            conn.run_even_if_ended(&limit.ctx, |conn| {
+                tests.iter().try_for_each(|test| test(&limit.ctx, conn, returned))
             })?;
             match conn.is_clean() {
                 true => Ok(()),
-                false => Err(Error::other("the borrow test left a connection unclean")),
+                false => Err(Error::other("the borrow test left the connection unclean")),
             }
         }));
-        asked.unwrap_or_else(|panic| Err(Error::panicked("the borrow test", &*panic)))
+        tested.unwrap_or_else(|panic| Err(Error::panicked("the borrow test", &*panic)))
     }
 
-    /// Another connection for a caller whose first was of no use.
+    /// Asks for another connection after the first one was invalid.
     fn replace(
         self: &Arc<Self>,
         ticket: Ticket,
-        unfit: Unfit,
-        patience: &Patience,
-    ) -> Result<Answer<Conn>> {
-        let Unfit { member, reason, error } = unfit;
-        log::debug!(target: "redigo::pool", "a connection is not fit to be lent: {error}");
-        if let Some(error) = patience.ctx.err() {
-            self.close_unlent(member, reason);
-            return Err(self.refuse(error, 0, patience));
+        invalid: Invalid,
+        limit: &CheckoutLimit,
+    ) -> Result<Grant<Conn>> {
+        let Invalid { entry, reason, error } = invalid;
+        log::debug!(target: "redigo::pool", "a connection failed its checks: {error}");
+        let ended = limit.ctx.err();
+        // If `on_borrow` refuses a newly dialed connection, it would refuse the next one too.
+        if ended.is_some() || entry.returned.is_none() {
+            let mut actions = Actions::none();
+            self.core().check_in(entry, Disposition::Close(reason), None, &mut actions);
+            self.perform(actions);
+            return Err(ended.map_or(error, |ended| self.limit_error(ended, 0, limit)));
         }
-        // Where a new one is refused by the hook, the next would be too.
-        if member.returned.is_none() {
-            self.close_unlent(member, reason);
-            return Err(error);
-        }
-        let asker = self.asker(patience);
-        let (answer, actions) =
-            self.core().retry(ticket, asker, member.place, reason, Parker::of_this_thread);
-        self.carry_out(actions);
-        self.close_conn(member, reason);
-        Ok(answer)
+        let request = self.request(limit);
+        let (waker, mut actions) = (Parker::of_this_thread, Actions::none());
+        let grant = self.core().replace(ticket, entry, reason, request, waker, &mut actions);
+        self.perform(actions);
+        Ok(grant)
     }
 
     /// Dials on the caller's thread.
-    fn dial_for(self: &Arc<Self>, ticket: Ticket, patience: &Patience) -> Result<Answer<Conn>> {
+    fn dial_for(self: &Arc<Self>, ticket: Ticket, limit: &CheckoutLimit) -> Result<Grant<Conn>> {
         match self.dial() {
-            Ok(fresh) => {
-                let asker = self.asker(patience);
-                let (answer, actions) =
-                    self.core().dialed(ticket, asker, fresh, Parker::of_this_thread);
-                self.carry_out(actions);
-                Ok(answer)
+            Ok(dialed) => {
+                let request = self.request(limit);
+                let (waker, mut actions) = (Parker::of_this_thread, Actions::none());
+                let grant = self.core().dialed(ticket, request, dialed, waker, &mut actions);
+                self.perform(actions);
+                Ok(grant)
             }
             Err(error) => {
                 let now = self.now();
                 let actions = self.core().dial_failed(now);
-                self.carry_out(actions);
+                self.perform(actions);
                 Err(error)
             }
         }
     }
 
-    /// Sleeps until there is something for this caller, or its patience has an end.
+    /// Sleeps until the core has a grant or the caller's limit passes.
     fn wait(
         self: &Arc<Self>,
         ticket: Ticket,
-        cause: Cause,
-        patience: &Patience,
-    ) -> Result<Answer<Conn>> {
+        reason: WaitReason,
+        limit: &CheckoutLimit,
+    ) -> Result<Grant<Conn>> {
         let since = Instant::now();
-        patience.began.set(patience.began.get().or(Some(since)));
+        limit.began.set(limit.began.get().or(Some(since)));
         let parker = Parker::of_this_thread();
         let (pool, canceled) = (Arc::clone(self), parker.clone());
-        // When it is cancelled already, the loop will see.
-        let watch = patience.ctx.on_cancel(move || canceled.unpark_through(pool.core_mutex()));
+        // If the context is already canceled, the loop returns in its first round.
+        let watch = limit.ctx.on_cancel(move || canceled.unpark_through(pool.core_mutex()));
+        let mut actions = Actions::none();
         let mut core = self.core();
         let outcome = loop {
-            if let Some(outcome) = core.collect(ticket) {
-                break Ok(outcome);
+            if let Some(grant) = core.collect(ticket) {
+                break Ok(grant);
             }
-            if let Some(error) = patience.ctx.err() {
-                break Err((error, core.give_up(ticket)));
+            if let Some(error) = limit.ctx.err() {
+                break Err((error, core.leave_queue(ticket, &mut actions)));
             }
-            parker.park(&mut core, patience.ctx.deadline());
+            parker.park(&mut core, limit.ctx.deadline());
         };
         let waited = since.elapsed();
         core.counters.wait_time.record(waited);
-        if cause != Cause::Dialing && outcome.is_ok() {
+        if reason != WaitReason::Dialing && outcome.is_ok() {
             core.counters.wait_count += 1;
             core.counters.wait_duration += waited;
         }
         drop(core);
         drop(watch);
-        let outcome = outcome.map_err(|(error, (ahead, actions))| {
-            self.carry_out(actions);
-            self.refuse(error, ahead, patience)
-        });
-        match outcome? {
-            // Who has cancelled wants no connection, even when one came at the same moment.
-            Outcome::Take(member) if patience.ctx.is_canceled() => {
-                self.put(member);
-                Err(self.refuse(Error::Canceled, 0, patience))
+        self.perform(actions);
+        match outcome {
+            // A canceled caller gets no connection, even if one came at the same moment.
+            Ok(Grant::Conn(_, entry)) if limit.ctx.is_canceled() => {
+                self.check_in(entry, Disposition::Return);
+                Err(self.limit_error(Error::Canceled, 0, limit))
             }
-            Outcome::Take(member) => Ok(Answer::Take(ticket, member)),
-            Outcome::Dial => Ok(Answer::Dial(ticket)),
-            Outcome::Failed(error) => Err(error),
-            Outcome::BreakerOpen => Ok(Answer::Refused(Refusal::BreakerOpen)),
-            Outcome::Closed => Ok(Answer::Closed),
+            Ok(grant) => Ok(grant),
+            Err((error, ahead)) => Err(self.limit_error(error, ahead, limit)),
         }
     }
 
-    /// The error of a caller whose patience has ended.
-    fn refuse(&self, error: Error, ahead: usize, patience: &Patience) -> Error {
+    /// Counts a checkout whose limit has passed, and returns its error.
+    fn limit_error(&self, error: Error, ahead: usize, limit: &CheckoutLimit) -> Error {
         if error.is_canceled() {
             self.core().counters.wait_cancels += 1;
             return error;
         }
-        let report = self.report(ahead, patience, |core| core.counters.wait_timeouts += 1);
-        Error::PoolTimeout(Arc::new(report))
+        self.core().counters.wait_timeouts += 1;
+        Error::PoolTimeout(Arc::new(self.report(Some(ahead), limit)))
     }
 
-    /// The error of a caller that could not even wait.
-    fn refused(&self, refusal: Refusal, patience: &Patience) -> Error {
-        let mut report = self.report(usize::MAX, patience, |_| {});
-        if let (Refusal::Deadlock, Some(own)) = (refusal, &patience.borrower) {
+    /// Returns the error of a caller that failed without waiting.
+    fn refusal_error(&self, refusal: Refusal, limit: &CheckoutLimit) -> Error {
+        let mut report = self.report(None, limit);
+        if let (Refusal::Deadlock, Some(own)) = (refusal, &limit.borrower) {
             let now = self.now();
-            let core = self.core();
-            report.own_borrow =
-                core.registry().oldest_loan_of(own.thread).map(|loan| loan.told(now));
+            let checkout = self.core().registry().oldest_checkout_of(own.thread);
+            report.own_borrow = checkout.map(|checkout| checkout.to_borrow(now));
         }
         let report = Arc::new(report);
         match refusal {
@@ -294,33 +297,34 @@ impl PoolInner {
         }
     }
 
-    /// What the pool looks like, while something is counted; `ahead` is at most all who wait.
+    /// Returns the state of the pool for an error. Without `ahead`, all waiters count as ahead of
+    /// the caller.
     pub(in crate::pool) fn report(
         &self,
-        ahead: usize,
-        patience: &Patience,
-        count: impl FnOnce(&mut PoolCore),
+        ahead: Option<usize>,
+        limit: &CheckoutLimit,
     ) -> PoolReport {
         let last_dial_error = self.last_dial_error();
         let now = self.now();
-        let mut core = self.core();
-        count(&mut core);
+        let core = self.core();
+        let waiting = core.waiting();
+        let oldest = core.registry().oldest_checkout();
         PoolReport {
-            waited: patience.began.get().map_or(Duration::ZERO, |began| began.elapsed()),
-            limit: patience.limit,
-            max_active: core.max_active(),
+            waited: limit.began.get().map_or(Duration::ZERO, |began| began.elapsed()),
+            limit: limit.kind,
+            max_active: core.settings().max_active,
             idle: core.idle(),
             in_use: core.in_use(),
             dialing: core.dialing(),
-            waiting: core.waiting(),
-            waiters_ahead: ahead.min(core.waiting()),
+            waiting,
+            waiters_ahead: ahead.map_or(waiting, |ahead| ahead.min(waiting)),
             suspended: core.is_suspended(),
-            oldest_borrow: core.registry().oldest_loan().map(|loan| loan.told(now)),
+            oldest_borrow: oldest.map(|checkout| checkout.to_borrow(now)),
             own_borrow: None,
             last_dial_error_age: last_dial_error
                 .as_ref()
-                .map(|(_, at)| now.saturating_duration_since(*at)),
-            last_dial_error: last_dial_error.map(|(error, _)| error),
+                .map(|failure| now.saturating_duration_since(failure.at)),
+            last_dial_error: last_dial_error.map(|failure| failure.error),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Dialling for a pool: attempts, pauses between them, and one budget for all.
+//! One dial: its attempts, and the pauses between them, within one budget.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -9,35 +9,38 @@ use crossbeam_channel::RecvTimeoutError;
 use crate::conn::Conn;
 use crate::context::Context;
 use crate::error::{DialStep, Error, Result, TimeoutKind};
-use crate::pool::builder::Dial;
-use crate::pool::core::{Entry, Fresh, JobCause};
+use crate::pool::core::types::{DialReason, Dialed};
 use crate::pool::hooks;
 use crate::pool::inner::PoolInner;
 use crate::pool::meter::Timing;
+use crate::pool::settings::Dial;
 
 impl PoolInner {
-    /// Dials, as often as the pool was told to, with a panic of the dial function as an error.
-    pub(crate) fn dial(&self) -> Result<Fresh<Conn>> {
-        // The generation first: what is dialled in a new way must not count as old the other way
-        // round.
+    /// Dials a connection, with up to `dial_retries` further attempts.
+    ///
+    /// # Errors
+    /// The last attempt's error. A panic of the dial function is an error.
+    pub(crate) fn dial(&self) -> Result<Dialed<Conn>> {
+        // Read before the dial function: a new function's connection must not count as old, while
+        // the opposite only costs a connection.
         let generation = self.core().generation();
         let dial = self.dial_function();
         let began = Instant::now();
         match self.attempts(&dial) {
             Ok(conn) => {
-                log::debug!(target: "redigo::pool", "dialled a connection");
+                log::debug!(target: "redigo::pool", "dialed a connection");
                 self.note_dial_error(None);
                 let took = began.elapsed();
                 self.core().counters.dial_time.record(took);
                 self.settings().meter.record(Timing::Create, took);
-                Ok(self.fresh(conn, generation))
+                Ok(self.set_up(conn, generation))
             }
             Err(error) if self.is_closed() => {
-                log::debug!(target: "redigo::pool", "dialling ended with the pool: {error}");
+                log::debug!(target: "redigo::pool", "dialing ended with the pool: {error}");
                 Err(Error::PoolClosed)
             }
             Err(error) => {
-                log::debug!(target: "redigo::pool", "dialling failed: {error}");
+                log::debug!(target: "redigo::pool", "dialing failed: {error}");
                 self.note_dial_error(Some(error.clone()));
                 Err(error)
             }
@@ -56,22 +59,22 @@ impl PoolInner {
                 Ok(conn) => return Ok(conn),
                 Err(error) => error,
             };
-            // That the budget is used up says less than why the attempt before has failed.
+            // If the budget is used up, the error of the attempt before says more.
             let error = match error {
                 Error::Timeout(TimeoutKind::Context) => {
                     last.take().unwrap_or(Error::Timeout(TimeoutKind::Connect))
                 }
                 error => error,
             };
-            if attempt >= self.settings().dial_retries || !may_pass(&error) {
+            if attempt >= self.settings().dial_retries || !is_temporary(&error) {
                 return Err(error);
             }
             let pause = self.pause_after(attempt);
             if context.remaining().is_some_and(|left| left <= pause) {
                 return Err(error);
             }
-            log::debug!(target: "redigo::pool", "dialling again in {pause:.1?}: {error}");
-            // It disconnects, and so ends the pause, when the pool is closed.
+            log::debug!(target: "redigo::pool", "dialing again in {pause:.1?}: {error}");
+            // The channel disconnects, which ends the pause, when the pool is closed.
             if context.done().recv_timeout(pause) != Err(RecvTimeoutError::Timeout) {
                 return Err(error);
             }
@@ -83,7 +86,7 @@ impl PoolInner {
     fn attempt(&self, dial: &Dial, context: &Context) -> Result<Conn> {
         let mut conn = catch_unwind(AssertUnwindSafe(|| dial(context)))
             .unwrap_or_else(|panic| Err(Error::panicked("the dial function", &*panic)))?;
-        // A connection that failed before it is lent is a failed dial.
+        // A dial function can return a connection that has already failed.
         if let Some(error) = conn.err() {
             return Err(error.clone());
         }
@@ -93,44 +96,34 @@ impl PoolInner {
         Ok(conn)
     }
 
-    fn fresh(&self, mut conn: Conn, generation: u64) -> Fresh<Conn> {
-        // Whatever the dial function has said to the server is to stay so.
+    fn set_up(&self, mut conn: Conn, generation: u64) -> Dialed<Conn> {
+        // The state that the dial function has set is restored after each borrow.
         conn.session().set_baseline();
-        if !self.settings().retire_on.is_empty() {
-            conn.retire_on(Arc::clone(&self.settings().retire_on));
+        let settings = self.settings();
+        if !settings.retire_on.is_empty() {
+            conn.retire_on(Arc::clone(&settings.retire_on));
         }
-        let expires = self.settings().max_conn_lifetime.map(|lifetime| {
-            self.now() + lifetime - self.part_of(self.settings().max_conn_lifetime_jitter)
-        });
+        let expires = settings
+            .max_conn_lifetime
+            .map(|lifetime| self.now() + lifetime - self.jitter(settings.max_conn_lifetime_jitter));
         let handle = conn.shutdown_handle();
-        let member = Entry {
-            conn,
-            place: 0,
-            generation,
-            expires,
-            returned: None,
-            asked: None,
-            deaths: 0,
-            doubtful: false,
-            late: false,
-        };
-        Fresh { member: Box::new(member), handle }
+        Dialed { conn, handle, generation, expires }
     }
 
-    /// One dial for whoever waits longest when it ends.
-    pub(crate) fn run_dial(self: &Arc<Self>, cause: JobCause) {
+    /// Dials on a dial thread, for the oldest waiter when the dial ends.
+    pub(crate) fn run_dial(self: &Arc<Self>, reason: DialReason) {
         let dialed = self.dial();
         let now = self.now();
         let actions = match dialed {
-            Ok(fresh) => self.core().job_done(cause, fresh, now),
-            Err(error) => self.core().job_failed(cause, &error, now),
+            Ok(dialed) => self.core().thread_dialed(reason, dialed, now),
+            Err(error) => self.core().thread_dial_failed(reason, &error, now),
         };
-        self.carry_out(actions);
+        self.perform(actions);
     }
 }
 
-/// True for what another attempt may get over.
-fn may_pass(error: &Error) -> bool {
+/// Returns true if another attempt may succeed.
+fn is_temporary(error: &Error) -> bool {
     match error {
         Error::Server(error) => error.step() != Some(DialStep::Auth),
         Error::Io(_) | Error::Timeout(_) | Error::Protocol(_) | Error::Other(_) => true,

@@ -1,4 +1,4 @@
-//! The threads that borrow: a number and a name for each.
+//! A number and a name for each borrowing thread.
 
 use std::panic::Location;
 use std::sync::Arc;
@@ -15,14 +15,14 @@ thread_local! {
     static TAG: Arc<ThreadTag> = ThreadTag::new();
 }
 
-/// A thread that is at its end may still borrow, and is nobody then.
-const NOBODY: u64 = u64::MAX;
+/// The number of a thread whose thread-local values are already destroyed.
+const UNKNOWN: u64 = u64::MAX;
 
 impl ThreadTag {
     fn new() -> Arc<ThreadTag> {
         let thread = std::thread::current();
         let name = thread.name().map_or_else(|| format!("{:?}", thread.id()).into(), Arc::from);
-        Arc::new(ThreadTag { number: NUMBER.try_with(|number| *number).unwrap_or(NOBODY), name })
+        Arc::new(ThreadTag { number: NUMBER.try_with(|number| *number).unwrap_or(UNKNOWN), name })
     }
 
     fn of_this_thread() -> Arc<ThreadTag> {
@@ -33,13 +33,13 @@ impl ThreadTag {
 impl Borrower {
     #[inline]
     pub(crate) fn here(location: &'static Location<'static>) -> Borrower {
-        let thread = NUMBER.try_with(|number| *number).unwrap_or(NOBODY);
+        let thread = NUMBER.try_with(|number| *number).unwrap_or(UNKNOWN);
         Borrower { location, thread, tag: ThreadTag::of_this_thread }
     }
 }
 
 impl CheckoutInfo {
-    pub(crate) fn told(&self, now: Instant) -> Borrow {
+    pub(crate) fn to_borrow(&self, now: Instant) -> Borrow {
         Borrow {
             location: self.location,
             thread: Arc::clone(&self.thread.name),

@@ -1,14 +1,13 @@
-//! Connections that are closed as too many and dialled again: the commonest mistake in setting a
-//! pool up, and one that nobody sees.
+//! Detects a pool that closes idle connections above `max_idle` and dials new ones all the time.
 
 use std::time::{Duration, Instant};
 
-/// How long is looked at before something is said, and how often it is at most.
+/// The time over which closes and dials are counted, and the shortest time between two warnings.
 const WINDOW: Duration = Duration::from_secs(60);
-/// How many must be closed within a window, and dialled too.
-const MANY: u64 = 20;
+/// The closes, and the dials, within a window that make a warning.
+const THRESHOLD: u64 = 20;
 
-/// Watches the closing of idle connections that are too many.
+/// Counts idle connections that are closed because of `max_idle`.
 #[derive(Debug, Default)]
 pub(crate) struct ChurnDetector {
     window: Option<Window>,
@@ -19,12 +18,12 @@ struct Window {
     began: Instant,
     dialed_before: u64,
     closed: u64,
-    /// The most that were open when one was closed.
+    /// The largest number of open connections at a close.
     most_open: usize,
     warned: bool,
 }
 
-/// What there is to say: so many in this time, and how many idle ones would have been enough.
+/// The closes and dials within a time, and the `max_idle` that would have avoided them.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Warning {
     pub(crate) closed: u64,
@@ -34,8 +33,8 @@ pub(crate) struct Warning {
 }
 
 impl ChurnDetector {
-    /// So many were closed because more than `max_idle` were idle. `dialed` counts all dials so
-    /// far, `open` what is open now.
+    /// Counts connections that were closed because more than `max_idle` were idle. `dialed` is the
+    /// number of all dials so far, `open` the connections that are open now.
     pub(crate) fn closed(
         &mut self,
         count: u64,
@@ -56,9 +55,9 @@ impl ChurnDetector {
         });
         window.closed += count;
         window.most_open = window.most_open.max(open + usize::try_from(count).unwrap_or(0));
-        // Of two who count at once, the one with the smaller number may come later.
+        // Threads read `dialed` before they get here, so a smaller number can come later.
         let dialed = dialed.saturating_sub(window.dialed_before);
-        if window.warned || window.closed < MANY || dialed < MANY {
+        if window.warned || window.closed < THRESHOLD || dialed < THRESHOLD {
             return None;
         }
         window.warned = true;
@@ -76,31 +75,31 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_is_said_once_a_minute_with_the_number_to_set() {
+    fn constant_churn_warns_once_a_minute_with_the_number_to_set() {
         let (mut churn, began) = (ChurnDetector::default(), Instant::now());
-        let mut said = Vec::new();
+        let mut warnings = Vec::new();
         for second in 0..130 {
             let now = began + Duration::from_secs(second);
-            said.extend(churn.closed(1, second * 2, 8 + (second % 5) as usize, now));
+            warnings.extend(churn.closed(1, second * 2, 8 + (second % 5) as usize, now));
         }
-        let times: Vec<_> = said.iter().map(|warning| warning.within.as_secs()).collect();
+        let times: Vec<_> = warnings.iter().map(|warning| warning.within.as_secs()).collect();
         assert_eq!(times, [19, 19]);
         let expected =
             Warning { closed: 20, dialed: 38, within: Duration::from_secs(19), enough: 13 };
-        assert_eq!(said[0], expected);
+        assert_eq!(warnings[0], expected);
     }
 
     #[test]
-    fn who_has_counted_before_may_come_later() {
+    fn smaller_number_of_dials_that_comes_later_is_no_churn() {
         let (mut churn, now) = (ChurnDetector::default(), Instant::now());
         assert_eq!(churn.closed(30, 100, 8, now), None);
         assert_eq!(churn.closed(30, 99, 8, now), None);
     }
 
     #[test]
-    fn a_burst_that_ends_is_no_churn() {
+    fn burst_that_ends_is_no_churn() {
         let (mut churn, now) = (ChurnDetector::default(), Instant::now());
-        assert_eq!(churn.closed(100, 100, 200, now), None, "nothing is dialled again");
+        assert_eq!(churn.closed(100, 100, 200, now), None, "nothing is dialed again");
         assert_eq!(churn.closed(100, 100, 100, now), None);
         let later = now + WINDOW;
         assert_eq!(churn.closed(19, 300, 100, later), None, "too few in this minute");

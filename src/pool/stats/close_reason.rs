@@ -1,9 +1,9 @@
-//! Why a pool closes a connection.
+//! The reasons why a pool closes a connection, and their counts.
 
 use std::fmt;
 
-/// Why a pool has closed one of its connections; [`PoolBuilder::on_close`] is told, and
-/// [`PoolStats::closed`] counts.
+/// Why a pool closed a connection. [`PoolBuilder::on_close`] gets the reason, and
+/// [`PoolStats::closed`] has the counts.
 ///
 /// [`PoolBuilder::on_close`]: crate::PoolBuilder::on_close
 /// [`PoolStats::closed`]: crate::PoolStats::closed
@@ -12,36 +12,37 @@ use std::fmt;
 pub enum CloseReason {
     /// Idle for longer than `idle_timeout`.
     IdleTimeout,
-    /// As old as `max_conn_lifetime`.
+    /// Dialed longer ago than `max_conn_lifetime`.
     Lifetime,
-    /// More were idle than `max_idle`, or open than a `max_active` that was made smaller.
+    /// More connections were idle than `max_idle`, or open than a `max_active` that was lowered.
     Overflow,
-    /// It did not pass its test, its peek or its keepalive before it was lent.
+    /// Failed its test or peek before checkout, or its keepalive.
     Health,
-    /// It came back with an I/O error, a timeout or a cancelled call.
+    /// Returned after an I/O error, a timeout or a canceled call.
     Io,
-    /// The server sent what is no reply.
+    /// The server sent invalid data.
     Protocol,
-    /// It came back in a state that could not be undone in time.
+    /// Dropped in an unclean state, or returned in a state that could not be undone in time.
     Dirty,
-    /// The server answered with an error that retires a connection, `READONLY` for one.
+    /// Received an error reply of [`retire_on`](crate::PoolBuilder::retire_on), such as `READONLY`.
     Retired,
-    /// It was dialled before the last [`evict_all`](crate::Pool::evict_all).
+    /// Dialed before the last [`evict_all`](crate::Pool::evict_all).
     Evicted,
-    /// A hook of the user's has failed or panicked.
+    /// A hook failed or panicked.
     Hook,
     /// The pool was closed.
     PoolClosed,
-    /// It was out for longer than `leak_threshold`, and the pool was told to take it back.
+    /// In use for longer than `leak_threshold` and
+    /// [reclaimed](crate::PoolBuilder::reclaim_leaked).
     Leak,
-    /// Its borrower said so.
+    /// Discarded by its borrower.
     Discarded,
-    /// Its borrower's thread panicked.
+    /// Dropped while the thread of its borrower was panicking.
     Panicked,
 }
 
 impl CloseReason {
-    /// Every reason there is.
+    /// All reasons.
     pub const ALL: [CloseReason; 14] = [
         CloseReason::IdleTimeout,
         CloseReason::Lifetime,
@@ -59,7 +60,7 @@ impl CloseReason {
         CloseReason::Panicked,
     ];
 
-    /// One word for it, for labels of metrics: `idle_timeout`, `io` …
+    /// Returns the reason as a label for metrics: `idle_timeout`, `io`, and so on.
     ///
     /// ```
     /// use redigo::CloseReason;
@@ -93,7 +94,7 @@ impl fmt::Display for CloseReason {
     }
 }
 
-/// How many connections were closed, by reason.
+/// Counts closed connections by reason.
 ///
 /// ```
 /// use redigo::{CloseReason, Pool, testing::ScriptedServer};
@@ -110,12 +111,30 @@ impl fmt::Display for CloseReason {
 pub struct CloseCounts([u64; CloseReason::ALL.len()]);
 
 impl CloseCounts {
-    /// How many for this reason.
+    /// Returns how many connections were closed for this reason.
+    ///
+    /// ```
+    /// use redigo::{CloseReason, Pool, testing::ScriptedServer};
+    ///
+    /// let pool = Pool::builder_with(ScriptedServer::new().dialer()).build()?;
+    /// pool.acquire()?.discard();
+    /// assert_eq!(pool.stats().closed.of(CloseReason::Discarded), 1);
+    /// # Ok::<(), redigo::Error>(())
+    /// ```
     pub fn of(&self, reason: CloseReason) -> u64 {
         self.0[reason as usize]
     }
 
-    /// How many altogether.
+    /// Returns how many connections were closed.
+    ///
+    /// ```
+    /// use redigo::{Pool, testing::ScriptedServer};
+    ///
+    /// let pool = Pool::builder_with(ScriptedServer::new().dialer()).build()?;
+    /// pool.acquire()?.discard();
+    /// assert_eq!(pool.stats().closed.total(), 1);
+    /// # Ok::<(), redigo::Error>(())
+    /// ```
     pub fn total(&self) -> u64 {
         self.0.iter().sum()
     }
@@ -125,7 +144,7 @@ impl CloseCounts {
     }
 }
 
-/// Those that are not zero.
+/// Shows the counts that are not zero.
 impl fmt::Debug for CloseCounts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut counts = f.debug_struct("CloseCounts");
@@ -141,12 +160,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_reason_has_a_count_and_a_word_of_its_own() {
+    fn every_reason_has_its_own_count_and_label() {
         let mut counts = CloseCounts::default();
-        let mut words = std::collections::HashSet::new();
+        let mut labels = std::collections::HashSet::new();
         for (at, reason) in CloseReason::ALL.into_iter().enumerate() {
             assert_eq!(reason as usize, at);
-            assert!(words.insert(reason.to_string()), "{reason}");
+            assert!(labels.insert(reason.to_string()), "{reason}");
             counts.add(reason);
             assert_eq!((counts.of(reason), counts.total()), (1, at as u64 + 1));
         }

@@ -1,4 +1,4 @@
-//! A pool's numbers for the `metrics` facade, under the names that OpenTelemetry has for them.
+//! Publishes the statistics of a pool through the `metrics` facade, under OpenTelemetry's names.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -15,13 +15,13 @@ const POOL_NAME: &str = "db.client.connection.pool.name";
 const METADATA: Metadata<'static> =
     Metadata::new(module_path!(), Level::INFO, Some(module_path!()));
 
-/// Tells the recorder of the process what a pool does, if the pool has a name for it.
+/// Sends the durations and statistics of a pool to the recorder of the process, if the pool has a name.
 ///
-/// Each time it asks for the recorder anew, which may therefore be installed after the pool was built.
+/// It looks the recorder up each time, so the program can install it after the pool was built.
 #[derive(Debug, Clone)]
 pub(crate) struct Meter(Option<Arc<Keys>>);
 
-/// What is told as it happens has its keys made once.
+/// The label of the pool, and the keys of the histograms, which are made once.
 #[derive(Debug)]
 struct Keys {
     pool: Label,
@@ -36,7 +36,7 @@ impl Meter {
     }
 
     pub(crate) fn named(pool: String) -> Meter {
-        // PoolInner, so that none of the many keys copies it.
+        // Shared, so that keys do not copy the name.
         let pool = Label::new(POOL_NAME, SharedString::from(Arc::<str>::from(pool)));
         let key = |name| Key::from_parts(name, vec![pool.clone()]);
         let (create, wait, used) =
@@ -48,7 +48,9 @@ impl Meter {
         self.0.is_some()
     }
 
-    /// Never to be called under the pool's lock: the recorder is a user's, and so may a panic be.
+    /// Records one duration. A panic of the recorder is logged.
+    ///
+    /// Must not be called under the pool's lock: the recorder is the user's code.
     pub(crate) fn record(&self, timing: Timing, took: Duration) {
         let Some(keys) = &self.0 else { return };
         let key = match timing {
@@ -56,19 +58,19 @@ impl Meter {
             Timing::Wait => &keys.wait,
             Timing::Use => &keys.used,
         };
-        let told = catch_unwind(AssertUnwindSafe(|| {
+        let recorded = catch_unwind(AssertUnwindSafe(|| {
             with_recorder(|recorder| recorder.register_histogram(key, &METADATA).record(took));
         }));
-        if let Err(panic) = told {
+        if let Err(panic) = recorded {
             let error = Error::panicked("the recorder of metrics", &*panic);
             log::warn!(target: "redigo::pool", "{error}");
         }
     }
 
-    /// Sets everything that is not told as it happens.
+    /// Sets all gauges and counters.
     pub(crate) fn publish(&self, stats: &PoolStats) {
         let Some(keys) = &self.0 else { return };
-        with_recorder(|recorder| Page { recorder, pool: &keys.pool }.write(stats));
+        with_recorder(|recorder| Publisher { recorder, pool: &keys.pool }.publish(stats));
     }
 }
 
@@ -87,42 +89,42 @@ impl Timing {
         match self {
             Timing::Create => "How long it took to dial a connection",
             Timing::Wait => "How long it took to get a connection from the pool",
-            Timing::Use => "How long a connection was out",
+            Timing::Use => "How long a connection was in use",
         }
     }
 }
 
-/// One look at a pool, written to a recorder.
-struct Page<'a> {
+/// Writes the statistics of one pool to a recorder.
+struct Publisher<'a> {
     recorder: &'a dyn Recorder,
     pool: &'a Label,
 }
 
-impl Page<'_> {
-    fn write(&self, stats: &PoolStats) {
+impl Publisher<'_> {
+    fn publish(&self, stats: &PoolStats) {
         for timing in Timing::ALL {
             let (name, about) = (timing.name(), timing.about());
             self.recorder.describe_histogram(name.into(), Some(Unit::Seconds), about.into());
         }
         self.gauges(
             "db.client.connection.count",
-            "Connections that are open, by what they do",
+            "Open connections, by state",
             "db.client.connection.state",
             [("idle", stats.idle), ("used", stats.in_use)],
         );
         self.gauge(
             "db.client.connection.idle.max",
-            "The most connections that are kept idle",
+            "The limit of idle connections",
             stats.max_idle as f64,
         );
         self.gauge(
             "db.client.connection.idle.min",
-            "How many connections are to be idle",
+            "The number of connections that the pool keeps idle",
             stats.min_idle as f64,
         );
         self.gauge(
             "db.client.connection.max",
-            "The most connections that may be open; infinite where there is no limit",
+            "The limit of open connections; infinite without a limit",
             stats.max_active.map_or(f64::INFINITY, |max| max as f64),
         );
         self.gauge(
@@ -132,26 +134,26 @@ impl Page<'_> {
         );
         self.counter(
             "db.client.connection.timeouts",
-            "Callers whose time was over before they had a connection",
+            "Callers that timed out before they got a connection",
             stats.wait_timeouts,
         );
 
-        // What OpenTelemetry has no name for.
-        self.gauge("redigo.pool.dialing", "Connections being dialled", stats.dialing as f64);
+        // Metrics without a name in OpenTelemetry.
+        self.gauge("redigo.pool.dialing", "Connections being dialed", stats.dialing as f64);
         self.gauge(
             "redigo.pool.overdue",
-            "Connections out for longer than leak_threshold",
+            "Connections in use for longer than leak_threshold",
             stats.overdue as f64,
         );
         self.counters(
             "redigo.pool.checkouts",
-            "Callers that found an idle connection, or none",
+            "Callers, by whether they found an idle connection",
             "found",
             [("idle", stats.hits), ("none", stats.misses)],
         );
         self.counters(
             "redigo.pool.waits",
-            "Callers that had to wait at the maximum, or could not wait to the end",
+            "Callers that waited, or could not wait to the end, by outcome",
             "outcome",
             [
                 ("served", stats.wait_count),
@@ -161,7 +163,7 @@ impl Page<'_> {
         );
         self.counters(
             "redigo.pool.refused",
-            "Callers that were refused at once",
+            "Callers that failed immediately, by reason",
             "reason",
             [
                 ("exhausted", stats.exhausted),
@@ -171,7 +173,7 @@ impl Page<'_> {
         );
         self.counters(
             "redigo.pool.dialed",
-            "Connections that were dialled, by what for",
+            "Successful dials, by cause",
             "cause",
             [
                 ("demand", stats.dialed.demand),
@@ -179,29 +181,29 @@ impl Page<'_> {
                 ("probe", stats.dialed.probe),
             ],
         );
-        self.counter("redigo.pool.dial_errors", "Dials that failed", stats.dial_errors);
+        self.counter("redigo.pool.dial_errors", "Failed dials", stats.dial_errors);
         self.counter(
             "redigo.pool.late_dials",
-            "Connections whose caller had left when they were there",
+            "Dials that succeeded after their caller had left",
             stats.late_dials,
         );
         self.counter(
             "redigo.pool.late_reused",
-            "Connections of these that were lent after all",
+            "Connections of late dials that were checked out later",
             stats.late_reused,
         );
         self.counters(
             "redigo.pool.closed",
-            "Connections that the pool has closed",
+            "Connections that the pool closed, by reason",
             "reason",
             CloseReason::ALL.map(|reason| (reason.as_str(), stats.closed.of(reason))),
         );
         self.counter(
             "redigo.pool.detached",
-            "Connections that their borrower has taken out of the pool",
+            "Connections that their borrowers detached",
             stats.detached,
         );
-        self.counter("redigo.pool.leaks", "Loans reported as too long", stats.leaks);
+        self.counter("redigo.pool.leaks", "Borrows reported as leaks", stats.leaks);
     }
 
     fn gauge(&self, name: &'static str, about: &'static str, value: f64) {

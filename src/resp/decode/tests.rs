@@ -1,4 +1,4 @@
-//! Whole replies, replies in pieces, and bytes that are no reply.
+//! Complete replies, replies in pieces, and bytes that are not a reply.
 
 use super::*;
 
@@ -8,7 +8,7 @@ fn whole(input: &[u8]) -> Result<Value, ProtocolError> {
     Ok(progress.reply.expect("a whole reply"))
 }
 
-/// Feeds the input as a socket might: `size` bytes at a time behind what was not used.
+/// Feeds the input as a socket could: `size` bytes at a time after the bytes not yet consumed.
 fn in_pieces(input: &[u8], size: usize) -> Result<Vec<Value>, ProtocolError> {
     let mut decoder = Decoder::new(Limits::default());
     let (mut kept, mut replies) = (Vec::new(), Vec::new());
@@ -38,14 +38,14 @@ fn every_split_of_the_input_gives_the_same_replies() {
 }
 
 #[test]
-fn a_reply_ends_where_it_ends() {
+fn decoding_stops_at_the_end_of_a_reply() {
     let mut decoder = Decoder::new(Limits::default());
     let progress = decoder.decode(b":1\r\n:2\r\n").unwrap();
     assert_eq!(progress, Progress { consumed: 4, reply: Some(Value::Int(1)) });
 }
 
 #[test]
-fn numbers_are_checked_to_the_last_digit() {
+fn numbers_out_of_range_are_errors() {
     assert_eq!(whole(b":9223372036854775807\r\n"), Ok(Value::Int(i64::MAX)));
     assert_eq!(whole(b":-9223372036854775808\r\n"), Ok(Value::Int(i64::MIN)));
     for bad in [
@@ -55,31 +55,57 @@ fn numbers_are_checked_to_the_last_digit() {
         b"$18446744073709551615\r\n",
         b":-\r\n",
         b":1-\r\n",
-        b":+1\r\n",
+        b":+\r\n",
+        b":+-1\r\n",
     ] {
         assert!(Decoder::new(Limits::default()).decode(bad).is_err(), "{}", bad.escape_ascii());
     }
 }
 
 #[test]
-fn an_announced_length_reserves_next_to_nothing() {
-    let mut decoder = Decoder::new(Limits::default());
-    assert_eq!(decoder.decode(b"*4294967295\r\n").unwrap().reply, None);
-    assert!(decoder.open[0].items.capacity() <= FIRST_ELEMENTS);
-    assert_eq!(decoder.decode(b"$536870912\r\nx").unwrap().reply, None);
-    assert!(decoder.bulk.unwrap().bytes.capacity() <= FIRST_BYTES);
+fn an_integer_can_have_a_plus_sign() {
+    assert_eq!(whole(b":+1\r\n"), Ok(Value::Int(1)));
+    assert_eq!(whole(b":+0\r\n"), Ok(Value::Int(0)));
+    assert_eq!(whole(b":+9223372036854775807\r\n"), Ok(Value::Int(i64::MAX)));
 }
 
 #[test]
-fn no_more_is_set_aside_for_a_list_than_may_be_there() {
+fn only_minus_one_is_the_length_of_nil() {
+    assert_eq!(whole(b"$-1\r\n"), Ok(Value::Nil));
+    assert_eq!(whole(b"*-1\r\n"), Ok(Value::Nil));
+    assert_eq!(whole(b"$01\r\nx\r\n"), Ok(Value::from("x")), "as in redigo");
+    for length in ["-01", "-0", "-00", "-2", "-10", "-", "-x", "+1", "+", "-1x", "-+1"] {
+        for kind in ["$", "*"] {
+            let input = format!("{kind}{length}\r\n");
+            let mut decoder = Decoder::new(Limits::default());
+            assert!(decoder.decode(input.as_bytes()).is_err(), "{input:?}");
+            if kind == "*" {
+                assert!(decoder.open_list(input.as_bytes()).is_err(), "{input:?}");
+            }
+            assert_eq!(decoder.take_bulk(format!("{input}x\r\n").as_bytes()), None, "{input:?}");
+        }
+    }
+}
+
+#[test]
+fn an_announced_length_reserves_little_memory() {
     let mut decoder = Decoder::new(Limits::default());
-    // Six bytes are two elements at most.
+    assert_eq!(decoder.decode(b"*4294967295\r\n").unwrap().reply, None);
+    assert!(decoder.open[0].items.capacity() <= INITIAL_ELEMENTS);
+    assert_eq!(decoder.decode(b"$536870912\r\nx").unwrap().reply, None);
+    assert!(decoder.bulk.unwrap().bytes.capacity() <= INITIAL_BYTES);
+}
+
+#[test]
+fn a_list_reserves_only_for_elements_that_can_be_in_the_input() {
+    let mut decoder = Decoder::new(Limits::default());
+    // Six bytes hold at most two elements.
     assert_eq!(decoder.decode(b"*1000\r\n+\r\n+\r\n").unwrap().reply, None);
     assert_eq!(decoder.open[0].items.capacity(), 2);
 }
 
 #[test]
-fn limits_hold() {
+fn replies_beyond_the_limits_are_errors() {
     let limits = Limits { bulk: 10, elements: 3, line: 20, depth: 2 };
     let check = |input: &[u8]| Decoder::new(limits).decode(input).map(|p| p.reply.is_some());
     assert_eq!(check(b"$10\r\n0123456789\r\n"), Ok(true));
@@ -89,19 +115,19 @@ fn limits_hold() {
     assert!(check(b"*1\r\n*1\r\n*1\r\n").is_err());
     assert_eq!(check(b"+01234567890123456789\r\n"), Ok(true));
     assert!(check(b"+012345678901234567890\r\n").is_err());
-    assert_eq!(check(b"+01234567890123456789\r"), Ok(false), "its end may be next");
-    assert!(check(b"+0123456789012345678901234").is_err(), "no end in sight");
-    assert!(check(b":00000000000000000000000000000000").is_err(), "no end in sight");
+    assert_eq!(check(b"+01234567890123456789\r"), Ok(false), "its end can follow");
+    assert!(check(b"+0123456789012345678901234").is_err(), "no end so far");
+    assert!(check(b":00000000000000000000000000000000").is_err(), "no end so far");
 }
 
 #[test]
-fn nesting_a_million_deep_is_an_error_and_no_stack_overflow() {
+fn nesting_a_million_deep_is_an_error() {
     let input = b"*1\r\n".repeat(1_000_000);
     assert!(Decoder::new(Limits::default()).decode(&input).is_err());
 }
 
 #[test]
-fn a_long_string_can_be_read_straight_into_its_place() {
+fn a_long_string_can_be_read_directly_into_its_memory() {
     let text: Vec<u8> = (0..=255).cycle().take(3_000_000).collect();
     for piece in [1, 1460, 20_000, usize::MAX] {
         let mut decoder = Decoder::new(Limits::default());
@@ -113,10 +139,10 @@ fn a_long_string_can_be_read_straight_into_its_place() {
             sent += count;
             decoder.bulk_read(count);
             let held = decoder.bulk.as_ref().unwrap().bytes.capacity();
-            assert!(held <= 2 * sent + FIRST_BYTES, "{held} bytes for {sent}");
+            assert!(held <= 2 * sent + INITIAL_BYTES, "{held} bytes for {sent}");
             assert_eq!(decoder.decode(b"").unwrap(), Progress { consumed: 0, reply: None });
         }
-        assert!(text.len() - sent < LEAST_ROOM, "the last few come with what follows");
+        assert!(text.len() - sent < MIN_DIRECT_READ, "the last bytes come with the next reply");
         assert!(!decoder.is_at_boundary());
         let progress = decoder.decode(&[&text[sent..], b"\r\n:1\r\n"].concat()).unwrap();
         assert!(progress.reply == Some(Value::Bulk(text.clone())), "in pieces of {piece}");
@@ -125,7 +151,7 @@ fn a_long_string_can_be_read_straight_into_its_place() {
 }
 
 #[test]
-fn a_list_comes_apart() {
+fn an_opened_list_returns_its_elements() {
     let input = b"*3\r\n:1\r\n*1\r\n$1\r\nx\r\n+OK\r\n:7\r\n";
     let mut decoder = Decoder::new(Limits::default());
     for end in 0..4 {
@@ -148,7 +174,7 @@ fn a_list_comes_apart() {
 }
 
 #[test]
-fn bad_numbers_are_the_same_error_in_every_split() {
+fn bad_numbers_give_the_same_error_for_every_split() {
     for bad in [
         &b":\r\n"[..],
         b":-\r\n",
@@ -156,6 +182,11 @@ fn bad_numbers_are_the_same_error_in_every_split() {
         b":1\r2",
         b":1\rx\n",
         b"$-2\r\n",
+        b"$-01\r\n",
+        b"$-1\n",
+        b"$-1\rx",
+        b"*-\r\n",
+        b"*+1\r\n",
         b":12a\r\n",
         b"*x\r\n",
         b":000000000000000000000\r\n",
@@ -171,7 +202,7 @@ fn bad_numbers_are_the_same_error_in_every_split() {
 }
 
 #[test]
-fn a_bulk_string_is_lent_when_all_of_it_is_there() {
+fn take_bulk_borrows_a_complete_bulk_string() {
     let input = b"$0\r\n\r\n$12\r\nhello\r\nworld\r\n$-1\r\n";
     let (first, second) = (&input[..6], &input[6..25]);
     let mut decoder = Decoder::new(Limits::default());
@@ -187,7 +218,7 @@ fn a_bulk_string_is_lent_when_all_of_it_is_there() {
 }
 
 #[test]
-fn nothing_else_is_lent() {
+fn take_bulk_ignores_all_other_input() {
     let limits = Limits { bulk: 10, ..Limits::default() };
     for other in [
         &b"+OK\r\n"[..],
@@ -213,7 +244,7 @@ fn nothing_else_is_lent() {
 }
 
 #[test]
-fn a_list_that_comes_apart_is_as_deep_as_any() {
+fn an_opened_list_counts_for_the_depth() {
     let limits = Limits { depth: 2, ..Limits::default() };
     for (input, fits) in [(&b"*1\r\n*1\r\n:1\r\n"[..], true), (b"*1\r\n*1\r\n*1\r\n:1\r\n", false)]
     {
@@ -225,7 +256,7 @@ fn a_list_that_comes_apart_is_as_deep_as_any() {
 }
 
 #[test]
-fn the_elements_of_a_list_may_be_lent() {
+fn take_bulk_borrows_the_elements_of_an_opened_list() {
     let mut decoder = Decoder::new(Limits::default());
     assert_eq!(decoder.open_list(b"*2\r\n").unwrap(), Some((4, 2)));
     for left in [1, 0] {

@@ -1,10 +1,10 @@
-//! Any arguments: the command on the wire is what was given, byte for byte, whatever is in it.
+//! Fuzzes arguments: the command on the wire has the same arguments, byte for byte.
 
 use redigo::{Args, Value};
 
 use super::pieces::{Pieces, replies};
 
-/// Takes its arguments from the input: a byte for the kind, and then what it needs of the rest.
+/// Builds the arguments from the input: one byte for the kind, then up to eight bytes for the value.
 pub(crate) fn run(input: &[u8]) {
     let (mut args, mut expected) = (Args::new(), Vec::new());
     let mut rest = input;
@@ -43,7 +43,7 @@ pub(crate) fn run(input: &[u8]) {
                 expected.push(if flag { b"1".to_vec() } else { b"0".to_vec() });
             }
             5 => {
-                // A long one, now and then.
+                // Up to 70,000 bytes long.
                 let length = (number as usize) % 70_000;
                 let bytes: Vec<u8> = eight.iter().copied().cycle().take(length).collect();
                 args.push(&bytes);
@@ -68,14 +68,14 @@ pub(crate) fn run(input: &[u8]) {
 
     let peer = Pieces::new(b"", &[]);
     let mut conn = peer.conn();
-    conn.send(&command, &args).expect("nothing fails before the flush");
-    conn.flush().expect("a peer that takes everything");
+    conn.send(&command, &args).expect("no failure before the flush");
+    conn.flush().expect("a peer that accepts all bytes");
     let words = [command.into_bytes()].into_iter().chain(expected);
     let expected = Value::Array(words.map(Value::Bulk).collect());
     assert_eq!(replies(&peer.written(), &[]).0, [expected], "as a command");
 }
 
-/// The last argument, which reads back as the number that it was.
+/// Returns the last argument, after checking that it parses to the same number.
 fn read_float(args: &Args, float: f64) -> Vec<u8> {
     let text = args.iter().last().unwrap_or_default().to_vec();
     let again: f64 = text_of(&text).parse().expect("a number");

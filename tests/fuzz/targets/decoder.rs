@@ -1,5 +1,5 @@
-//! Any bytes from a server: no panic, little memory, the same replies in whatever pieces they come,
-//! whole or converted on the way, and replies that survive being written and read again.
+//! Fuzzes the bytes from a server: no panic, bounded memory, the same replies for pieces of any size,
+//! also when they are converted while they are received, and the same replies after encoding them.
 
 use std::fmt::Debug;
 
@@ -8,10 +8,11 @@ use redigo::{FromValue, Value};
 use super::pieces::{Pieces, replies};
 use crate::memory::peak_of;
 
-/// What a connection takes for what is announced: lists within lists, a string, its buffers.
+/// The memory that a connection can reserve for announced lengths, in bytes: nested lists, a string,
+/// its buffers.
 const AT_ONCE: usize = 8 << 20;
-/// How much longer a reply may be in memory than on the wire: `:1\r\n` becomes a whole [`Value`], in
-/// a list that doubles when it is full.
+/// The largest ratio of a reply's size in memory to its size on the wire: `:1\r\n` becomes a whole
+/// [`Value`], in a list that doubles when it is full.
 const TIMES: usize = 64;
 
 pub(crate) fn run(input: &[u8]) {
@@ -29,10 +30,10 @@ pub(crate) fn run(input: &[u8]) {
 
     let mut again = Vec::new();
     whole.iter().for_each(|reply| encode(reply, &mut again));
-    assert_eq!(replies(&again, &[]).0, whole, "written and read again");
+    assert_eq!(replies(&again, &[]).0, whole, "encoded and decoded again");
 }
 
-/// Asks for one type until the connection ends, and gets what the whole replies become.
+/// Queries one type until the connection ends, and compares with the conversion of the whole replies.
 fn converted<T: FromValue + Debug>(input: &[u8], sizes: &[usize], whole: &[Value]) {
     let mut conn = Pieces::new(input, sizes).conn();
     for reply in whole {
@@ -40,10 +41,10 @@ fn converted<T: FromValue + Debug>(input: &[u8], sizes: &[usize], whole: &[Value
         let got = conn.query::<T>("GET", "key");
         assert_eq!(format!("{got:?}"), format!("{expected:?}"), "in pieces of {sizes:?}");
     }
-    assert!(conn.query::<T>("GET", "key").unwrap_err().is_fatal(), "nothing is left");
+    assert!(conn.query::<T>("GET", "key").unwrap_err().is_fatal(), "no reply is left");
 }
 
-/// As a server would.
+/// Encodes a reply like a server.
 fn encode(reply: &Value, out: &mut Vec<u8>) {
     match reply {
         Value::Nil => out.extend_from_slice(b"$-1\r\n"),

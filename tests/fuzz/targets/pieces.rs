@@ -1,4 +1,4 @@
-//! A peer that says given bytes in pieces of given sizes.
+//! A peer that sends given bytes in pieces of given sizes.
 
 use std::io;
 use std::sync::{Arc, Mutex};
@@ -6,14 +6,14 @@ use std::time::Duration;
 
 use redigo::{Conn, Dialer, Error, Peek, Stream, Value};
 
-/// Gives its bytes in pieces, one a read, and then ends; keeps what is written.
+/// A stream that returns its bytes in pieces, one for each read, then ends. Keeps the written bytes.
 #[derive(Clone)]
 pub(crate) struct Pieces(Arc<Mutex<State>>);
 
 struct State {
     input: Vec<u8>,
     at: usize,
-    /// The sizes of the pieces, again and again; none: as much as is wanted.
+    /// The sizes of the pieces, repeated. If empty, each read gets as many bytes as it asks for.
     sizes: Vec<usize>,
     reads: usize,
     written: Vec<u8>,
@@ -69,7 +69,8 @@ impl Stream for Pieces {
     }
 }
 
-/// All replies that the bytes hold, and how it ended: with the end of the bytes or as nonsense.
+/// Returns all replies in the bytes, and the error at the end: the end of the stream, or a protocol
+/// error.
 pub(crate) fn replies(input: &[u8], sizes: &[usize]) -> (Vec<Value>, String) {
     let mut conn = Pieces::new(input, sizes).conn();
     let mut replies = Vec::new();
@@ -78,7 +79,7 @@ pub(crate) fn replies(input: &[u8], sizes: &[usize]) -> (Vec<Value>, String) {
             Ok(reply) => replies.push(reply),
             Err(Error::Server(error)) => replies.push(Value::Error(error)),
             Err(error) => {
-                assert!(error.is_fatal(), "an error that ends nothing: {error:?}");
+                assert!(error.is_fatal(), "an error that is not fatal: {error:?}");
                 return (replies, error.to_string());
             }
         }

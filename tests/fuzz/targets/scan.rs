@@ -1,4 +1,4 @@
-//! Any reply as any type: an error at worst, and never the work of a panic.
+//! Fuzzes conversions: any reply as any type gives a value or an error, never a panic.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::hint::black_box;
@@ -57,8 +57,8 @@ fn scans(value: &Value) {
     let _ = black_box(scan_slice::<(String, i64)>(value()));
     let _ = black_box(scan_slice::<Option<u8>>(value()));
     if let Ok(values) = reply::values(value()) {
-        let _ = black_box(scan::<(i64, Option<String>, Vec<u8>)>(values.clone()));
-        let _ = black_box(scan::<Vec<Vec<bool>>>(values));
+        let _ = black_box(scan::<(i64, Option<String>, Vec<u8>)>(Ok(values.clone())));
+        let _ = black_box(scan::<Vec<Vec<bool>>>(Ok(values)));
     }
 }
 
@@ -79,6 +79,7 @@ fn converts(value: &Value) {
     to::<Vec<Option<String>>>(value);
     to::<[i64; 3]>(value);
     to::<(i64, String, Value)>(value);
+    to::<Vec<(String, f64)>>(value);
     to::<HashMap<String, Vec<u8>>>(value);
     to::<BTreeMap<u16, String>>(value);
     to::<HashSet<String>>(value);

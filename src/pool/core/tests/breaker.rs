@@ -1,148 +1,163 @@
-//! When dials fail in a row: nobody waits for another, and one is tried now and then.
+//! The breaker: after failed dials in a row, callers fail immediately and probes run.
 
-use super::harness::{AT_LIMIT, DIALING, Lab, Said, Step, settings};
+use super::harness::{AT_LIMIT, DIALING, Harness, Outcome, Step, grants, settings};
 use super::*;
 
 /// A pool whose breaker opens with the second failure in a row.
-fn lab(max_active: usize) -> Lab {
-    Lab::new(CoreSettings { max_active, breaker: Some(2), upkeep: true, ..settings() })
+fn harness(max_active: usize) -> Harness {
+    Harness::new(CoreSettings {
+        max_active: Some(max_active),
+        breaker: Some(2),
+        has_timer: true,
+        ..settings()
+    })
 }
 
-/// With its breaker open, after the dials of two callers.
-fn broken(max_active: usize) -> Lab {
-    let mut lab = lab(max_active);
+/// A pool whose breaker is open.
+fn broken(max_active: usize) -> Harness {
+    let mut pool = harness(max_active);
     for _ in 0..2 {
-        assert_eq!(lab.get(), Step::says(Said::Dial));
-        assert_eq!(lab.dial_failed(), Step::default());
+        assert_eq!(pool.get(), Step::answers(Outcome::Dial));
+        assert_eq!(pool.own_dial_fails(), Step::default());
     }
-    lab
+    pool
 }
 
-/// The pause is over.
-fn pause_ends(lab: &mut Lab) -> Step {
-    let pause = lab.due().expect("a pause");
-    lab.after(pause)
+/// Lets the pause pass.
+fn pause_ends(pool: &mut Harness) -> Step {
+    let pause = pool.due().expect("a pause");
+    pool.after(pause)
 }
 
-fn probe_fails(lab: &mut Lab) -> Step {
-    Step::of(lab.core.job_failed(JobCause::Probe, &Error::other("refused"), lab.now))
+fn probe_fails(pool: &mut Harness) -> Step {
+    Step::of(pool.core.thread_dial_failed(DialReason::Probe, &Error::other("refused"), pool.now))
 }
 
-fn probe_succeeds(lab: &mut Lab, conn: u32) -> Step {
-    let fresh = lab.fresh(conn);
-    Step::of(lab.core.job_done(JobCause::Probe, fresh, lab.now))
-}
-
-#[test]
-fn it_opens_with_so_many_failures_in_a_row() {
-    let mut lab = lab(3);
-    assert_eq!(lab.get(), Step::says(Said::Dial));
-    assert_eq!(lab.dial_failed(), Step::default());
-    // A success in between: what was before does not count.
-    assert_eq!(lab.get_within(), DIALING.dials(1));
-    assert_eq!(lab.job_done(1), Step::default().wakes(1));
-    assert_eq!(lab.collect(1), Some(Said::Take(1)));
-    assert_eq!(lab.get(), Step::says(Said::Dial));
-    assert_eq!((lab.dial_failed(), lab.due()), (Step::default(), None));
-    assert_eq!(lab.get_within(), DIALING.dials(1));
-    assert_eq!(lab.job_failed(), Step::default().wakes(3));
-    assert_eq!(lab.collect(3), Some(Said::Failed));
-    assert_eq!(lab.get(), Step::says(Said::BreakerOpen));
-    assert_eq!(lab.get_within(), Step::says(Said::BreakerOpen));
-    assert_eq!(lab.core.counters.breaker_refusals, 2);
+fn probe_succeeds(pool: &mut Harness, conn: u32) -> Step {
+    let fresh = pool.new_conn(conn);
+    Step::of(pool.core.thread_dialed(DialReason::Probe, fresh, pool.now))
 }
 
 #[test]
-fn what_is_idle_is_lent_all_the_same() {
-    let mut lab = lab(3).idle([1]);
-    assert_eq!(lab.get(), Step::says(Said::Take(1)));
+fn the_breaker_opens_after_consecutive_failures() {
+    let mut pool = harness(3);
+    assert_eq!(pool.get(), Step::answers(Outcome::Dial));
+    assert_eq!(pool.own_dial_fails(), Step::default());
+    // A success resets the count.
+    assert_eq!(pool.get_timeout(), DIALING.dials(1));
+    assert_eq!(pool.dial_succeeds(1), Step::default().wakes(1));
+    assert_eq!(pool.collect(1), Some(Outcome::Conn(1)));
+    assert_eq!(pool.get(), Step::answers(Outcome::Dial));
+    assert_eq!((pool.own_dial_fails(), pool.due()), (Step::default(), None));
+    assert_eq!(pool.get_timeout(), DIALING.dials(1));
+    assert_eq!(pool.dial_fails(), Step::default().wakes(3));
+    assert_eq!(pool.collect(3), Some(Outcome::Failed));
+    assert_eq!(pool.get(), Step::answers(Outcome::BreakerOpen));
+    assert_eq!(pool.get_timeout(), Step::answers(Outcome::BreakerOpen));
+    assert_eq!(pool.core.counters.breaker_refusals, 2);
+}
+
+#[test]
+fn an_open_breaker_still_grants_idle_connections() {
+    let mut pool = harness(3).idle([1]);
+    assert_eq!(pool.get(), grants(1));
     for _ in 0..2 {
-        assert_eq!(lab.get(), Step::says(Said::Dial));
-        assert_eq!(lab.dial_failed(), Step::default());
+        assert_eq!(pool.get(), Step::answers(Outcome::Dial));
+        assert_eq!(pool.own_dial_fails(), Step::default());
     }
-    assert_eq!(lab.get(), Step::says(Said::BreakerOpen));
-    assert_eq!(lab.put(1), Step::default());
-    assert_eq!(lab.get(), Step::says(Said::Take(1)));
+    assert_eq!(pool.get(), Step::answers(Outcome::BreakerOpen));
+    assert_eq!(pool.check_in(1), Step::default());
+    assert_eq!(pool.get(), grants(1));
 }
 
 #[test]
-fn one_dial_is_tried_after_each_pause_and_the_pauses_grow() {
-    let mut lab = broken(3);
+fn an_open_breaker_probes_after_growing_pauses() {
+    let mut pool = broken(3);
     for longest in [1, 2, 4] {
-        let (pause, longest) = (lab.due().unwrap(), Duration::from_secs(longest));
+        let (pause, longest) = (pool.due().unwrap(), Duration::from_secs(longest));
         assert!(pause > longest / 2 && pause <= longest, "{pause:?}");
-        assert_eq!(pause_ends(&mut lab), Step::default().dials(1));
-        assert_eq!(lab.after(Duration::from_secs(60)), Step::default(), "one at a time");
-        assert_eq!(lab.get(), Step::says(Said::BreakerOpen));
-        assert_eq!(probe_fails(&mut lab), Step::default());
+        assert_eq!(pause_ends(&mut pool), Step::default().dials(1));
+        assert_eq!(pool.after(Duration::from_secs(60)), Step::default(), "one probe at a time");
+        assert_eq!(pool.get(), Step::answers(Outcome::BreakerOpen));
+        assert_eq!(probe_fails(&mut pool), Step::default());
     }
 }
 
 #[test]
-fn the_connection_that_succeeds_is_kept_and_all_is_as_before() {
-    let mut lab = broken(3);
-    assert_eq!(pause_ends(&mut lab), Step::default().dials(1));
-    assert_eq!(probe_succeeds(&mut lab, 1), Step::default());
-    assert_eq!((lab.counts(), lab.core.counters.dialed.probe), ((1, 0, 0), 1));
-    assert_eq!(lab.core.counters.late_dials, 0, "nobody had asked for it");
-    assert_eq!(lab.get(), Step::says(Said::Take(1)));
-    assert_eq!(lab.get(), Step::says(Said::Dial));
-    assert_eq!((lab.dial_failed(), lab.due()), (Step::default(), None), "one is not two");
+fn a_successful_probe_closes_the_breaker() {
+    let mut pool = broken(3);
+    assert_eq!(pause_ends(&mut pool), Step::default().dials(1));
+    assert_eq!(probe_succeeds(&mut pool, 1), Step::default());
+    assert_eq!((pool.counts(), pool.core.counters.dialed.probe), ((1, 0, 0), 1));
+    assert_eq!(pool.core.counters.late_dials, 0, "a probe is never late");
+    assert_eq!(pool.get(), grants(1));
+    assert_eq!(pool.get(), Step::answers(Outcome::Dial));
+    assert_eq!(
+        (pool.own_dial_fails(), pool.due()),
+        (Step::default(), None),
+        "one failure does not open the breaker"
+    );
 }
 
 #[test]
-fn those_who_wait_for_others_connections_are_told_when_they_would_have_to_dial() {
-    let mut lab = lab(2).idle([1]);
-    assert_eq!(lab.get(), Step::says(Said::Take(1)));
-    assert_eq!((lab.get(), lab.get(), lab.get()), (Step::says(Said::Dial), AT_LIMIT, AT_LIMIT));
-    assert_eq!(lab.dial_failed(), Step::default().wakes(3));
-    assert_eq!(lab.collect(3), Some(Said::Dial));
-    assert_eq!(lab.dial_failed(), Step::default().wakes(4));
-    assert_eq!(lab.collect(4), Some(Said::BreakerOpen));
+fn waiters_that_would_need_a_dial_fail_when_the_breaker_opens() {
+    let mut pool = harness(2).idle([1]);
+    assert_eq!(pool.get(), grants(1));
+    assert_eq!(
+        (pool.get(), pool.get(), pool.get()),
+        (Step::answers(Outcome::Dial), AT_LIMIT, AT_LIMIT)
+    );
+    assert_eq!(pool.own_dial_fails(), Step::default().wakes(3));
+    assert_eq!(pool.collect(3), Some(Outcome::Dial));
+    assert_eq!(pool.own_dial_fails(), Step::default().wakes(4));
+    assert_eq!(pool.collect(4), Some(Outcome::BreakerOpen));
 }
 
 #[test]
-fn so_are_those_behind_one_whose_connection_was_of_no_use() {
-    let mut lab = lab(1).idle([1]);
-    lab.core.retry.broken = true;
-    assert_eq!(lab.get(), Step::says(Said::Take(1)));
-    assert_eq!((lab.get(), lab.get()), (AT_LIMIT, AT_LIMIT));
-    assert_eq!(lab.retry(1, 1, Caller::Dials), Step::says(Said::BreakerOpen).wakes(2).wakes(3));
-    assert_eq!(lab.collect(2), Some(Said::BreakerOpen));
-    assert_eq!(lab.core.waiting(), 0);
+fn waiters_behind_an_invalid_connection_fail_with_an_open_breaker() {
+    let mut pool = harness(1).idle([1]);
+    pool.core.dial_health.broken = true;
+    assert_eq!(pool.get(), grants(1));
+    assert_eq!((pool.get(), pool.get()), (AT_LIMIT, AT_LIMIT));
+    assert_eq!(
+        pool.replace(1, 1, RequestDialer::Caller),
+        Step::answers(Outcome::BreakerOpen).wakes(2).wakes(3)
+    );
+    assert_eq!(pool.collect(2), Some(Outcome::BreakerOpen));
+    assert_eq!(pool.core.waiting(), 0);
 }
 
 #[test]
-fn a_suspended_pool_tries_when_it_is_resumed() {
-    let mut lab = broken(3);
-    lab.core.suspend();
-    assert_eq!(pause_ends(&mut lab), Step::default(), "it dials nothing");
-    assert_eq!(lab.due(), None, "and nothing is due meanwhile");
-    assert_eq!(Step::of(lab.core.resume(lab.now)), Step::default().dials(1));
+fn a_suspended_pool_probes_after_resume() {
+    let mut pool = broken(3);
+    pool.core.suspend();
+    assert_eq!(pause_ends(&mut pool), Step::default(), "a suspended pool does not dial");
+    assert_eq!(pool.due(), None, "nothing is due while suspended");
+    assert_eq!(Step::of(pool.core.resume(pool.now)), Step::default().dials(1));
 
-    // Resumed before the pause is over, it tries when that is.
-    let mut lab = broken(3);
-    let pause = lab.due().unwrap();
-    lab.core.suspend();
-    assert_eq!(lab.after(pause / 2), Step::default());
-    assert_eq!(Step::of(lab.core.resume(lab.now)), Step::default());
-    assert_eq!(lab.due(), Some(pause - pause / 2));
-    assert_eq!(pause_ends(&mut lab), Step::default().dials(1));
+    // Resumed during the pause, it probes after the pause.
+    let mut pool = broken(3);
+    let pause = pool.due().unwrap();
+    pool.core.suspend();
+    assert_eq!(pool.after(pause / 2), Step::default());
+    assert_eq!(Step::of(pool.core.resume(pool.now)), Step::default());
+    assert_eq!(pool.due(), Some(pause - pause / 2));
+    assert_eq!(pause_ends(&mut pool), Step::default().dials(1));
 }
 
 #[test]
-fn a_new_generation_has_no_past() {
-    let mut lab = broken(3);
-    assert_eq!(Step::of(lab.core.evict_all()), Step::default());
-    assert_eq!(lab.get(), Step::says(Said::Dial));
+fn evict_all_closes_the_breaker() {
+    let mut pool = broken(3);
+    assert_eq!(Step::of(pool.core.evict_all()), Step::default());
+    assert_eq!(pool.get(), Step::answers(Outcome::Dial));
 }
 
 #[test]
-fn without_a_breaker_every_caller_may_try() {
-    let mut lab = Lab::new(CoreSettings { upkeep: true, ..settings() });
+fn without_a_breaker_every_caller_dials() {
+    let mut pool = Harness::new(CoreSettings { has_timer: true, ..settings() });
     for _ in 0..100 {
-        assert_eq!(lab.get(), Step::says(Said::Dial));
-        assert_eq!(lab.dial_failed(), Step::default());
+        assert_eq!(pool.get(), Step::answers(Outcome::Dial));
+        assert_eq!(pool.own_dial_fails(), Step::default());
     }
-    assert_eq!(lab.due(), None);
+    assert_eq!(pool.due(), None);
 }

@@ -1,199 +1,219 @@
-//! What becomes due as time passes, and that it is looked at then.
+//! Work that becomes due as time passes.
 
-use super::harness::{AT_LIMIT, DIALING, Lab, Said, Step, settings};
+use super::harness::{AT_LIMIT, DIALING, Harness, Outcome, Step, grants, settings};
 use super::*;
 
 const NANO: Duration = Duration::from_nanos(1);
 const SECOND: Duration = Duration::from_secs(1);
 
-/// A pool that keeps so many ready.
-fn keeps(min_idle: usize, max_active: usize) -> Lab {
-    let mut lab = Lab::new(CoreSettings { min_idle, max_active, upkeep: true, ..settings() });
-    let begun = Step::of(lab.core.prune(lab.now));
-    assert_eq!(begun, Step::default().dials(min_idle.min(lab.core.settings().max_jobs)));
-    lab
+/// A pool with `min_idle`.
+fn with_min_idle(min_idle: usize, max_active: usize) -> Harness {
+    let mut pool = Harness::new(CoreSettings {
+        min_idle,
+        max_active: Some(max_active),
+        has_timer: true,
+        ..settings()
+    });
+    let begun = Step::of(pool.core.prune(pool.now));
+    assert_eq!(
+        begun,
+        Step::default().dials(min_idle.min(pool.core.settings().max_concurrent_dials))
+    );
+    pool
 }
 
-fn asks(conn: u32) -> Step {
-    Step { asks: Some(conn), ..Step::default() }
+fn pings(conn: u32) -> Step {
+    Step { pings: Some(conn), ..Step::default() }
 }
 
-/// The connection that the upkeep is to ask now, if there is one.
-fn to_ask(lab: &mut Lab) -> Option<Box<Entry<u32>>> {
-    lab.core.tick(lab.now).more.and_then(|more| more.ask)
+/// Returns the connection to ping now, if any.
+fn to_ping(pool: &mut Harness) -> Option<Box<Entry<u32>>> {
+    pool.core.run_due(pool.now).deferred.and_then(|deferred| deferred.ping)
 }
 
 #[test]
-fn so_many_are_dialed_before_anybody_asks_a_few_at_a_time() {
-    let mut lab = keeps(6, 10);
-    assert_eq!(lab.counts(), (0, 0, 4), "no more than may be dialled at a time");
+fn min_idle_is_dialed_at_the_start_within_the_dial_limit() {
+    let mut pool = with_min_idle(6, 10);
+    assert_eq!(pool.counts(), (0, 0, 4), "the dial limit");
     for conn in 1..=2 {
-        assert_eq!(lab.job_done(conn), Step::default().dials(1));
+        assert_eq!(pool.dial_succeeds(conn), Step::default().dials(1));
     }
     for conn in 3..=6 {
-        assert_eq!(lab.job_done(conn), Step::default());
+        assert_eq!(pool.dial_succeeds(conn), Step::default());
     }
-    assert_eq!(lab.counts(), (6, 0, 0));
+    assert_eq!(pool.counts(), (6, 0, 0));
 }
 
 #[test]
-fn whatever_is_lent_lost_or_too_old_is_replaced() {
-    let mut lab = Lab { lifetime: Some(60 * SECOND), ..keeps(1, 3) };
-    assert_eq!(lab.job_done(1), Step::default());
-    assert_eq!(lab.get(), Step::says(Said::Take(1)).dials(1));
-    assert_eq!(lab.job_done(2), Step::default());
-    assert_eq!(lab.remove(1, CloseReason::Io), Step::default());
-    assert_eq!(lab.counts(), (1, 0, 0));
-    // Nobody asks, and still.
-    assert_eq!(lab.due(), Some(60 * SECOND));
-    assert_eq!(lab.after(60 * SECOND), Step::default().closes([2]).dials(1));
+fn min_idle_is_refilled_after_checkout_failure_and_expiry() {
+    let mut pool = Harness { lifetime: Some(60 * SECOND), ..with_min_idle(1, 3) };
+    assert_eq!(pool.dial_succeeds(1), Step::default());
+    assert_eq!(pool.get(), grants(1).dials(1));
+    assert_eq!(pool.dial_succeeds(2), Step::default());
+    assert_eq!(pool.close(1, CloseReason::Io), Step::default());
+    assert_eq!(pool.counts(), (1, 0, 0));
+    // No caller is needed.
+    assert_eq!(pool.due(), Some(60 * SECOND));
+    assert_eq!(pool.after(60 * SECOND), Step::default().closes([2]).dials(1));
 }
 
 #[test]
-fn nothing_is_kept_ready_beyond_the_maximum() {
-    let mut lab = keeps(2, 2);
-    assert_eq!((lab.job_done(1), lab.job_done(2)), (Step::default(), Step::default()));
-    assert_eq!(lab.get(), Step::says(Said::Take(2)));
-    assert_eq!(lab.get_within(), Step::says(Said::Take(1)));
-    assert_eq!(lab.remove(1, CloseReason::Io), Step::default().dials(1));
-    assert_eq!(lab.counts(), (0, 1, 1));
+fn min_idle_stays_within_max_active() {
+    let mut pool = with_min_idle(2, 2);
+    assert_eq!((pool.dial_succeeds(1), pool.dial_succeeds(2)), (Step::default(), Step::default()));
+    assert_eq!(pool.get(), grants(2));
+    assert_eq!(pool.get_timeout(), grants(1));
+    assert_eq!(pool.close(1, CloseReason::Io), Step::default().dials(1));
+    assert_eq!(pool.counts(), (0, 1, 1));
 }
 
 #[test]
-fn failed_dials_are_made_again_after_pauses_that_grow() {
-    let mut lab = keeps(1, 3);
+fn failed_min_idle_dials_are_repeated_after_growing_pauses() {
+    let mut pool = with_min_idle(1, 3);
     for longest in [1, 2, 4, 8, 8] {
-        assert_eq!(lab.job_failed(), Step::default(), "not at once");
-        let pause = lab.due().unwrap();
+        assert_eq!(pool.dial_fails(), Step::default(), "not immediately");
+        let pause = pool.due().unwrap();
         assert!(pause > longest * SECOND / 2 && pause <= longest * SECOND, "{pause:?}");
-        assert_eq!(lab.after(pause - NANO), Step::default());
-        assert_eq!(lab.after(NANO), Step::default().dials(1));
+        assert_eq!(pool.after(pause - NANO), Step::default());
+        assert_eq!(pool.after(NANO), Step::default().dials(1));
     }
-    assert_eq!(lab.job_done(1), Step::default());
-    assert_eq!(lab.due(), None, "there is nothing to come");
-    // It has worked since, so the pauses begin anew.
-    assert_eq!(lab.get(), Step::says(Said::Take(1)).dials(1));
-    assert_eq!(lab.job_failed(), Step::default());
-    assert!(lab.due() <= Some(SECOND));
+    assert_eq!(pool.dial_succeeds(1), Step::default());
+    assert_eq!(pool.due(), None, "nothing is due");
+    // A success resets the pauses.
+    assert_eq!(pool.get(), grants(1).dials(1));
+    assert_eq!(pool.dial_fails(), Step::default());
+    assert!(pool.due() <= Some(SECOND));
 }
 
 #[test]
-fn a_pause_is_not_for_those_who_wait() {
-    let mut lab = keeps(1, 3);
-    assert_eq!(lab.job_failed(), Step::default());
-    assert_eq!(lab.get_within(), DIALING.dials(1));
-    assert_eq!(lab.job_done(1), Step::default().wakes(0).dials(1));
+fn waiters_are_dialed_for_during_a_pause() {
+    let mut pool = with_min_idle(1, 3);
+    assert_eq!(pool.dial_fails(), Step::default());
+    assert_eq!(pool.get_timeout(), DIALING.dials(1));
+    assert_eq!(pool.dial_succeeds(1), Step::default().wakes(0).dials(1));
 }
 
 #[test]
-fn what_is_too_old_is_closed_when_it_is() {
-    let settings = CoreSettings { idle_timeout: Some(10 * SECOND), upkeep: true, ..settings() };
-    let mut lab = Lab { lifetime: Some(15 * SECOND), ..Lab::new(settings) }.idle([1, 2]);
-    assert_eq!(lab.due(), Some(10 * SECOND + NANO));
-    assert_eq!(lab.after(9 * SECOND), Step::default());
-    assert_eq!(lab.get(), Step::says(Said::Take(2)));
-    assert_eq!(lab.put(2), Step::default());
-    assert_eq!(lab.after(SECOND), Step::default());
-    assert_eq!(lab.after(NANO), Step::default().closes([1]));
-    // By its lifetime, which is over before it has been idle for long.
-    assert_eq!(lab.due(), Some(5 * SECOND - NANO));
-    assert_eq!(lab.after(5 * SECOND - NANO), Step::default().closes([2]));
-    assert_eq!(lab.due(), None);
+fn expired_connections_are_closed_on_time() {
+    let settings = CoreSettings { idle_timeout: Some(10 * SECOND), has_timer: true, ..settings() };
+    let mut pool = Harness { lifetime: Some(15 * SECOND), ..Harness::new(settings) }.idle([1, 2]);
+    assert_eq!(pool.due(), Some(10 * SECOND + NANO));
+    assert_eq!(pool.after(9 * SECOND), Step::default());
+    assert_eq!(pool.get(), grants(2));
+    assert_eq!(pool.check_in(2), Step::default());
+    assert_eq!(pool.after(SECOND), Step::default());
+    assert_eq!(pool.after(NANO), Step::default().closes([1]));
+    // Its lifetime ends before its idle timeout.
+    assert_eq!(pool.due(), Some(5 * SECOND - NANO));
+    assert_eq!(pool.after(5 * SECOND - NANO), Step::default().closes([2]));
+    assert_eq!(pool.due(), None);
 }
 
 #[test]
-fn without_upkeep_nobody_is_told_when_anything_is_due() {
-    let mut lab = Lab::new(CoreSettings { idle_timeout: Some(SECOND), ..settings() }).idle([1, 2]);
-    assert_eq!((lab.get(), lab.due()), (Step::says(Said::Take(2)), None));
-    assert_eq!((lab.get(), lab.get()), (Step::says(Said::Take(1)), Step::says(Said::Dial)));
-    assert_eq!((lab.dial_failed(), lab.due()), (Step::default(), None));
+fn without_a_timer_no_alarm_is_set() {
+    let mut pool =
+        Harness::new(CoreSettings { idle_timeout: Some(SECOND), ..settings() }).idle([1, 2]);
+    assert_eq!((pool.get(), pool.due()), (grants(2), None));
+    assert_eq!((pool.get(), pool.get()), (grants(1), Step::answers(Outcome::Dial)));
+    assert_eq!((pool.own_dial_fails(), pool.due()), (Step::default(), None));
 }
 
 #[test]
-fn those_that_have_said_nothing_for_long_are_asked_one_after_the_other() {
-    let settings =
-        CoreSettings { keepalive: Some(10 * SECOND), upkeep: true, max_active: 2, ..settings() };
-    let mut lab = Lab::new(settings).idle([1, 2]);
-    assert_eq!((lab.get(), lab.due()), (Step::says(Said::Take(2)), Some(10 * SECOND)));
-    assert_eq!(lab.after(NANO), Step::default());
-    assert_eq!(lab.put(2), Step::default());
-    assert_eq!(lab.after(10 * SECOND - 2 * NANO), Step::default());
-    lab.now += 2 * NANO;
-    let first = to_ask(&mut lab).expect("one that has said nothing for ten seconds");
-    assert_eq!((first.conn, lab.counts()), (1, (1, 1, 0)));
-    assert_eq!(lab.after(Duration::ZERO), Step::default(), "one at a time");
-    assert_eq!(Step::of(lab.core.checked(first, true, lab.now)), Step::default());
-    let second = to_ask(&mut lab).expect("the other");
-    assert_eq!(Step::of(lab.core.checked(second, true, lab.now)), Step::default());
-    assert_eq!(lab.after(Duration::ZERO), Step::default());
-    assert_eq!((lab.due(), lab.counts()), (Some(10 * SECOND), (2, 0, 0)));
-    // They are in their old places.
-    assert_eq!(lab.get(), Step::says(Said::Take(2)));
-    // What is in use is not asked.
-    assert_eq!(lab.after(10 * SECOND), asks(1));
+fn silent_connections_are_pinged_one_at_a_time() {
+    let settings = CoreSettings {
+        keepalive: Some(10 * SECOND),
+        has_timer: true,
+        max_active: Some(2),
+        ..settings()
+    };
+    let mut pool = Harness::new(settings).idle([1, 2]);
+    assert_eq!((pool.get(), pool.due()), (grants(2), Some(10 * SECOND)));
+    assert_eq!(pool.after(NANO), Step::default());
+    assert_eq!(pool.check_in(2), Step::default());
+    assert_eq!(pool.after(10 * SECOND - 2 * NANO), Step::default());
+    pool.now += 2 * NANO;
+    let first = to_ping(&mut pool).expect("a connection that was silent for ten seconds");
+    assert_eq!((first.conn, pool.counts()), (1, (1, 1, 0)));
+    assert_eq!(pool.after(Duration::ZERO), Step::default(), "one ping at a time");
+    assert_eq!(Step::of(pool.core.ping_ended(first, true, pool.now)), Step::default());
+    let second = to_ping(&mut pool).expect("the other connection");
+    assert_eq!(Step::of(pool.core.ping_ended(second, true, pool.now)), Step::default());
+    assert_eq!(pool.after(Duration::ZERO), Step::default());
+    assert_eq!((pool.due(), pool.counts()), (Some(10 * SECOND), (2, 0, 0)));
+    // The idle connections are in their old order.
+    assert_eq!(pool.get(), grants(2));
+    // Connections in use are not pinged.
+    assert_eq!(pool.after(10 * SECOND), pings(1));
 }
 
 #[test]
-fn one_that_is_asked_is_not_replaced() {
-    let mut lab = keeps(1, 2);
-    lab.core.settings.keepalive = Some(SECOND);
-    assert_eq!(lab.job_done(1), Step::default());
-    assert_eq!(lab.after(SECOND), asks(1));
-    assert_eq!(lab.counts(), (0, 1, 0));
+fn a_pinged_connection_counts_for_min_idle() {
+    let mut pool = with_min_idle(1, 2);
+    pool.core.settings.keepalive = Some(SECOND);
+    assert_eq!(pool.dial_succeeds(1), Step::default());
+    assert_eq!(pool.after(SECOND), pings(1));
+    assert_eq!(pool.counts(), (0, 1, 0));
 }
 
 #[test]
-fn one_that_answers_goes_to_who_waits_by_then() {
-    let settings =
-        CoreSettings { keepalive: Some(SECOND), upkeep: true, max_active: 1, ..settings() };
-    let mut lab = Lab::new(settings).idle([1]);
-    lab.now += SECOND;
-    let asked = to_ask(&mut lab).unwrap();
-    assert_eq!(lab.get(), AT_LIMIT);
-    assert_eq!(Step::of(lab.core.checked(asked, true, lab.now)), Step::default().wakes(1));
-    assert_eq!(lab.collect(1), Some(Said::Take(1)));
+fn a_connection_that_answers_a_ping_goes_to_a_waiter() {
+    let settings = CoreSettings {
+        keepalive: Some(SECOND),
+        has_timer: true,
+        max_active: Some(1),
+        ..settings()
+    };
+    let mut pool = Harness::new(settings).idle([1]);
+    pool.now += SECOND;
+    let pinged = to_ping(&mut pool).unwrap();
+    assert_eq!(pool.get(), AT_LIMIT);
+    assert_eq!(Step::of(pool.core.ping_ended(pinged, true, pool.now)), Step::default().wakes(1));
+    assert_eq!(pool.collect(1), Some(Outcome::Conn(1)));
 }
 
 #[test]
-fn one_that_does_not_answer_is_closed_and_the_others_are_in_doubt() {
-    let settings = CoreSettings { keepalive: Some(SECOND), upkeep: true, ..settings() };
-    let mut lab = Lab::new(settings).idle([1, 2]);
-    lab.now += SECOND;
-    let asked = to_ask(&mut lab).unwrap();
-    let dead = asked.conn;
-    assert_eq!(Step::of(lab.core.checked(asked, false, lab.now)), Step::default().closes([dead]));
-    assert_eq!(lab.core.counters.closed.of(CloseReason::Health), 1);
-    assert_eq!(lab.get(), Step::says(Said::Take(3 - dead)));
-    assert!(lab.lent[&(3 - dead)].doubtful);
+fn a_connection_that_fails_its_ping_makes_the_others_suspect() {
+    let settings = CoreSettings { keepalive: Some(SECOND), has_timer: true, ..settings() };
+    let mut pool = Harness::new(settings).idle([1, 2]);
+    pool.now += SECOND;
+    let pinged = to_ping(&mut pool).unwrap();
+    let dead = pinged.conn;
+    assert_eq!(
+        Step::of(pool.core.ping_ended(pinged, false, pool.now)),
+        Step::default().closes([dead])
+    );
+    assert_eq!(pool.core.counters.closed.of(CloseReason::Health), 1);
+    assert_eq!(pool.get(), grants(3 - dead));
+    assert!(pool.borrowed[&(3 - dead)].suspect);
 }
 
 #[test]
-fn being_asked_does_not_make_it_younger() {
+fn a_ping_does_not_extend_the_idle_time() {
     let (keepalive, idle_timeout) = (Some(4 * SECOND), Some(10 * SECOND));
-    let settings = CoreSettings { keepalive, idle_timeout, upkeep: true, ..settings() };
-    let mut lab = Lab::new(settings).idle([1]);
+    let settings = CoreSettings { keepalive, idle_timeout, has_timer: true, ..settings() };
+    let mut pool = Harness::new(settings).idle([1]);
     for _ in 0..2 {
-        lab.now += 4 * SECOND;
-        let asked = to_ask(&mut lab).unwrap();
-        assert_eq!(Step::of(lab.core.checked(asked, true, lab.now)), Step::default());
+        pool.now += 4 * SECOND;
+        let pinged = to_ping(&mut pool).unwrap();
+        assert_eq!(Step::of(pool.core.ping_ended(pinged, true, pool.now)), Step::default());
     }
-    assert_eq!(lab.after(2 * SECOND + NANO), Step::default().closes([1]));
+    assert_eq!(pool.after(2 * SECOND + NANO), Step::default().closes([1]));
 }
 
 #[test]
-fn one_that_came_of_age_while_it_was_out_is_closed_when_it_comes_back() {
-    let mut lab = Lab { lifetime: Some(SECOND), ..Lab::of(1) }.idle([1]);
-    assert_eq!((lab.get(), lab.get()), (Step::says(Said::Take(1)), AT_LIMIT));
-    lab.now += SECOND;
-    assert_eq!(lab.put(1), Step::default().wakes(2).closes([1]));
-    assert_eq!(lab.collect(2), Some(Said::Dial));
-    assert_eq!(lab.core.counters.closed.of(CloseReason::Lifetime), 1);
+fn a_connection_that_expires_in_use_is_closed_at_check_in() {
+    let mut pool = Harness { lifetime: Some(SECOND), ..Harness::of(1) }.idle([1]);
+    assert_eq!((pool.get(), pool.get()), (grants(1), AT_LIMIT));
+    pool.now += SECOND;
+    assert_eq!(pool.check_in(1), Step::default().wakes(2).closes([1]));
+    assert_eq!(pool.collect(2), Some(Outcome::Dial));
+    assert_eq!(pool.core.counters.closed.of(CloseReason::Lifetime), 1);
 }
 
 #[test]
-fn first_in_is_first_out_if_told_so() {
-    let mut lab = Lab::new(CoreSettings { fifo: true, ..settings() }).idle([1, 2, 3]);
+fn fifo_grants_the_oldest_idle_connection() {
+    let mut pool = Harness::new(CoreSettings { fifo: true, ..settings() }).idle([1, 2, 3]);
     for conn in [1, 2, 3] {
-        assert_eq!(lab.get(), Step::says(Said::Take(conn)));
+        assert_eq!(pool.get(), grants(conn));
     }
 }

@@ -1,4 +1,4 @@
-//! What the pool should be, told so plainly that a reader believes it.
+//! A simple model of the pool, for a reader to verify.
 
 use super::*;
 
@@ -12,29 +12,27 @@ pub(super) struct Model {
     pub(super) closed: bool,
     pub(super) suspended: bool,
     pub(super) generation: u64,
-    /// How many were open when the maximum was made smaller than that.
-    pub(super) overhang: usize,
+    /// The number of open connections when the maximum was set below it.
+    pub(super) shrink_ceiling: Option<usize>,
     pub(super) idle: Vec<Conn>,
-    pub(super) queue: Vec<(u64, Caller)>,
-    /// Woken, and not come yet for what they get.
-    pub(super) ready: Vec<(u64, Given)>,
-    pub(super) lent: Vec<(u64, Conn)>,
-    /// Out of the idle ones to be asked whether it lives.
-    pub(super) asked: Option<Conn>,
-    /// Who dials on a thread of its own, and since which generation.
-    pub(super) dialing: Vec<(u64, u64)>,
-    /// Dials for the queue.
-    pub(super) jobs: Vec<(JobCause, u64)>,
-    /// Dials that have failed in a row.
-    failures: u32,
+    pub(super) queue: Vec<(u64, RequestDialer)>,
+    /// Grants that waiters have not collected yet.
+    pub(super) granted: Vec<(u64, Granted)>,
+    pub(super) borrowed: Vec<(u64, Conn)>,
+    pub(super) pinged: Option<Conn>,
+    /// Dials on callers' threads: ticket and generation.
+    pub(super) own_dials: Vec<(u64, u64)>,
+    /// Dials on dial threads: reason and generation.
+    pub(super) dials: Vec<(DialReason, u64)>,
+    /// Failed dials in a row.
+    dial_failures: u32,
     pub(super) broken: bool,
-    /// Whether dials that nobody waits for are put off.
+    /// Whether dials without a waiter are paused.
     pub(super) paused: bool,
-    pub(super) warm: Vec<usize>,
-    /// Who is to be told of the next end of a dial, and of the last return to a closed pool.
+    pub(super) warm_ups: Vec<usize>,
     pub(super) watchers: Vec<u64>,
-    /// Connections that have turned out to be dead.
-    deaths: u64,
+    /// The number of connections that were found dead.
+    failures: u64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -44,19 +42,17 @@ pub(super) struct Conn {
     pub(super) returned: Duration,
     pub(super) heard: Duration,
     pub(super) generation: u64,
-    /// When it was lent.
+    /// The time of its checkout.
     pub(super) since: Duration,
     pub(super) overdue: bool,
-    /// The pool has given it up.
     pub(super) reclaimed: bool,
-    /// How many had died when it was dialled, was lent, or has answered.
-    pub(super) deaths: u64,
-    /// Others have died since then.
-    pub(super) doubtful: bool,
+    /// The model's `failures` when the connection was last known to be alive.
+    pub(super) failures: u64,
+    pub(super) suspect: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) enum Given {
+pub(super) enum Granted {
     Conn(Conn),
     Dial,
     Failure,
@@ -71,25 +67,24 @@ impl Model {
             closed: false,
             suspended: false,
             generation: 0,
-            overhang: 0,
+            shrink_ceiling: None,
             idle: Vec::new(),
             queue: Vec::new(),
-            ready: Vec::new(),
-            lent: Vec::new(),
-            asked: None,
-            dialing: Vec::new(),
-            jobs: Vec::new(),
-            failures: 0,
+            granted: Vec::new(),
+            borrowed: Vec::new(),
+            pinged: None,
+            own_dials: Vec::new(),
+            dials: Vec::new(),
+            dial_failures: 0,
             broken: false,
             paused: false,
-            warm: Vec::new(),
+            warm_ups: Vec::new(),
             watchers: Vec::new(),
-            deaths: 0,
+            failures: 0,
         }
     }
 
-    /// One that is dialled now.
-    pub(super) fn fresh(&self, id: u32, generation: u64, now: Duration) -> Conn {
+    pub(super) fn new_conn(&self, id: u32, generation: u64, now: Duration) -> Conn {
         Conn {
             id,
             created: now,
@@ -99,166 +94,180 @@ impl Model {
             since: now,
             overdue: false,
             reclaimed: false,
-            deaths: self.deaths,
-            doubtful: false,
+            failures: self.failures,
+            suspect: false,
         }
     }
 
     pub(super) fn in_use(&self) -> usize {
-        let out = self.handed().chain(self.lent.iter().map(|(_, conn)| conn));
-        out.filter(|conn| !conn.reclaimed).count() + usize::from(self.asked.is_some())
+        let out = self.granted_conns().chain(self.borrowed.iter().map(|(_, conn)| conn));
+        out.filter(|conn| !conn.reclaimed).count() + usize::from(self.pinged.is_some())
     }
 
-    pub(super) fn dials(&self) -> usize {
-        let allowed = self.ready.iter().filter(|(_, given)| *given == Given::Dial);
-        self.dialing.len() + allowed.count() + self.jobs.len()
+    pub(super) fn dialing(&self) -> usize {
+        let allowed = self.granted.iter().filter(|(_, granted)| *granted == Granted::Dial);
+        self.own_dials.len() + allowed.count() + self.dials.len()
     }
 
     pub(super) fn open(&self) -> usize {
-        self.idle.len() + self.in_use() + self.dials()
+        self.idle.len() + self.in_use() + self.dialing()
     }
 
-    pub(super) fn has_room(&self) -> bool {
-        self.open() < self.settings.max_active
+    pub(super) fn has_slot(&self) -> bool {
+        self.free_slots() > 0
     }
 
-    /// Somebody asks, for the first time or because a connection has failed its test.
-    pub(super) fn ask(&mut self, ticket: u64, caller: Caller, now: Duration) -> Step {
+    fn free_slots(&self) -> usize {
+        self.settings.max_active.unwrap_or(usize::MAX).saturating_sub(self.open())
+    }
+
+    /// A caller asks, for the first time or because its connection is invalid.
+    pub(super) fn check_out(&mut self, ticket: u64, dialer: RequestDialer, now: Duration) -> Step {
         if self.closed {
-            return Step::says(Said::Closed);
+            return Step::answers(Outcome::Closed);
         }
         let mut step = Step { closes: self.expire(now), ..Step::default() };
         while !self.idle.is_empty() && !self.suspended {
-            let at = if self.settings.fifo { 0 } else { self.idle.len() - 1 };
-            let next = self.idle.remove(at);
-            if self.is_outlived(next, now) {
+            let next = self.take_next_idle();
+            if self.has_expired(next, now) {
                 step.closes.push(next.id);
                 continue;
             }
-            self.lent.push((ticket, self.lend(next, now)));
-            step.said = Some(Said::Take(next.id));
+            self.borrowed.push((ticket, self.borrow(next, now)));
+            step.outcome = Some(Outcome::Conn(next.id));
             return self.settle(step);
         }
-        if let Some(refusal) = self.refusal(caller) {
-            step.said = Some(refusal);
-        } else if caller == Caller::Dials && self.has_room() && !self.suspended {
-            self.dialing.push((ticket, self.generation));
-            step.said = Some(Said::Dial);
+        if let Some(refusal) = self.refusal(dialer) {
+            step.outcome = Some(refusal);
+        } else if dialer == RequestDialer::Caller && self.has_slot() && !self.suspended {
+            self.own_dials.push((ticket, self.generation));
+            step.outcome = Some(Outcome::Dial);
         } else {
-            step.said = Some(Said::Wait(match self.has_room() {
-                _ if self.suspended => Cause::Suspended,
-                true => Cause::Dialing,
-                false => Cause::AtLimit,
+            step.outcome = Some(Outcome::Wait(match self.has_slot() {
+                _ if self.suspended => WaitReason::Suspended,
+                true => WaitReason::Dialing,
+                false => WaitReason::AtLimit,
             }));
-            self.enqueue(ticket, caller);
+            self.enqueue(ticket, dialer);
             step = self.settle(step);
         }
         step
     }
 
-    fn refusal(&self, caller: Caller) -> Option<Said> {
+    fn take_next_idle(&mut self) -> Conn {
+        let at = if self.settings.fifo { 0 } else { self.idle.len() - 1 };
+        self.idle.remove(at)
+    }
+
+    fn refusal(&self, dialer: RequestDialer) -> Option<Outcome> {
         let waiting = self.queue.len();
+        let max_waiters = self.settings.max_waiters.unwrap_or(usize::MAX);
         if self.suspended {
-            return (waiting >= self.settings.max_waiters).then_some(Said::Exhausted);
+            return (waiting >= max_waiters).then_some(Outcome::Exhausted);
         }
-        if self.has_room() && self.broken {
-            return Some(Said::BreakerOpen);
+        if self.has_slot() && self.broken {
+            return Some(Outcome::BreakerOpen);
         }
-        if self.has_room() && caller == Caller::Dials {
+        if self.has_slot() && dialer == RequestDialer::Caller {
             return None;
         }
-        if !self.has_room() && !self.settings.wait {
-            let coming = usize::from(self.asked.is_some());
-            let hopeless = coming == 0 || waiting >= coming + self.jobs.len();
-            return hopeless.then_some(Said::Exhausted);
+        if !self.has_slot() && !self.settings.wait {
+            let coming = usize::from(self.pinged.is_some());
+            let hopeless = coming == 0 || waiting >= coming + self.dials.len();
+            return hopeless.then_some(Outcome::Exhausted);
         }
-        let too_many = waiting >= self.settings.max_waiters.saturating_add(self.hopes());
-        too_many.then_some(Said::Exhausted)
+        let too_many = waiting >= max_waiters.saturating_add(self.obtainable());
+        too_many.then_some(Outcome::Exhausted)
     }
 
-    /// How many who wait can be served by dials that run, or may.
-    fn hopes(&self) -> usize {
-        self.settings.max_active.saturating_sub(self.open()).saturating_add(self.jobs.len())
+    /// How many waiters can be served by dials that run or can start.
+    fn obtainable(&self) -> usize {
+        self.free_slots().saturating_add(self.dials.len())
     }
 
-    pub(super) fn collect(&mut self, ticket: u64) -> Option<Said> {
-        let ready = self.ready.iter().position(|(waiter, _)| *waiter == ticket);
-        match ready.map(|at| self.ready.remove(at).1) {
-            Some(Given::Conn(conn)) => {
-                self.lent.push((ticket, conn));
-                Some(Said::Take(conn.id))
+    pub(super) fn collect(&mut self, ticket: u64) -> Option<Outcome> {
+        let granted = self.granted.iter().position(|(waiter, _)| *waiter == ticket);
+        match granted.map(|at| self.granted.remove(at).1) {
+            Some(Granted::Conn(conn)) => {
+                self.borrowed.push((ticket, conn));
+                Some(Outcome::Conn(conn.id))
             }
-            Some(Given::Failure) => Some(Said::Failed),
-            Some(Given::BreakerOpen) => Some(Said::BreakerOpen),
-            _ if self.closed => Some(Said::Closed),
-            Some(Given::Dial) => {
-                self.dialing.push((ticket, self.generation));
-                Some(Said::Dial)
+            Some(Granted::Failure) => Some(Outcome::Failed),
+            Some(Granted::BreakerOpen) => Some(Outcome::BreakerOpen),
+            _ if self.closed => Some(Outcome::Closed),
+            Some(Granted::Dial) => {
+                self.own_dials.push((ticket, self.generation));
+                Some(Outcome::Dial)
             }
             None => None,
         }
     }
 
-    pub(super) fn give_up(&mut self, ticket: u64) -> Step {
+    pub(super) fn leave_queue(&mut self, ticket: u64) -> Step {
         self.queue.retain(|(waiter, _)| *waiter != ticket);
         self.settle(Step::default())
     }
 
-    fn tell_watchers(&mut self, mut step: Step) -> Step {
+    fn wake_watchers(&mut self, mut step: Step) -> Step {
         step.wakes.append(&mut self.watchers);
         step
     }
 
-    /// The last connection may be back in a closed pool. Whoever was to dial there will not.
-    fn tell_if_drained(&mut self, step: Step) -> Step {
-        let woken = self.ready.iter().filter(|(_, given)| *given == Given::Dial).count();
-        match self.closed && self.open() == woken {
-            true => self.tell_watchers(step),
+    /// The last connection of a closed pool may be gone. A waiter that was told to dial will not.
+    fn wake_if_drained(&mut self, step: Step) -> Step {
+        let told_to_dial = self.granted.iter().filter(|(_, granted)| *granted == Granted::Dial);
+        match self.closed && self.open() == told_to_dial.count() {
+            true => self.wake_watchers(step),
             false => step,
         }
     }
 
-    pub(super) fn put(&mut self, id: u32, now: Duration) -> Step {
-        let conn = Conn { returned: now, heard: now, overdue: false, ..self.take_back(id) };
-        if conn.reclaimed {
-            return Step { closes: vec![id], ..Step::default() };
+    pub(super) fn check_in(&mut self, id: u32, disposition: Disposition, now: Duration) -> Step {
+        let conn = self.take_borrowed(id);
+        match disposition {
+            Disposition::Detach if conn.reclaimed => Step::default(),
+            _ if conn.reclaimed => Step { closes: vec![id], ..Step::default() },
+            Disposition::Return => {
+                self.accept(Conn { returned: now, heard: now, overdue: false, ..conn }, now)
+            }
+            Disposition::Close(reason) => {
+                let dead = matches!(reason, CloseReason::Io | CloseReason::Health);
+                self.failures += u64::from(dead);
+                self.slot_freed(Step { closes: vec![id], ..Step::default() })
+            }
+            Disposition::Detach => self.slot_freed(Step::default()),
         }
-        self.take_in(conn, now)
     }
 
-    fn take_in(&mut self, conn: Conn, now: Duration) -> Step {
-        if self.is_unfit(conn, now) {
-            return self.loses(Step { closes: vec![conn.id], ..Step::default() });
+    fn accept(&mut self, conn: Conn, now: Duration) -> Step {
+        if self.must_close(conn, now) {
+            return self.slot_freed(Step { closes: vec![conn.id], ..Step::default() });
         }
         let mut step = self.offer(conn, now, Step::default());
         let surplus = self.idle.len().saturating_sub(self.settings.max_idle);
-        // Only one that has found nobody to take it can be too much.
+        // Only a connection that no waiter gets can be too many.
         if step.wakes.is_empty() {
             step.closes.extend(self.idle.drain(..surplus).map(|conn| conn.id));
         }
         self.settle(step)
     }
 
-    /// It does not come back, and is dead or not.
-    pub(super) fn remove(&mut self, id: u32, dead: bool) -> Step {
-        if self.take_back(id).reclaimed {
-            return Step::default();
-        }
-        self.deaths += u64::from(dead);
-        self.loses(Step::default())
+    /// The connection is invalid and closed, and its caller asks again.
+    pub(super) fn replace(
+        &mut self,
+        id: u32,
+        ticket: u64,
+        dialer: RequestDialer,
+        now: Duration,
+    ) -> Step {
+        self.failures += u64::from(!self.take_borrowed(id).reclaimed);
+        let step = self.check_out(ticket, dialer, now);
+        self.slot_freed(step)
     }
 
-    /// It fails its test, and its borrower asks again.
-    pub(super) fn retry(&mut self, id: u32, ticket: u64, caller: Caller, now: Duration) -> Step {
-        self.deaths += u64::from(!self.take_back(id).reclaimed);
-        let step = self.ask(ticket, caller, now);
-        self.loses(step)
-    }
-
-    /// There is one connection less.
-    fn loses(&mut self, step: Step) -> Step {
+    fn slot_freed(&mut self, step: Step) -> Step {
         let step = self.settle(step);
-        self.tell_if_drained(step)
+        self.wake_if_drained(step)
     }
 
     pub(super) fn prune(&mut self, now: Duration) -> Step {
@@ -266,89 +275,87 @@ impl Model {
         self.settle(step)
     }
 
-    /// Time has passed; `pause_over` says whether dials may be tried again.
-    pub(super) fn tick(&mut self, pause_over: bool, now: Duration) -> Step {
+    pub(super) fn run_due(&mut self, pause_over: bool, now: Duration) -> Step {
         if self.closed {
             return Step::default();
         }
         let mut step = Step { closes: self.expire_all(now), ..Step::default() };
         self.report_overdue(now);
         self.end_pause(pause_over, &mut step);
-        step.asks = self.ask_quietest(now);
+        step.pings = self.ping_quietest(now);
         self.settle(step)
     }
 
     fn report_overdue(&mut self, now: Duration) {
         let Some(threshold) = self.settings.leak_threshold else { return };
-        let handed = self.ready.iter_mut().filter_map(|(_, given)| match given {
-            Given::Conn(conn) => Some(conn),
+        let granted = self.granted.iter_mut().filter_map(|(_, granted)| match granted {
+            Granted::Conn(conn) => Some(conn),
             _ => None,
         });
-        for conn in handed.chain(self.lent.iter_mut().map(|(_, conn)| conn)) {
+        for conn in granted.chain(self.borrowed.iter_mut().map(|(_, conn)| conn)) {
             if !conn.overdue && now - conn.since >= threshold {
                 conn.overdue = true;
-                conn.reclaimed = self.settings.reclaims;
+                conn.reclaimed = self.settings.reclaim_leaked;
             }
         }
     }
 
-    fn ask_quietest(&mut self, now: Duration) -> Option<u32> {
-        let keepalive = self.settings.keepalive.filter(|_| self.asked.is_none())?;
+    fn ping_quietest(&mut self, now: Duration) -> Option<u32> {
+        let keepalive = self.settings.keepalive.filter(|_| self.pinged.is_none())?;
         let quietest = self.idle.iter().rev().min_by_key(|conn| conn.heard).copied()?;
         if now - quietest.heard < keepalive {
             return None;
         }
         self.idle.retain(|conn| conn.id != quietest.id);
-        self.asked = Some(quietest);
+        self.pinged = Some(quietest);
         Some(quietest.id)
     }
 
-    /// The one that was asked has answered, or not.
-    pub(super) fn checked(&mut self, alive: bool, now: Duration) -> Step {
-        let conn = self.asked.take().expect("one was asked");
+    pub(super) fn ping_ended(&mut self, alive: bool, now: Duration) -> Step {
+        let conn = self.pinged.take().expect("a pinged connection");
         match alive {
-            true => self.take_in(Conn { heard: now, deaths: self.deaths, ..conn }, now),
+            true => self.accept(Conn { heard: now, failures: self.failures, ..conn }, now),
             false => {
-                self.deaths += 1;
-                self.loses(Step { closes: vec![conn.id], ..Step::default() })
+                self.failures += 1;
+                self.slot_freed(Step { closes: vec![conn.id], ..Step::default() })
             }
         }
     }
 
-    /// When there is something to do; `retry_at` is when dials may be tried again.
-    pub(super) fn due(&self, retry_at: Option<Duration>) -> Option<Duration> {
+    /// When the next work is due, if dials are paused until then.
+    pub(super) fn due(&self, paused_until: Option<Duration>) -> Option<Duration> {
         let settings = &self.settings;
-        let keepalive = settings.keepalive.filter(|_| self.asked.is_none());
-        let too_long = |timeout| timeout + Duration::from_nanos(1);
+        let keepalive = settings.keepalive.filter(|_| self.pinged.is_none());
+        let beyond = |timeout| timeout + Duration::from_nanos(1);
         let idle = self.idle.iter().flat_map(|conn| {
             [
                 keepalive.map(|keepalive| conn.heard + keepalive),
-                settings.idle_timeout.map(|timeout| conn.returned + too_long(timeout)),
+                settings.idle_timeout.map(|timeout| conn.returned + beyond(timeout)),
                 self.lifetime.map(|lifetime| conn.created + lifetime),
             ]
         });
-        let lent = self.handed().chain(self.lent.iter().map(|(_, conn)| conn));
-        let leaks = lent
+        let out = self.granted_conns().chain(self.borrowed.iter().map(|(_, conn)| conn));
+        let leaks = out
             .filter(|conn| !conn.overdue)
             .map(|conn| Some(conn.since + settings.leak_threshold?));
-        let retry_at = retry_at.filter(|_| !self.suspended);
-        idle.chain(leaks).chain([retry_at]).flatten().min()
+        let paused_until = paused_until.filter(|_| !self.suspended);
+        idle.chain(leaks).chain([paused_until]).flatten().min()
     }
 
-    /// What those will find who were woken.
-    fn handed(&self) -> impl Iterator<Item = &Conn> {
-        self.ready.iter().filter_map(|(_, given)| match given {
-            Given::Conn(conn) => Some(conn),
+    fn granted_conns(&self) -> impl Iterator<Item = &Conn> {
+        self.granted.iter().filter_map(|(_, granted)| match granted {
+            Granted::Conn(conn) => Some(conn),
             _ => None,
         })
     }
 
-    pub(super) fn resize(&mut self, max_active: usize, max_idle: usize) -> Step {
+    pub(super) fn resize(&mut self, max_active: Option<usize>, max_idle: usize) -> Step {
         (self.settings.max_active, self.settings.max_idle) = (max_active, max_idle);
-        self.overhang = if self.open() > max_active { self.open() } else { 0 };
-        let surplus = self.open().saturating_sub(max_active).min(self.idle.len());
+        let surplus = max_active.map_or(0, |max| self.open().saturating_sub(max));
+        self.shrink_ceiling = (surplus > 0).then(|| self.open());
         let too_many = self.idle.len().saturating_sub(max_idle);
-        let closes = self.idle.drain(..surplus.max(too_many)).map(|conn| conn.id).collect();
+        let closes = surplus.min(self.idle.len()).max(too_many);
+        let closes = self.idle.drain(..closes).map(|conn| conn.id).collect();
         self.settle(Step { closes, ..Step::default() })
     }
 
@@ -356,8 +363,7 @@ impl Model {
         self.suspended = false;
         let mut step = Step { closes: self.expire_all(now), ..Step::default() };
         while !self.queue.is_empty() && !self.idle.is_empty() {
-            let at = if self.settings.fifo { 0 } else { self.idle.len() - 1 };
-            let next = self.idle.remove(at);
+            let next = self.take_next_idle();
             step = self.offer(next, now, step);
         }
         self.end_pause(pause_over, &mut step);
@@ -366,30 +372,31 @@ impl Model {
 
     pub(super) fn evict_all(&mut self) -> Step {
         self.generation += 1;
-        self.forget_failures();
+        self.forget_dial_failures();
         let closes = self.idle.drain(..).map(|conn| conn.id).collect();
         self.settle(Step { closes, ..Step::default() })
     }
 
-    pub(super) fn warm_up(&mut self, connections: usize) -> Step {
-        self.warm.push(connections);
+    pub(super) fn begin_warm_up(&mut self, connections: usize) -> Step {
+        self.warm_ups.push(connections);
         self.settle(Step::default())
     }
 
     pub(super) fn close(&mut self) -> Step {
         self.closed = true;
-        self.forget_failures();
+        self.forget_dial_failures();
         let closes = self.idle.drain(..).map(|conn| conn.id).collect();
         let wakes = self.queue.drain(..).map(|(ticket, _)| ticket).collect();
-        self.tell_watchers(Step { closes, wakes, ..Step::default() })
+        self.wake_watchers(Step { closes, wakes, ..Step::default() })
     }
 
-    pub(super) fn take_back(&mut self, id: u32) -> Conn {
-        let at = self.lent.iter().position(|(_, conn)| conn.id == id).expect("it was lent");
-        self.lent.remove(at).1
+    fn take_borrowed(&mut self, id: u32) -> Conn {
+        let mut borrowed = self.borrowed.iter();
+        let at = borrowed.position(|(_, conn)| conn.id == id).expect("a connection in use");
+        self.borrowed.remove(at).1
     }
 
-    /// Closes what has been idle for longer than the timeout.
+    /// Closes idle connections by `idle_timeout`.
     fn expire(&mut self, now: Duration) -> Vec<u32> {
         let timeout = self.settings.idle_timeout.unwrap_or(Duration::MAX);
         let (old, kept): (Vec<_>, _) =
@@ -398,50 +405,50 @@ impl Model {
         old.iter().map(|conn: &Conn| conn.id).collect()
     }
 
-    /// And what has outlived its life.
+    /// Closes idle connections by `idle_timeout` and by their lifetime.
     fn expire_all(&mut self, now: Duration) -> Vec<u32> {
         let mut closes = self.expire(now);
-        let outlived = |conn: &Conn| self.is_outlived(*conn, now);
-        let (old, kept): (Vec<_>, _) = self.idle.iter().partition(|conn| outlived(conn));
+        let expired = |conn: &Conn| self.has_expired(*conn, now);
+        let (old, kept): (Vec<_>, _) = self.idle.iter().partition(|conn| expired(conn));
         self.idle = kept;
         closes.extend(old.iter().map(|conn: &Conn| conn.id));
         closes
     }
 
-    fn is_outlived(&self, conn: Conn, now: Duration) -> bool {
+    fn has_expired(&self, conn: Conn, now: Duration) -> bool {
         now - conn.created >= self.lifetime.unwrap_or(Duration::MAX)
     }
 
-    fn is_unfit(&self, conn: Conn, now: Duration) -> bool {
+    fn must_close(&self, conn: Conn, now: Duration) -> bool {
         self.closed
             || conn.generation != self.generation
-            || self.is_outlived(conn, now)
-            || self.open() >= self.settings.max_active
+            || self.has_expired(conn, now)
+            || !self.has_slot()
     }
 
-    fn lend(&self, conn: Conn, now: Duration) -> Conn {
-        let doubtful = conn.deaths < self.deaths;
-        Conn { since: now, deaths: self.deaths, doubtful, ..conn }
+    fn borrow(&self, conn: Conn, now: Duration) -> Conn {
+        let suspect = conn.failures < self.failures;
+        Conn { since: now, failures: self.failures, suspect, ..conn }
     }
 
-    fn enqueue(&mut self, ticket: u64, caller: Caller) {
-        self.queue.push((ticket, caller));
+    fn enqueue(&mut self, ticket: u64, dialer: RequestDialer) {
+        self.queue.push((ticket, dialer));
         self.queue.sort_by_key(|(ticket, _)| *ticket);
     }
 
-    /// For the oldest who waits, or else idle, in the order in which they came back.
+    /// Gives the connection to the oldest waiter, or makes it idle, sorted by its return.
     fn offer(&mut self, conn: Conn, now: Duration, step: Step) -> Step {
         if !self.queue.is_empty() && !self.suspended {
-            return self.give_to_oldest(Given::Conn(self.lend(conn, now)), step);
+            return self.grant_to_oldest(Granted::Conn(self.borrow(conn, now)), step);
         }
         let older = self.idle.iter().filter(|idle| idle.returned <= conn.returned).count();
         self.idle.insert(older, conn);
         step
     }
 
-    fn give_to_oldest(&mut self, given: Given, step: Step) -> Step {
+    fn grant_to_oldest(&mut self, granted: Granted, step: Step) -> Step {
         let (oldest, _) = self.queue.remove(0);
-        self.ready.push((oldest, given));
+        self.granted.push((oldest, granted));
         step.wakes(oldest)
     }
 }

@@ -1,83 +1,92 @@
-//! What the registry tells: who has what, since when, and how to reach it.
+//! The registry: borrowers, use times, shutdown handles.
 
-use super::harness::{Lab, Said, Step, settings};
+use super::harness::{Harness, grants, settings};
 use super::*;
 use crate::pool::core::registry::CheckoutInfo;
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// A pool that notes its loans, with three connections of which the threads 1 and 2 have one each,
-/// the first since a second before the other.
-fn two_lent() -> Lab {
+/// A pool that records checkouts, with three connections. Threads 1 and 2 hold one each; thread 1
+/// checked out a second earlier.
+fn two_in_use() -> Harness {
     let leak_threshold = Some(30 * SECOND);
-    let settings =
-        CoreSettings { leak_threshold, reclaims: true, tracks: true, upkeep: true, ..settings() };
-    let mut lab = Lab { thread: Some(1), ..Lab::new(settings) }.idle([1, 2, 3]);
-    assert_eq!(lab.get(), Step::says(Said::Take(3)));
-    lab.now += SECOND;
-    lab.thread = Some(2);
-    assert_eq!(lab.get(), Step::says(Said::Take(2)));
-    lab
+    let settings = CoreSettings {
+        leak_threshold,
+        reclaim_leaked: true,
+        track_borrows: true,
+        has_timer: true,
+        ..settings()
+    };
+    let mut pool = Harness { thread: Some(1), ..Harness::new(settings) }.idle([1, 2, 3]);
+    assert_eq!(pool.get(), grants(3));
+    pool.now += SECOND;
+    pool.thread = Some(2);
+    assert_eq!(pool.get(), grants(2));
+    pool
 }
 
-/// The number of the thread, and when it was lent.
-fn told(lent: Option<CheckoutInfo>) -> Option<(u64, Instant)> {
-    lent.map(|lent| (lent.thread.number, lent.since))
-}
-
-#[test]
-fn the_oldest_loan_is_told_of_all_and_of_each_thread() {
-    let lab = two_lent();
-    let registry = lab.core.registry();
-    assert_eq!(told(registry.oldest_loan()), Some((1, lab.now - SECOND)));
-    assert_eq!(told(registry.oldest_loan_of(1)), Some((1, lab.now - SECOND)));
-    assert_eq!(told(registry.oldest_loan_of(2)), Some((2, lab.now)), "thread 1 had it before");
-    assert_eq!(told(registry.oldest_loan_of(3)), None);
+/// The number of the thread and the time of the checkout.
+fn summary(checkout: Option<CheckoutInfo>) -> Option<(u64, Instant)> {
+    checkout.map(|checkout| (checkout.thread.number, checkout.since))
 }
 
 #[test]
-fn how_long_one_has_been_out_is_told_until_it_is_back_or_given_up() {
-    let mut lab = two_lent();
-    let place = lab.lent[&3].place;
-    lab.now += SECOND;
-    assert_eq!(lab.core.registry().out_for(place, lab.now), Some(2 * SECOND));
-    assert!(!lab.core.registry().is_reclaimed(place));
-    lab.now += 28 * SECOND;
-    let _ = lab.core.tick(lab.now);
-    assert!(lab.core.registry().is_reclaimed(place));
-    assert_eq!(lab.core.registry().out_for(place, lab.now), None);
-    let place = lab.lent[&2].place;
-    assert!(!lab.core.registry().is_reclaimed(place), "a second is left");
-    let _ = lab.put(2);
-    assert_eq!(lab.core.registry().out_for(place, lab.now), None);
+fn the_oldest_checkout_is_known_overall_and_by_thread() {
+    let pool = two_in_use();
+    let registry = pool.core.registry();
+    assert_eq!(summary(registry.oldest_checkout()), Some((1, pool.now - SECOND)));
+    assert_eq!(summary(registry.oldest_checkout_of(1)), Some((1, pool.now - SECOND)));
+    assert_eq!(
+        summary(registry.oldest_checkout_of(2)),
+        Some((2, pool.now)),
+        "thread 1 was an earlier borrower"
+    );
+    assert_eq!(summary(registry.oldest_checkout_of(3)), None);
 }
 
 #[test]
-fn those_that_are_out_for_too_long_are_counted_until_they_are_back() {
-    let mut lab = two_lent();
-    lab.core.settings.reclaims = false;
+fn the_use_time_is_known_until_check_in_or_reclaim() {
+    let mut pool = two_in_use();
+    let place = pool.borrowed[&3].slot;
+    pool.now += SECOND;
+    assert_eq!(pool.core.registry().used_for(place, pool.now), Some(2 * SECOND));
+    assert!(!pool.core.registry().is_reclaimed(place));
+    pool.now += 28 * SECOND;
+    let _ = pool.core.run_due(pool.now);
+    assert!(pool.core.registry().is_reclaimed(place));
+    assert_eq!(pool.core.registry().used_for(place, pool.now), None);
+    let place = pool.borrowed[&2].slot;
+    assert!(!pool.core.registry().is_reclaimed(place), "a second is left");
+    let _ = pool.check_in(2);
+    assert_eq!(pool.core.registry().used_for(place, pool.now), None);
+}
+
+#[test]
+fn overdue_checkouts_are_counted_until_check_in() {
+    let mut pool = two_in_use();
+    pool.core.settings.reclaim_leaked = false;
     let mut overdue = |after: Duration| {
-        lab.now += after;
-        let _ = lab.core.tick(lab.now);
-        lab.core.registry().overdue()
+        pool.now += after;
+        let _ = pool.core.run_due(pool.now);
+        pool.core.registry().overdue()
     };
     assert_eq!([28, 1, 1].map(|seconds| overdue(seconds * SECOND)), [0, 1, 2]);
-    let _ = lab.put(3);
-    assert_eq!(lab.core.registry().overdue(), 1);
+    let _ = pool.check_in(3);
+    assert_eq!(pool.core.registry().overdue(), 1);
 }
 
 #[test]
-fn every_connection_can_be_reached_lent_or_not_but_those_that_are_given_up() {
-    let mut lab = two_lent();
-    let reached = |lab: &Lab| {
-        let loans =
-            lab.core.registry().handles().map(|(_, loan)| told(loan).map(|(thread, _)| thread));
-        let mut loans: Vec<_> = loans.collect();
-        loans.sort_unstable();
-        loans
+fn all_connections_but_reclaimed_ones_can_be_shut_down() {
+    let mut pool = two_in_use();
+    let threads_of_open_conns = |pool: &Harness| {
+        let open = pool.core.registry().open_conns();
+        let threads = open.map(|conn| summary(conn.checkout).map(|(thread, _)| thread));
+        let mut threads: Vec<_> = threads.collect();
+        threads.sort_unstable();
+        threads
     };
-    assert_eq!(reached(&lab), [None, Some(1), Some(2)]);
-    lab.now += 29 * SECOND;
-    let _ = lab.core.tick(lab.now);
-    assert_eq!(reached(&lab), [None, Some(2)]);
+    assert_eq!(threads_of_open_conns(&pool), [None, Some(1), Some(2)]);
+    pool.now += 29 * SECOND;
+    let _ = pool.core.run_due(pool.now);
+    assert_eq!(threads_of_open_conns(&pool), [None, Some(2)]);
 }

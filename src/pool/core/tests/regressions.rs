@@ -1,172 +1,181 @@
-//! What faults that were planted line by line have shown to be untested.
+//! Tests for faults that were planted line by line and that no other test found.
 
-use super::harness::{AT_LIMIT, DIALING, Lab, Said, Step, settings};
+use super::harness::{AT_LIMIT, DIALING, Harness, Outcome, Step, grants, settings};
 use super::*;
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// Out to be asked whether it lives, a second from now.
-fn ask_one(lab: &mut Lab) -> Box<Entry<u32>> {
-    lab.now += SECOND;
-    let more = lab.core.tick(lab.now).more.expect("something to do");
-    more.ask.expect("one to ask")
+/// Returns the connection that is pinged a second from now.
+fn ping_one(pool: &mut Harness) -> Box<Entry<u32>> {
+    pool.now += SECOND;
+    let deferred = pool.core.run_due(pool.now).deferred.expect("work");
+    deferred.ping.expect("a connection to ping")
 }
 
 #[test]
-fn one_that_has_answered_is_in_its_old_place() {
-    let mut lab =
-        Lab::new(CoreSettings { keepalive: Some(2 * SECOND), upkeep: true, ..settings() });
+fn a_pinged_connection_returns_to_its_old_position() {
+    let mut pool =
+        Harness::new(CoreSettings { keepalive: Some(2 * SECOND), has_timer: true, ..settings() });
     for (ticket, conn) in [(0, 1), (1, 2), (2, 3)] {
-        assert_eq!(lab.get(), Step::says(Said::Dial));
-        assert_eq!(lab.dialed(ticket, conn), Step::says(Said::Take(conn)));
+        assert_eq!(pool.get(), Step::answers(Outcome::Dial));
+        assert_eq!(pool.own_dial_succeeds(ticket, conn), grants(conn));
     }
     for conn in [1, 2, 3] {
-        lab.now += SECOND / 4;
-        let _ = lab.put(conn);
+        pool.now += SECOND / 4;
+        let _ = pool.check_in(conn);
     }
-    lab.now += SECOND / 2;
-    let asked = ask_one(&mut lab);
-    assert_eq!(asked.conn, 1);
-    assert_eq!(Step::of(lab.core.checked(asked, true, lab.now)), Step::default());
+    pool.now += SECOND / 2;
+    let pinged = ping_one(&mut pool);
+    assert_eq!(pinged.conn, 1);
+    assert_eq!(Step::of(pool.core.ping_ended(pinged, true, pool.now)), Step::default());
     for conn in [3, 2, 1] {
-        assert_eq!(lab.get().said, Some(Said::Take(conn)));
+        assert_eq!(pool.get().outcome, Some(Outcome::Conn(conn)));
     }
 }
 
 #[test]
-fn without_waiting_one_that_is_asked_is_waited_for_all_the_same_by_one() {
+fn without_wait_one_caller_waits_for_a_pinged_connection() {
     let settings = CoreSettings {
-        max_active: 1,
+        max_active: Some(1),
         wait: false,
         keepalive: Some(SECOND),
-        upkeep: true,
+        has_timer: true,
         ..settings()
     };
-    let mut lab = Lab::new(settings);
-    assert_eq!(lab.get(), Step::says(Said::Dial));
-    assert_eq!(lab.dialed(0, 1), Step::says(Said::Take(1)));
-    assert_eq!(lab.get(), Step::says(Said::Exhausted));
-    let _ = lab.put(1);
-    let asked = ask_one(&mut lab);
-    assert_eq!((lab.get(), lab.get()), (AT_LIMIT, Step::says(Said::Exhausted)));
-    assert_eq!(Step::of(lab.core.checked(asked, true, lab.now)), Step::default().wakes(2));
-    assert_eq!(lab.collect(2), Some(Said::Take(1)));
+    let mut pool = Harness::new(settings);
+    assert_eq!(pool.get(), Step::answers(Outcome::Dial));
+    assert_eq!(pool.own_dial_succeeds(0, 1), grants(1));
+    assert_eq!(pool.get(), Step::answers(Outcome::Exhausted));
+    let _ = pool.check_in(1);
+    let pinged = ping_one(&mut pool);
+    assert_eq!((pool.get(), pool.get()), (AT_LIMIT, Step::answers(Outcome::Exhausted)));
+    assert_eq!(Step::of(pool.core.ping_ended(pinged, true, pool.now)), Step::default().wakes(2));
+    assert_eq!(pool.collect(2), Some(Outcome::Conn(1)));
 }
 
 #[test]
-fn a_pause_is_not_made_longer_by_what_fails_while_it_lasts() {
-    let mut lab = Lab::new(CoreSettings { breaker: Some(1), upkeep: true, ..settings() });
-    assert_eq!((lab.get(), lab.get()), (Step::says(Said::Dial), Step::says(Said::Dial)));
-    let _ = lab.dial_failed();
-    let until = lab.core.retry_at();
+fn a_failure_during_a_pause_does_not_extend_it() {
+    let mut pool = Harness::new(CoreSettings { breaker: Some(1), has_timer: true, ..settings() });
+    assert_eq!(
+        (pool.get(), pool.get()),
+        (Step::answers(Outcome::Dial), Step::answers(Outcome::Dial))
+    );
+    let _ = pool.own_dial_fails();
+    let until = pool.core.paused_until();
     assert!(until.is_some());
-    lab.now += SECOND / 4;
-    let _ = lab.dial_failed();
-    assert_eq!(lab.core.retry_at(), until);
+    pool.now += SECOND / 4;
+    let _ = pool.own_dial_fails();
+    assert_eq!(pool.core.paused_until(), until);
 }
 
 #[test]
-fn there_is_one_probe_at_a_time() {
-    let mut lab = Lab::new(CoreSettings { breaker: Some(1), upkeep: true, ..settings() });
+fn at_most_one_probe_runs() {
+    let mut pool = Harness::new(CoreSettings { breaker: Some(1), has_timer: true, ..settings() });
     for _ in 0..3 {
-        assert_eq!(lab.get(), Step::says(Said::Dial));
+        assert_eq!(pool.get(), Step::answers(Outcome::Dial));
     }
-    let _ = lab.dial_failed();
-    lab.now = lab.core.retry_at().expect("a pause");
-    assert_eq!(Step::of(lab.core.tick(lab.now)), Step::default().dials(1));
-    // The breaker is closed by another dial, and opened by yet another.
-    assert_eq!(lab.dialed(1, 1), Step::says(Said::Take(1)));
-    let _ = lab.dial_failed();
-    assert_eq!(lab.get(), Step::says(Said::BreakerOpen));
-    assert_eq!(lab.core.retry_at(), None, "the end of the probe decides");
+    let _ = pool.own_dial_fails();
+    pool.now = pool.core.paused_until().expect("a pause");
+    assert_eq!(Step::of(pool.core.run_due(pool.now)), Step::default().dials(1));
+    // Another dial closes the breaker and a third opens it again.
+    assert_eq!(pool.own_dial_succeeds(1, 1), grants(1));
+    let _ = pool.own_dial_fails();
+    assert_eq!(pool.get(), Step::answers(Outcome::BreakerOpen));
+    assert_eq!(pool.core.paused_until(), None, "no pause while the probe runs");
 }
 
 #[test]
-fn a_probe_takes_no_room_that_there_is_not() {
-    let settings = CoreSettings { max_active: 2, breaker: Some(1), upkeep: true, ..settings() };
-    let mut lab = Lab::new(settings);
+fn a_probe_needs_a_free_slot() {
+    let settings =
+        CoreSettings { max_active: Some(2), breaker: Some(1), has_timer: true, ..settings() };
+    let mut pool = Harness::new(settings);
     for (ticket, conn) in [(0, 1), (1, 2)] {
-        assert_eq!(lab.get(), Step::says(Said::Dial));
-        assert_eq!(lab.dialed(ticket, conn), Step::says(Said::Take(conn)));
+        assert_eq!(pool.get(), Step::answers(Outcome::Dial));
+        assert_eq!(pool.own_dial_succeeds(ticket, conn), grants(conn));
     }
-    let _ = lab.remove(2, CloseReason::Io);
-    assert_eq!(lab.get(), Step::says(Said::Dial));
-    let _ = lab.dial_failed();
-    let until = lab.core.retry_at().expect("a pause");
-    // Now all that may be open is.
-    let _ = lab.core.resize(1, 1);
-    lab.now = until;
-    assert_eq!(Step::of(lab.core.tick(lab.now)), Step::default());
-    assert!(lab.core.retry_at().is_some_and(|at| at > lab.now), "it is put off");
-    assert_eq!(lab.counts(), (0, 1, 0));
+    let _ = pool.close(2, CloseReason::Io);
+    assert_eq!(pool.get(), Step::answers(Outcome::Dial));
+    let _ = pool.own_dial_fails();
+    let until = pool.core.paused_until().expect("a pause");
+    // No slot is free now.
+    let _ = pool.core.resize(Some(1), 1);
+    pool.now = until;
+    assert_eq!(Step::of(pool.core.run_due(pool.now)), Step::default());
+    assert!(pool.core.paused_until().is_some_and(|at| at > pool.now), "the probe is delayed");
+    assert_eq!(pool.counts(), (0, 1, 0));
 }
 
 #[test]
-fn what_nobody_could_do_when_it_was_due_is_due_again() {
-    let mut lab = Lab::new(CoreSettings { keepalive: Some(SECOND), upkeep: true, ..settings() });
-    let later = lab.now + SECOND;
-    let alarm = lab.core.put_off(later).more.and_then(|more| more.alarm);
+fn work_that_could_not_start_is_rescheduled() {
+    let mut pool =
+        Harness::new(CoreSettings { keepalive: Some(SECOND), has_timer: true, ..settings() });
+    let later = pool.now + SECOND;
+    let alarm = pool.core.reschedule(later).deferred.and_then(|deferred| deferred.alarm);
     assert_eq!(alarm, Some(later));
-    drop(lab.core.close());
-    assert!(lab.core.put_off(later).more.is_none(), "a closed pool has no upkeep");
+    drop(pool.core.close());
+    assert!(pool.core.reschedule(later).deferred.is_none(), "a closed pool sets no alarm");
 }
 
 #[test]
-fn what_is_taken_away_and_what_comes_late_is_counted() {
-    let mut lab = Lab::of(2);
-    assert_eq!(lab.get_within().dials, 1);
-    assert_eq!(lab.give_up(0).0, 0);
-    let _ = lab.job_done(1);
-    assert_eq!(lab.get(), Step::says(Said::Take(1)));
-    assert_eq!((lab.core.counters.late_dials, lab.core.counters.late_reused), (1, 1));
-    let place = lab.lent.remove(&1).expect("it was lent").place;
-    drop(lab.core.remove(place, None, None));
-    assert_eq!((lab.core.counters.detached, lab.core.counters.closed.total()), (1, 0));
+fn detached_and_late_connections_are_counted() {
+    let mut pool = Harness::of(2);
+    assert_eq!(pool.get_timeout().dials, 1);
+    assert_eq!(pool.leave_queue(0).0, 0);
+    let _ = pool.dial_succeeds(1);
+    assert_eq!(pool.get(), grants(1));
+    assert_eq!((pool.core.counters.late_dials, pool.core.counters.late_reused), (1, 1));
+    drop(pool.end(1, Disposition::Detach, None));
+    assert_eq!((pool.core.counters.detached, pool.core.counters.closed.total()), (1, 0));
 }
 
 #[test]
-fn a_probe_does_not_run_beside_more_dials_than_may() {
-    let mut lab =
-        Lab::new(CoreSettings { max_jobs: 1, breaker: Some(1), upkeep: true, ..settings() });
-    assert_eq!((lab.get(), lab.get_within()), (Step::says(Said::Dial), DIALING.dials(1)));
-    // Nobody is left whom the dial thread would serve, and the breaker opens while it dials.
-    let _ = lab.give_up(1);
-    let _ = lab.dial_failed();
-    lab.now = lab.core.retry_at().expect("a pause");
-    assert_eq!(Step::of(lab.core.tick(lab.now)), Step::default());
-    assert!(lab.core.retry_at().is_some_and(|at| at > lab.now), "it is put off");
+fn a_probe_counts_against_max_concurrent_dials() {
+    let mut pool = Harness::new(CoreSettings {
+        max_concurrent_dials: 1,
+        breaker: Some(1),
+        has_timer: true,
+        ..settings()
+    });
+    assert_eq!((pool.get(), pool.get_timeout()), (Step::answers(Outcome::Dial), DIALING.dials(1)));
+    // The dial thread's waiter leaves, and the breaker opens while it dials.
+    let _ = pool.leave_queue(1);
+    let _ = pool.own_dial_fails();
+    pool.now = pool.core.paused_until().expect("a pause");
+    assert_eq!(Step::of(pool.core.run_due(pool.now)), Step::default());
+    assert!(pool.core.paused_until().is_some_and(|at| at > pool.now), "the probe is delayed");
 }
 
 #[test]
-fn one_that_is_asked_counts_once_for_those_who_warm_the_pool_up() {
-    let mut lab =
-        Lab::new(CoreSettings { keepalive: Some(SECOND), upkeep: true, ..settings() }).idle([1]);
-    let asked = ask_one(&mut lab);
-    assert_eq!(Step::of(lab.core.warm_up(3)), Step::default().dials(2));
-    assert_eq!(Step::of(lab.core.checked(asked, true, lab.now)), Step::default());
+fn a_pinged_connection_counts_once_in_a_warm_up() {
+    let mut pool =
+        Harness::new(CoreSettings { keepalive: Some(SECOND), has_timer: true, ..settings() })
+            .idle([1]);
+    let pinged = ping_one(&mut pool);
+    assert_eq!(Step::of(pool.core.begin_warm_up(3)), Step::default().dials(2));
+    assert_eq!(Step::of(pool.core.ping_ended(pinged, true, pool.now)), Step::default());
 }
 
 #[test]
-fn a_pool_without_a_maximum_says_so() {
-    let mut lab = Lab::new(settings());
-    assert_eq!(lab.core.max_active(), None);
-    let _ = lab.core.resize(3, 3);
-    assert_eq!(lab.core.max_active(), Some(3));
+fn a_pool_without_max_active_reports_none() {
+    let mut pool = Harness::new(settings());
+    assert_eq!(pool.core.stats().max_active, None);
+    let _ = pool.core.resize(Some(3), 3);
+    assert_eq!(pool.core.stats().max_active, Some(3));
 }
 
 #[test]
-fn whoever_sees_to_the_upkeep_is_told_of_what_is_due_sooner_and_of_nothing_else() {
-    let settings = CoreSettings { idle_timeout: Some(SECOND), upkeep: true, ..settings() };
-    let mut lab = Lab { lifetime: Some(2 * SECOND), ..Lab::new(settings) }.idle([1, 2]);
-    let told = |lab: &mut Lab, conn| {
-        let member = lab.lent.remove(&conn).expect("it was lent");
-        lab.core.put(member, Some(lab.now)).more.and_then(|more| more.alarm)
+fn only_an_earlier_alarm_is_passed_to_the_timer() {
+    let settings = CoreSettings { idle_timeout: Some(SECOND), has_timer: true, ..settings() };
+    let mut pool = Harness { lifetime: Some(2 * SECOND), ..Harness::new(settings) }.idle([1, 2]);
+    let alarm_at_check_in = |pool: &mut Harness, conn| {
+        let actions = pool.end(conn, Disposition::Return, Some(pool.now));
+        actions.deferred.and_then(|deferred| deferred.alarm)
     };
-    let due = lab.core.alarm;
+    let due = pool.core.alarm;
     assert!(due.is_some());
-    assert_eq!((lab.get(), lab.get()), (Step::says(Said::Take(2)), Step::says(Said::Take(1))));
-    assert_eq!((told(&mut lab, 1), lab.core.alarm), (None, due), "it is not sooner");
-    lab.lent.get_mut(&2).expect("it was lent").expires = Some(lab.now + SECOND / 2);
-    let sooner = Some(lab.now + SECOND / 2);
-    assert_eq!((told(&mut lab, 2), lab.core.alarm), (sooner, sooner));
+    assert_eq!((pool.get(), pool.get()), (grants(2), grants(1)));
+    assert_eq!((alarm_at_check_in(&mut pool, 1), pool.core.alarm), (None, due), "not earlier");
+    pool.borrowed.get_mut(&2).expect("a connection in use").expires = Some(pool.now + SECOND / 2);
+    let earlier = Some(pool.now + SECOND / 2);
+    assert_eq!((alarm_at_check_in(&mut pool, 2), pool.core.alarm), (earlier, earlier));
 }

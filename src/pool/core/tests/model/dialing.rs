@@ -1,84 +1,85 @@
-//! Who dials, for whom, and when not to.
+//! When a dial starts, and what its end means.
 
 use super::*;
 
 impl Model {
     /// A caller's own dial has ended.
-    pub(in super::super) fn dialed(
+    pub(in super::super) fn own_dial_ended(
         &mut self,
         ticket: u64,
         conn: Option<Conn>,
         now: Duration,
     ) -> Step {
-        self.dialing.retain(|(dialer, _)| *dialer != ticket);
-        let Some(conn) = conn else { return self.dial_fails() };
+        self.own_dials.retain(|(dialer, _)| *dialer != ticket);
+        let Some(conn) = conn else { return self.dial_failed() };
         let mut step = Step::default();
         if self.closed {
-            step = Step { closes: vec![conn.id], ..Step::says(Said::Closed) };
+            step = Step { closes: vec![conn.id], ..Step::answers(Outcome::Closed) };
         } else if conn.generation != self.generation {
-            self.dialing.push((ticket, self.generation));
-            step = Step { closes: vec![conn.id], ..Step::says(Said::Dial) };
+            self.own_dials.push((ticket, self.generation));
+            step = Step { closes: vec![conn.id], ..Step::answers(Outcome::Dial) };
         } else if self.queue.first().is_some_and(|(oldest, _)| *oldest < ticket) || self.suspended {
             step = self.offer(Conn { returned: now, heard: now, ..conn }, now, step);
-            // Without waiting, nobody queues for more dials than there are or may be.
-            if !self.settings.wait && !self.suspended && self.queue.len() >= self.hopes() {
-                step.said = Some(Said::Exhausted);
+            // Without `wait`, at most as many callers wait as dials run or can start.
+            if !self.settings.wait && !self.suspended && self.queue.len() >= self.obtainable() {
+                step.outcome = Some(Outcome::Exhausted);
             } else {
-                let cause = if self.suspended { Cause::Suspended } else { Cause::Dialing };
-                step.said = Some(Said::Wait(cause));
-                self.enqueue(ticket, Caller::Dials);
+                let reason =
+                    if self.suspended { WaitReason::Suspended } else { WaitReason::Dialing };
+                step.outcome = Some(Outcome::Wait(reason));
+                self.enqueue(ticket, RequestDialer::Caller);
                 step = self.settle(step);
             }
         } else {
-            self.lent.push((ticket, self.lend(conn, now)));
-            step.said = Some(Said::Take(conn.id));
+            self.borrowed.push((ticket, self.borrow(conn, now)));
+            step.outcome = Some(Outcome::Conn(conn.id));
         }
-        self.dial_works(step)
+        self.dial_succeeded(step)
     }
 
-    /// A dial for the queue has ended.
-    pub(in super::super) fn job_ended(
+    /// A dial on a dial thread has ended.
+    pub(in super::super) fn dial_ended(
         &mut self,
         at: usize,
         conn: Option<Conn>,
         now: Duration,
     ) -> Step {
-        self.jobs.remove(at);
+        self.dials.remove(at);
         let Some(conn) = conn else {
             let step = match self.queue.is_empty() {
                 true => Step::default(),
-                false => self.give_to_oldest(Given::Failure, Step::default()),
+                false => self.grant_to_oldest(Granted::Failure, Step::default()),
             };
-            let failed = self.dial_fails();
+            let failed = self.dial_failed();
             return Step { wakes: [step.wakes, failed.wakes].concat(), ..failed };
         };
-        let step = match self.is_unfit(conn, now) {
+        let step = match self.must_close(conn, now) {
             true => Step { closes: vec![conn.id], ..Step::default() },
             false => self.offer(Conn { returned: now, heard: now, ..conn }, now, Step::default()),
         };
-        self.dial_works(step)
+        self.dial_succeeded(step)
     }
 
-    fn dial_works(&mut self, step: Step) -> Step {
-        self.forget_failures();
+    fn dial_succeeded(&mut self, step: Step) -> Step {
+        self.forget_dial_failures();
         let step = self.settle(step);
-        self.tell_watchers(step)
+        self.wake_watchers(step)
     }
 
-    fn dial_fails(&mut self) -> Step {
-        self.failures += 1;
-        self.broken |= self.settings.breaker.is_some_and(|limit| self.failures >= limit);
-        self.pauses();
+    fn dial_failed(&mut self) -> Step {
+        self.dial_failures += 1;
+        self.broken |= self.settings.breaker.is_some_and(|limit| self.dial_failures >= limit);
+        self.pause();
         let step = self.settle(Step::default());
-        self.tell_watchers(step)
+        self.wake_watchers(step)
     }
 
-    pub(super) fn forget_failures(&mut self) {
-        (self.failures, self.broken, self.paused) = (0, false, false);
+    pub(super) fn forget_dial_failures(&mut self) {
+        (self.dial_failures, self.broken, self.paused) = (0, false, false);
     }
 
-    fn pauses(&mut self) {
-        let wanted = self.broken || self.settings.min_idle.max(self.warm_target()) > 0;
+    fn pause(&mut self) {
+        let wanted = self.broken || self.settings.min_idle.max(self.warm_up_target()) > 0;
         self.paused |= wanted && !self.closed && !self.probing();
     }
 
@@ -90,58 +91,64 @@ impl Model {
         if !self.broken || self.probing() {
             return;
         }
-        if self.has_room() && self.jobs.len() < self.settings.max_jobs {
-            self.jobs.push((JobCause::Probe, self.generation));
-            step.dials += 1;
+        if self.has_slot() && self.can_start_dial() {
+            self.start_dial(DialReason::Probe, step);
         } else {
-            self.pauses();
+            self.pause();
         }
     }
 
     fn probing(&self) -> bool {
-        self.jobs.iter().any(|(cause, _)| *cause == JobCause::Probe)
+        self.dials.iter().any(|(reason, _)| *reason == DialReason::Probe)
     }
 
-    /// Whether a dial is wanted that nobody waits for. One that is asked whether it lives is as good
-    /// as idle; for those who warm the pool up, so is one that is out.
+    /// Whether `min_idle` or a warm-up needs a dial. A pinged connection counts as idle; for a
+    /// warm-up, so does a connection in use.
     fn lacks_idle(&self) -> bool {
-        let asked = usize::from(self.asked.is_some());
-        let coming = self.jobs.len().saturating_sub(self.queue.len());
-        let idle = self.idle.len() + asked + coming;
-        let out = self.in_use() - asked;
-        !self.paused && (idle < self.settings.min_idle || idle + out < self.warm_target())
+        let pinged = usize::from(self.pinged.is_some());
+        let coming = self.dials.len().saturating_sub(self.queue.len());
+        let idle = self.idle.len() + pinged + coming;
+        let out = self.in_use() - pinged;
+        !self.paused && (idle < self.settings.min_idle || idle + out < self.warm_up_target())
     }
 
-    fn warm_target(&self) -> usize {
-        self.warm.iter().max().map_or(0, |&warm| warm.min(self.settings.max_idle))
+    fn warm_up_target(&self) -> usize {
+        self.warm_ups.iter().max().map_or(0, |&target| target.min(self.settings.max_idle))
     }
 
-    /// The one rule about dials: while there is room, there is one for each who waits, and then for
-    /// what should be idle. The oldest dials itself if it can; if not, a dial thread does, as far as
-    /// there may be any. With the breaker open nobody dials, and nobody waits where one would.
+    fn can_start_dial(&self) -> bool {
+        self.dials.len() < self.settings.max_concurrent_dials
+    }
+
+    fn start_dial(&mut self, reason: DialReason, step: &mut Step) {
+        self.dials.push((reason, self.generation));
+        step.dials += 1;
+    }
+
+    /// The rule about dials: while slots are free, one for each waiter, then for missing idle
+    /// connections. The oldest waiter dials itself if it can, otherwise a dial thread does, up to the
+    /// limit. With an open breaker, waiters that would need a dial fail.
     pub(super) fn settle(&mut self, mut step: Step) -> Step {
         if self.closed || self.suspended {
             return step;
         }
         if self.broken {
-            while self.has_room() && !self.queue.is_empty() {
-                step = self.give_to_oldest(Given::BreakerOpen, step);
+            while self.has_slot() && !self.queue.is_empty() {
+                step = self.grant_to_oldest(Granted::BreakerOpen, step);
             }
             return step;
         }
-        while self.queue.len() > self.jobs.len() && self.has_room() {
+        while self.queue.len() > self.dials.len() && self.has_slot() {
             match self.queue[0].1 {
-                Caller::Dials => step = self.give_to_oldest(Given::Dial, step),
-                Caller::Waits if self.jobs.len() < self.settings.max_jobs => {
-                    self.jobs.push((JobCause::Demand, self.generation));
-                    step.dials += 1;
+                RequestDialer::Caller => step = self.grant_to_oldest(Granted::Dial, step),
+                RequestDialer::Thread if self.can_start_dial() => {
+                    self.start_dial(DialReason::Demand, &mut step);
                 }
-                Caller::Waits => return step,
+                RequestDialer::Thread => return step,
             }
         }
-        while self.lacks_idle() && self.has_room() && self.jobs.len() < self.settings.max_jobs {
-            self.jobs.push((JobCause::MinIdle, self.generation));
-            step.dials += 1;
+        while self.lacks_idle() && self.has_slot() && self.can_start_dial() {
+            self.start_dial(DialReason::MinIdle, &mut step);
         }
         step
     }

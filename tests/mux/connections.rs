@@ -1,5 +1,6 @@
-//! One connection for many threads, when time runs out and connections come and go.
+//! Connections that are dialed, lost and closed, and connections of other kinds.
 
+use std::collections::VecDeque;
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier, Mutex};
@@ -14,195 +15,11 @@ use redigo::{
 };
 
 use crate::support::redis_server::RedisServer;
-use crate::support::sharing::{LONG, dialer, kind, over, shared, texts, wait_until_written};
+use crate::support::sharing::{LONG, dialer, kind, over, shared, texts};
 use crate::support::wait::wait_until;
 
-// Time.
-
 #[test]
-fn who_leaves_in_the_middle_of_a_reply_leaves_a_good_connection() {
-    let stream = MemoryStream::silent();
-    let mux = over(&stream);
-    stream.push("*2\r\n$5\r\nhel");
-    let outcome = mux.call_timeout(Duration::from_millis(20), "GET", "a");
-    assert_eq!(kind(&outcome), Some(TimeoutKind::Read));
-    stream.push("lo\r\n:1\r\n+PONG\r\n");
-    assert_eq!(texts(mux.call_timeout(LONG, "PING", ()).unwrap()), "PONG");
-    let stats = mux.stats();
-    assert_eq!((stats.dials, stats.abandoned, stats.in_flight), (1, 1, 0));
-}
-
-#[test]
-fn a_reader_whose_time_is_over_hands_over_to_another() {
-    let stream = MemoryStream::silent();
-    let mux = over(&stream);
-    thread::scope(|scope| {
-        let short = scope.spawn(|| mux.call_timeout(Duration::from_millis(100), "GET", "short"));
-        wait_until("the first to read", || mux.stats().in_flight == 1);
-        let long = scope.spawn(|| mux.call_timeout(LONG, "GET", "long"));
-        wait_until("both to wait", || mux.stats().in_flight == 2);
-        assert_eq!(kind(&short.join().unwrap()), Some(TimeoutKind::Read));
-        wait_until_written(&stream, "long", 1);
-        stream.push("$5\r\nshort\r\n$4\r\nlong\r\n");
-        assert_eq!(texts(long.join().unwrap().unwrap()), "long");
-    });
-}
-
-#[test]
-fn no_time_at_all_sends_nothing() {
-    let stream = MemoryStream::silent();
-    let mux = over(&stream);
-    let outcome = mux.call_timeout(Duration::ZERO, "PING", ());
-    assert_eq!(kind(&outcome), Some(TimeoutKind::Read));
-    let (ctx, cancel) = Context::background().with_cancel();
-    cancel.cancel();
-    assert!(mux.call_context(&ctx, "PING", ()).unwrap_err().is_canceled());
-    let ctx = Context::background().with_deadline(Instant::now());
-    assert_eq!(kind(&mux.call_context(&ctx, "PING", ())), Some(TimeoutKind::Context));
-    assert!(stream.written().is_empty());
-    assert_eq!(mux.stats().dials, 0);
-}
-
-#[test]
-fn timeouts_on_a_frozen_server_leave_the_connection_to_the_others() {
-    let server = RedisServer::start();
-    let mux = Mux::new(dialer(&server));
-    mux.call("PING", ()).unwrap();
-    server.freeze();
-    thread::scope(|scope| {
-        let patient = scope.spawn(|| mux.call_timeout(LONG, "ECHO", "patient"));
-        let hasty: Vec<_> = (0..16)
-            .map(|thread| {
-                let mux = &mux;
-                scope.spawn(move || {
-                    for _ in 0..5 {
-                        let short = Duration::from_millis(10 + thread);
-                        let outcome = mux.call_timeout(short, "ECHO", thread);
-                        assert_eq!(kind(&outcome), Some(TimeoutKind::Read), "{outcome:?}");
-                        let ctx = Context::background().with_timeout(short);
-                        let outcome = mux.call_context(&ctx, "ECHO", thread);
-                        assert_eq!(kind(&outcome), Some(TimeoutKind::Context), "{outcome:?}");
-                    }
-                })
-            })
-            .collect();
-        hasty.into_iter().for_each(|thread| thread.join().unwrap());
-        server.thaw();
-        assert_eq!(texts(patient.join().unwrap().unwrap()), "patient");
-    });
-    for turn in 0..10 {
-        assert_eq!(mux.query::<i64>("ECHO", turn).unwrap(), turn);
-    }
-    let stats = mux.stats();
-    assert_eq!((stats.dials, stats.lost), (1, 0), "{stats:?}");
-    assert!((1..=160).contains(&stats.abandoned), "{stats:?}");
-}
-
-#[test]
-fn a_server_that_is_silent_for_the_read_timeout_is_given_up() {
-    let server = RedisServer::start();
-    let timeout = Duration::from_millis(200);
-    let mux = Mux::new(dialer(&server).read_timeout(timeout));
-    mux.call("PING", ()).unwrap();
-    server.freeze();
-    thread::scope(|scope| {
-        for _ in 0..8 {
-            scope.spawn(|| {
-                assert_eq!(kind(&mux.call("PING", ())), Some(TimeoutKind::Read));
-            });
-        }
-    });
-    assert!(mux.stats().lost >= 1, "{:?}", mux.stats());
-    server.thaw();
-    wait_until("the server to answer", || mux.call("PING", ()).is_ok());
-    assert_eq!(mux.query::<i64>("ECHO", 5).unwrap(), 5);
-}
-
-#[test]
-fn callers_with_little_time_find_a_dead_server_too() {
-    let stream = MemoryStream::silent();
-    let timeout = Duration::from_millis(50);
-    let connection = stream.clone();
-    let mux =
-        Mux::with(move |_| Ok(Dialer::tcp(":6379").read_timeout(timeout).wrap(connection.clone())));
-    wait_until("the connection to be given up", || {
-        let outcome = mux.call_timeout(Duration::from_millis(5), "PING", ());
-        assert_eq!(kind(&outcome), Some(TimeoutKind::Read));
-        mux.stats().lost == 1
-    });
-    assert!(stream.is_closed());
-}
-
-#[test]
-fn a_long_patience_keeps_a_silent_connection() {
-    let stream = MemoryStream::silent();
-    let connection = stream.clone();
-    let mux = Mux::with(move |_| {
-        let dialer = Dialer::tcp(":6379").read_timeout(Duration::from_millis(20));
-        // On a busy machine a short one might pass before the write gets its turn.
-        Ok(dialer.write_timeout(LONG).wrap(connection.clone()))
-    });
-    thread::scope(|scope| {
-        let slow = scope.spawn(|| mux.call_timeout(LONG, "EVAL", ("slow script", 0)));
-        wait_until("it to be sent", || mux.stats().in_flight == 1);
-        for _ in 0..5 {
-            assert_eq!(kind(&mux.call("PING", ())), Some(TimeoutKind::Read));
-        }
-        wait_until_written(&stream, "EVAL", 1);
-        stream.push("$4\r\ndone\r\n");
-        assert_eq!(texts(slow.join().unwrap().unwrap()), "done");
-    });
-    assert_eq!((mux.stats().lost, mux.stats().abandoned), (0, 5));
-}
-
-#[test]
-fn cancelling_reaches_those_who_sleep_and_the_one_who_reads() {
-    let stream = MemoryStream::silent();
-    let mux = over(&stream);
-    thread::scope(|scope| {
-        let (ctx, cancel) = Context::background().with_cancel();
-        let waiting: Vec<_> = (0..5)
-            .map(|_| {
-                let (mux, ctx) = (&mux, ctx.clone());
-                scope.spawn(move || mux.call_context(&ctx, "GET", "a"))
-            })
-            .collect();
-        wait_until("all to wait", || mux.stats().in_flight == 5);
-        let stays = scope.spawn(|| mux.call_timeout(LONG, "GET", "b"));
-        wait_until("the last to wait", || mux.stats().in_flight == 6);
-        cancel.cancel();
-        for thread in waiting {
-            assert!(thread.join().unwrap().unwrap_err().is_canceled());
-        }
-        wait_until_written(&stream, "GET", 6);
-        stream.push(":1\r\n:2\r\n:3\r\n:4\r\n:5\r\n:6\r\n");
-        assert_eq!(stays.join().unwrap().unwrap().as_int(), Some(6));
-    });
-    assert!(!stream.is_closed());
-    assert_eq!((mux.stats().abandoned, mux.stats().dials), (5, 1));
-}
-
-#[test]
-fn a_handle_that_gives_a_reply_up_gets_the_next_ones_own() {
-    let stream = MemoryStream::silent();
-    let mux = over(&stream);
-    let mut conn = mux.get();
-    for key in ["a", "b", "c"] {
-        conn.send("GET", key).unwrap();
-    }
-    conn.flush().unwrap();
-    assert!(conn.receive_timeout(Duration::from_millis(5)).unwrap_err().is_timeout());
-    let ctx = Context::background().with_timeout(Duration::from_millis(5));
-    assert_eq!(kind(&conn.receive_context(&ctx)), Some(TimeoutKind::Context));
-    stream.push(":1\r\n:2\r\n:3\r\n");
-    assert_eq!(conn.receive_timeout(LONG).unwrap().as_int(), Some(3));
-    conn.close().unwrap();
-}
-
-// Connections that come and go.
-
-#[test]
-fn a_server_killed_under_load_fails_only_what_is_under_way() {
+fn server_killed_under_load_fails_only_calls_in_flight() {
     let mut server = RedisServer::start();
     let mux = Mux::new(dialer(&server));
     let stop = AtomicBool::new(false);
@@ -245,7 +62,7 @@ fn a_server_killed_under_load_fails_only_what_is_under_way() {
 }
 
 #[test]
-fn a_connection_that_died_idle_costs_nobody_a_call() {
+fn connection_that_died_idle_fails_no_call() {
     let mut server = RedisServer::start();
     let mux = Mux::new(dialer(&server));
     mux.call("PING", ()).unwrap();
@@ -263,7 +80,7 @@ fn a_connection_that_died_idle_costs_nobody_a_call() {
 }
 
 #[test]
-fn what_is_under_way_fails_with_the_error_that_ended_the_connection() {
+fn calls_in_flight_fail_with_the_error_of_the_connection() {
     let stream = MemoryStream::silent();
     let mux = over(&stream);
     thread::scope(|scope| {
@@ -284,8 +101,8 @@ fn what_is_under_way_fails_with_the_error_that_ended_the_connection() {
 }
 
 #[test]
-fn replies_that_nobody_asked_for_end_the_connection() {
-    // Behind a reply, and before a command.
+fn unexpected_reply_ends_the_connection() {
+    // After a reply, and before a command.
     for (early, late) in [("+PONG\r\n+PONG\r\n", ""), ("", "+PONG\r\n")] {
         let first = MemoryStream::silent();
         first.push(if early.is_empty() { "+PONG\r\n" } else { early });
@@ -303,7 +120,7 @@ fn replies_that_nobody_asked_for_end_the_connection() {
 }
 
 #[test]
-fn one_dials_for_all_who_wait() {
+fn waiting_callers_share_one_dial() {
     const CALLERS: usize = 8;
     let (gate, dials) = (Arc::new(Barrier::new(2)), Arc::new(AtomicUsize::new(0)));
     let mux = {
@@ -346,16 +163,16 @@ fn one_dials_for_all_who_wait() {
 }
 
 #[test]
-fn who_dials_and_leaves_leaves_the_dial_to_the_others() {
+fn next_waiter_dials_after_the_dialing_caller_leaves() {
     let (begun, dials) = (Arc::new(Barrier::new(2)), Arc::new(AtomicUsize::new(0)));
     let mux = {
         let (begun, dials) = (Arc::clone(&begun), Arc::clone(&dials));
         Mux::with(move |ctx| {
             if dials.fetch_add(1, Ordering::SeqCst) == 0 {
                 begun.wait();
-                // As a dial does that nobody answers.
+                // Like a dial that gets no answer.
                 assert_eq!(ctx.done().recv_timeout(LONG), Err(RecvTimeoutError::Disconnected));
-                return Err(ctx.err().expect("its end"));
+                return Err(ctx.err().expect("the context has ended"));
             }
             Ok(Dialer::tcp(":6379").wrap(MemoryStream::new("+PONG\r\n")))
         })
@@ -367,7 +184,7 @@ fn who_dials_and_leaves_leaves_the_dial_to_the_others() {
         let patient = scope.spawn(|| mux.call_timeout(LONG, "PING", ()));
         let brief = mux.call_timeout(Duration::from_millis(1), "PING", ());
         assert!(brief.unwrap_err().is_timeout());
-        wait_until("the patient one to wait", || mux.stats().waiting == 1);
+        wait_until("the patient caller to wait", || mux.stats().waiting == 1);
         cancel.cancel();
         assert!(hasty.join().unwrap().unwrap_err().is_canceled());
         assert_eq!(texts(patient.join().unwrap().unwrap()), "PONG");
@@ -376,11 +193,11 @@ fn who_dials_and_leaves_leaves_the_dial_to_the_others() {
 }
 
 #[test]
-fn a_dial_lasts_no_longer_than_its_caller() {
+fn dial_ends_with_the_deadline_of_its_caller() {
     let mux = Mux::with(|ctx| {
         let remaining = ctx.remaining().expect("the caller's deadline");
         assert_eq!(ctx.done().recv_timeout(remaining), Err(RecvTimeoutError::Timeout));
-        Err(ctx.err().expect("its end"))
+        Err(ctx.err().expect("the context has ended"))
     });
     let short = Duration::from_millis(10);
     assert_eq!(kind(&mux.call_timeout(short, "PING", ())), Some(TimeoutKind::Connect));
@@ -390,7 +207,7 @@ fn a_dial_lasts_no_longer_than_its_caller() {
 }
 
 #[test]
-fn a_connection_with_something_under_way_cannot_be_shared() {
+fn connection_with_pending_replies_is_unsupported() {
     let mux = Mux::with(|_| {
         let mut conn = Dialer::tcp(":6379").wrap(MemoryStream::silent());
         conn.send("PING", ())?;
@@ -408,7 +225,7 @@ fn a_connection_with_something_under_way_cannot_be_shared() {
 // Closing.
 
 #[test]
-fn closing_wakes_everybody() {
+fn close_fails_all_calls_immediately() {
     let stream = MemoryStream::silent();
     let mux = over(&stream);
     thread::scope(|scope| {
@@ -441,10 +258,10 @@ fn closing_wakes_everybody() {
 }
 
 #[test]
-fn closing_ends_a_dial_and_those_who_wait_for_it() {
+fn close_ends_a_dial_and_its_waiters() {
     let mux = Mux::with(|ctx| {
         assert!(ctx.done().recv_timeout(LONG).is_err());
-        Err(ctx.err().unwrap_or(Error::other("not cancelled")))
+        Err(ctx.err().unwrap_or(Error::other("not canceled")))
     });
     thread::scope(|scope| {
         let calls: Vec<_> = (0..4).map(|_| scope.spawn(|| mux.call("PING", ()))).collect();
@@ -457,7 +274,7 @@ fn closing_ends_a_dial_and_those_who_wait_for_it() {
 }
 
 #[test]
-fn the_last_handle_closes_the_connection() {
+fn last_handle_closes_the_connection() {
     let stream = MemoryStream::silent();
     stream.push("+PONG\r\n");
     let mux = {
@@ -472,18 +289,26 @@ fn the_last_handle_closes_the_connection() {
     assert!(stream.is_closed());
 }
 
-// Connections of another kind.
+// Connections of other kinds.
 
-/// Answers every command with its arguments' number; panics when told to.
-struct Odd {
-    replies: Vec<Value>,
+/// Answers every command with the number of its arguments. Can panic.
+#[derive(Clone)]
+struct Counter {
+    replies: Arc<Mutex<VecDeque<Value>>>,
     panics: &'static str,
+    has_halves: bool,
 }
 
-impl RawSend for Odd {
-    fn send(&mut self, command: &str, args: &dyn ToArgs, _: Option<Instant>) -> Result<()> {
-        assert!(!(command == "BOOM" && self.panics == "send"), "boom");
-        self.replies.insert(0, Value::Int(args![args].len() as i64));
+impl Counter {
+    fn new(panics: &'static str) -> Counter {
+        Counter { replies: Arc::default(), panics, has_halves: true }
+    }
+}
+
+impl RawSend for Counter {
+    fn send(&mut self, _: &str, args: &dyn ToArgs, _: Option<Instant>) -> Result<()> {
+        assert!(self.panics != "send", "boom");
+        self.replies.lock().unwrap().push_back(Value::Int(args![args].len() as i64));
         Ok(())
     }
     fn flush(&mut self, _: Option<Instant>) -> Result<()> {
@@ -491,19 +316,24 @@ impl RawSend for Odd {
     }
 }
 
-impl RawReceive for Odd {
+impl RawReceive for Counter {
     fn receive(&mut self, _: Option<Instant>) -> Result<Value> {
         assert!(self.panics != "receive", "boom");
-        self.replies.pop().ok_or(Error::Timeout(TimeoutKind::Read))
+        self.replies.lock().unwrap().pop_front().ok_or(Error::Timeout(TimeoutKind::Read))
     }
     fn poll(&mut self, _: Option<Instant>) -> Result<bool> {
-        Ok(!self.replies.is_empty())
+        Ok(!self.replies.lock().unwrap().is_empty())
     }
 }
 
-impl RawConn for Odd {
+impl RawConn for Counter {
     fn split(&mut self) -> (&mut dyn RawSend, &mut dyn RawReceive) {
-        unreachable!("the halves share their state")
+        unreachable!("a mux uses the halves")
+    }
+    fn halves(&mut self) -> Option<(Box<dyn RawSend>, Box<dyn RawReceive>)> {
+        self.has_halves.then(|| -> (Box<dyn RawSend>, Box<dyn RawReceive>) {
+            (Box::new(self.clone()), Box::new(self.clone()))
+        })
     }
     fn shutdown_handle(&self) -> ShutdownHandle {
         ShutdownHandle::new(|| {})
@@ -512,8 +342,8 @@ impl RawConn for Odd {
 }
 
 #[test]
-fn a_connection_that_cannot_be_parted_is_shared_all_the_same() {
-    let mux = Mux::with(|_| Ok(Conn::new(Odd { replies: Vec::new(), panics: "" })));
+fn connection_of_another_kind_is_shared_by_its_halves() {
+    let mux = Mux::with(|_| Ok(Conn::new(Counter::new(""))));
     thread::scope(|scope| {
         for thread in 0..8 {
             let mux = &mux;
@@ -528,9 +358,17 @@ fn a_connection_that_cannot_be_parted_is_shared_all_the_same() {
 }
 
 #[test]
-fn a_panic_of_the_connections_own_code_leaves_nobody_waiting() {
+fn connection_without_halves_is_unsupported() {
+    let mux = Mux::with(|_| Ok(Conn::new(Counter { has_halves: false, ..Counter::new("") })));
+    let error = mux.call("COUNT", ()).unwrap_err();
+    assert!(matches!(error, Error::Unsupported(_)), "{error:?}");
+    assert!(error.to_string().contains("RawConn::halves"), "{error}");
+}
+
+#[test]
+fn panic_in_a_connection_strands_no_caller() {
     for panics in ["send", "receive"] {
-        let mux = Mux::with(move |_| Ok(Conn::new(Odd { replies: Vec::new(), panics })));
+        let mux = Mux::with(move |_| Ok(Conn::new(Counter::new(panics))));
         thread::scope(|scope| {
             let calls: Vec<_> = (0..4)
                 .map(|_| {
@@ -539,7 +377,7 @@ fn a_panic_of_the_connections_own_code_leaves_nobody_waiting() {
                 })
                 .collect();
             let outcomes: Vec<_> = calls.into_iter().map(|call| call.join()).collect();
-            assert!(outcomes.iter().any(|outcome| outcome.is_err()), "who ran it panics");
+            assert!(outcomes.iter().any(|outcome| outcome.is_err()), "the worker panics");
             for outcome in outcomes.into_iter().flatten() {
                 assert!(outcome.unwrap_err().to_string().contains("panicked"));
             }
@@ -549,7 +387,7 @@ fn a_panic_of_the_connections_own_code_leaves_nobody_waiting() {
 }
 
 #[test]
-fn a_panic_while_arguments_are_made_is_the_callers_own() {
+fn panic_in_arguments_ends_only_its_own_call() {
     struct Panics;
     impl ToArgs for Panics {
         fn write_args(&self, _: &mut redigo::ArgWriter<'_>) {
@@ -565,7 +403,7 @@ fn a_panic_while_arguments_are_made_is_the_callers_own() {
 }
 
 #[test]
-fn handles_go_to_other_threads() {
+fn handles_can_move_to_other_threads() {
     fn shared_by_threads<T: Clone + Send + Sync + 'static>() {}
     fn sent_to_a_thread<T: Send + 'static>() {}
     shared_by_threads::<Mux>();
@@ -573,7 +411,7 @@ fn handles_go_to_other_threads() {
 }
 
 #[test]
-fn a_timeout_that_a_script_gives_ends_the_connection_at_once() {
+fn scripted_timeout_ends_the_connection_immediately() {
     let server = ScriptedServer::new();
     server.expect("GET", "a").timeout();
     server.expect("GET", "b").reply("c");
