@@ -348,8 +348,43 @@ impl Conn {
     /// # Ok::<(), Error>(())
     /// ```
     pub fn poll(&mut self, timeout: Duration) -> Result<Option<Value>> {
-        let wait = Deadline::after(Some(timeout)).or_sooner(self.outer_deadline);
+        self.poll_until(Deadline::after(Some(timeout)))
+    }
+
+    /// Waits for the next reply to begin, at most `timeout` and until the context ends.
+    ///
+    /// Like [`poll`](Conn::poll), but another thread can cancel the wait. `None` as the timeout
+    /// waits until the context ends.
+    ///
+    /// # Errors
+    /// Those of [`receive`](Conn::receive). The end of the context is fatal; the timeout is not.
+    ///
+    /// ```
+    /// # use redigo::{Context, Dialer, testing::MemoryStream, Error};
+    /// # use std::time::Duration;
+    /// # let mut conn = Dialer::tcp(":6379").wrap(MemoryStream::silent());
+    /// let (ctx, cancel) = Context::background().with_cancel();
+    /// assert!(conn.poll_context(&ctx, Duration::from_millis(1))?.is_none());
+    /// cancel.cancel();
+    /// assert!(conn.poll_context(&ctx, None).unwrap_err().is_canceled());
+    /// # Ok::<(), Error>(())
+    /// ```
+    pub fn poll_context(
+        &mut self,
+        ctx: &Context,
+        timeout: impl Into<Option<Duration>>,
+    ) -> Result<Option<Value>> {
+        let wait = Deadline::after(timeout.into());
+        self.run_within(ctx, |conn| match (conn.poll_until(wait)?, ctx.err()) {
+            (None, Some(ended)) => conn.record_fatal(Err(ended), Deadline::default()),
+            (polled, _) => Ok(polled),
+        })
+    }
+
+    /// Waits until the deadline for a reply to begin.
+    pub(crate) fn poll_until(&mut self, wait: Deadline) -> Result<Option<Value>> {
         let timeouts = self.timeouts();
+        let wait = wait.or_sooner(self.outer_deadline);
         let polled = self.status.poll(&mut *self.raw, wait, &timeouts);
         self.close_if_ended();
         polled

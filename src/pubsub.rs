@@ -57,7 +57,7 @@ use subscriptions::Subscriptions;
 /// |---|---|---|
 /// | [`receive`](PubSubConn::receive), [`iter`](PubSubConn::iter) | the connection's read timeout | the connection fails |
 /// | [`receive_timeout`](PubSubConn::receive_timeout), [`receive_context`](PubSubConn::receive_context) | the given time | the connection fails |
-/// | [`poll`](PubSubConn::poll), [`timeout_iter`](PubSubConn::timeout_iter) | the given time | `None`; the connection stays usable |
+/// | [`poll`](PubSubConn::poll), [`poll_context`](PubSubConn::poll_context), [`timeout_iter`](PubSubConn::timeout_iter) | the given time | `None`; the connection stays usable |
 ///
 /// A subscriber can be silent for hours. Either set no read timeout, or call
 /// [`ping`](PubSubConn::ping) more often than the read timeout: then silence means that the server

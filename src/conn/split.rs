@@ -189,7 +189,49 @@ impl<'a> ReceiveHalf<'a> {
     /// # Ok::<(), Error>(())
     /// ```
     pub fn poll(&mut self, timeout: Duration) -> Result<Option<Value>> {
-        let wait = Deadline::after(Some(timeout)).or_sooner(self.timeouts.overall);
+        self.poll_until(Deadline::after(Some(timeout)))
+    }
+
+    /// Waits for the next reply to begin, at most `timeout` and until the context ends, like
+    /// [`Conn::poll_context`](crate::Conn::poll_context).
+    ///
+    /// # Errors
+    /// Those of [`receive`](ReceiveHalf::receive). The end of the context is fatal; the timeout is
+    /// not.
+    ///
+    /// ```
+    /// # use redigo::{Context, Dialer, testing::MemoryStream, Error};
+    /// # use std::time::Duration;
+    /// # let mut conn = Dialer::tcp(":6379").wrap(MemoryStream::silent());
+    /// let (_sender, mut receiver) = conn.split();
+    /// let ctx = Context::background();
+    /// assert!(receiver.poll_context(&ctx, Duration::from_millis(1))?.is_none());
+    /// # Ok::<(), Error>(())
+    /// ```
+    pub fn poll_context(
+        &mut self,
+        ctx: &Context,
+        timeout: impl Into<Option<Duration>>,
+    ) -> Result<Option<Value>> {
+        self.status.check()?;
+        if let Some(error) = ctx.err() {
+            return Err(self.status.end(error));
+        }
+        let watch = self.status.watch(ctx)?;
+        let own_timeouts = self.timeouts;
+        self.timeouts.overall = Deadline::of(ctx).or_sooner(own_timeouts.overall);
+        let polled = self.poll_until(Deadline::after(timeout.into()));
+        self.timeouts = own_timeouts;
+        let polled = match (polled, ctx.err()) {
+            (Ok(None), Some(ended)) => Err(self.status.end(ended)),
+            (polled, _) => polled,
+        };
+        self.status.unwatch(watch, ctx, polled)
+    }
+
+    /// Waits until the deadline for a reply to begin.
+    pub(crate) fn poll_until(&mut self, wait: Deadline) -> Result<Option<Value>> {
+        let wait = wait.or_sooner(self.timeouts.overall);
         self.status.poll(self.raw, wait, &self.timeouts)
     }
 

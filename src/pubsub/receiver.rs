@@ -100,6 +100,31 @@ impl<'a> PubSubReceiver<'a> {
         self.half.poll(timeout)?.map(|reply| reply.convert()).transpose()
     }
 
+    /// Waits for the next event to begin, at most `timeout` and until the context ends, like
+    /// [`PubSubConn::poll_context`](crate::PubSubConn::poll_context). The end of the context ends
+    /// the connection; the timeout does not.
+    ///
+    /// ```
+    /// # use redigo::{Context, PubSubConn, testing::ScriptedServer};
+    /// # use std::time::Duration;
+    /// # let server = ScriptedServer::new();
+    /// # let mut sub = PubSubConn::new(server.conn());
+    /// let (_sender, mut receiver) = sub.split();
+    /// let ctx = Context::background();
+    /// assert_eq!(receiver.poll_context(&ctx, Duration::from_millis(10))?, None);
+    /// # Ok::<(), redigo::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// The same as there, and a fatal error of the other half.
+    pub fn poll_context(
+        &mut self,
+        ctx: &Context,
+        timeout: impl Into<Option<Duration>>,
+    ) -> Result<Option<PubSubEvent>> {
+        self.half.poll_context(ctx, timeout)?.map(|reply| reply.convert()).transpose()
+    }
+
     /// Returns an iterator over the events, like [`PubSubConn::iter`](crate::PubSubConn::iter).
     ///
     /// ```

@@ -116,6 +116,46 @@ impl<C: AsRef<Conn> + AsMut<Conn>> PubSubConn<C> {
         reply.map(|reply| reply.convert()).transpose()
     }
 
+    /// Waits for the next event to begin, at most `timeout` and until the context ends.
+    ///
+    /// Like [`poll`](PubSubConn::poll), but another thread can cancel the wait, which then returns
+    /// within milliseconds even if the server hangs. `None` as the timeout waits until the context
+    /// ends. A listener that stops on request and notices an unreachable server needs one thread:
+    ///
+    /// ```
+    /// use redigo::{Context, Error, PubSubConn, PubSubEvent, Result};
+    /// # use std::time::Duration;
+    ///
+    /// fn listen(ctx: &Context, sub: &mut PubSubConn, idle: Duration) -> Result<()> {
+    ///     let mut pinged = false;
+    ///     loop {
+    ///         match sub.poll_context(ctx, idle)? {
+    ///             Some(PubSubEvent::Message { data, .. }) => println!("{data:?}"),
+    ///             Some(_) => {}
+    ///             None if pinged => return Err(Error::other("no answer to a ping")),
+    ///             None => {
+    ///                 sub.ping("")?;
+    ///                 pinged = true;
+    ///                 continue;
+    ///             }
+    ///         }
+    ///         pinged = false;
+    ///     }
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    /// The same as for [`receive`](PubSubConn::receive). The end of the context ends the
+    /// connection; the timeout does not.
+    pub fn poll_context(
+        &mut self,
+        ctx: &Context,
+        timeout: impl Into<Option<Duration>>,
+    ) -> Result<Option<PubSubEvent>> {
+        let reply = self.conn.as_mut().poll_context(ctx, timeout)?;
+        reply.map(|reply| reply.convert()).transpose()
+    }
+
     /// Returns an iterator over the events, which waits for each like
     /// [`receive`](PubSubConn::receive).
     ///

@@ -4,9 +4,10 @@ use std::thread;
 use std::time::Duration;
 
 use redigo::testing::MemoryStream;
-use redigo::{Dialer, PubSubConn, Result, TimeoutKind};
+use redigo::{Context, Dialer, PubSubConn, Result, TimeoutKind};
 
 use crate::harness::{in_time, message, over, pong, publisher, pushed, subscriber};
+use crate::support::redis_server::RedisServer;
 use crate::support::wait::LONG;
 
 type Wait = fn(&mut PubSubConn) -> Result<()>;
@@ -82,4 +83,78 @@ fn poll_receives_messages_of_a_real_server() {
     assert_eq!(sub.poll(Duration::ZERO).unwrap(), None);
     publisher().call("PUBLISH", ("poll", "hi")).unwrap();
     assert_eq!(sub.poll(LONG).unwrap(), Some(message("poll", "hi")));
+}
+
+#[test]
+fn poll_context_timeout_loses_nothing() {
+    let stream = MemoryStream::silent();
+    let mut sub = over(&stream);
+    let (ctx, _cancel) = Context::background().with_cancel();
+    for round in ["a", "b"] {
+        assert_eq!(sub.poll_context(&ctx, Duration::from_millis(5)).unwrap(), None);
+        assert_eq!(sub.poll_context(&ctx, Duration::ZERO).unwrap(), None);
+        stream.push(pushed(&["pong", round]));
+        assert_eq!(sub.poll_context(&ctx, LONG).unwrap(), Some(pong(round)));
+        stream.push(pushed(&["pong", round]));
+        assert_eq!(sub.poll_context(&ctx, None).unwrap(), Some(pong(round)));
+    }
+    assert!(sub.err().is_none());
+}
+
+#[test]
+fn poll_context_timeout_keeps_a_half_received_event() {
+    let stream = MemoryStream::silent();
+    let mut sub = over(&stream);
+    let event = pushed(&["pong", "whole"]);
+    let (head, tail) = (event[..10].to_owned(), event[10..].to_owned());
+    stream.push(head);
+    let (ctx, _cancel) = Context::background().with_cancel();
+    let received = in_time(move || {
+        thread::scope(|scope| {
+            let waiting = scope.spawn(|| sub.poll_context(&ctx, Duration::from_millis(5)));
+            thread::sleep(Duration::from_millis(30));
+            stream.push(tail);
+            waiting.join().unwrap()
+        })
+    });
+    // The timeout is for the beginning of the event only.
+    assert_eq!(received.unwrap(), Some(pong("whole")));
+}
+
+#[test]
+fn poll_context_is_canceled_while_the_server_is_frozen() {
+    let server = RedisServer::start();
+    let mut sub = PubSubConn::new(Dialer::url(server.url()).unwrap().dial().unwrap());
+    sub.subscribe("frozen").unwrap();
+    assert!(sub.poll(LONG).unwrap().is_some());
+    server.freeze();
+    let (ctx, cancel) = Context::background().with_cancel();
+    let error = in_time(move || {
+        thread::scope(|scope| {
+            let waiting = scope.spawn(|| sub.poll_context(&ctx, 10 * LONG).unwrap_err());
+            cancel.cancel();
+            waiting.join().unwrap()
+        })
+    });
+    server.thaw();
+    assert!(error.is_canceled());
+}
+
+#[test]
+fn poll_context_ends_at_the_deadline_of_the_context() {
+    let mut sub = over(&MemoryStream::silent());
+    let ctx = Context::background().with_timeout(Duration::from_millis(20));
+    assert_eq!(sub.poll_context(&ctx, Duration::from_millis(1)).unwrap(), None);
+    let error = sub.poll_context(&ctx, LONG).unwrap_err();
+    assert_eq!(error.timeout_kind(), Some(TimeoutKind::Context));
+    assert!(sub.err().is_some());
+
+    // The receiving half does the same.
+    let mut sub = over(&MemoryStream::silent());
+    let (_sender, mut receiver) = sub.split();
+    let ctx = Context::background().with_timeout(Duration::from_millis(20));
+    assert_eq!(receiver.poll_context(&ctx, Duration::from_millis(1)).unwrap(), None);
+    let error = receiver.poll_context(&ctx, None).unwrap_err();
+    assert_eq!(error.timeout_kind(), Some(TimeoutKind::Context));
+    assert!(receiver.poll(Duration::ZERO).is_err());
 }
