@@ -2,7 +2,7 @@
 
 use super::subscription_kind::SubscriptionKind;
 use super::subscriptions::Subscriptions;
-use crate::args::{ToArg, ToArgs};
+use crate::args::{Args, ToArg, ToArgs};
 use crate::conn::split::SendHalf;
 use crate::error::{Error, Result};
 
@@ -60,7 +60,28 @@ impl<'a> PubSubSender<'a> {
     /// A fatal error of either half.
     #[doc(alias = "Unsubscribe")]
     pub fn unsubscribe(&mut self, channels: impl ToArgs) -> Result<()> {
-        self.change(SubscriptionKind::Unsubscribe, &channels)
+        self.unsubscribe_from(SubscriptionKind::Unsubscribe, &channels)
+    }
+
+    /// Ends the subscriptions to all channels, like
+    /// [`PubSubConn::unsubscribe_all`](crate::PubSubConn::unsubscribe_all).
+    ///
+    /// ```
+    /// # use redigo::{PubSubConn, testing::ScriptedServer};
+    /// # let server = ScriptedServer::new();
+    /// # server.expect("UNSUBSCRIBE", ()).no_reply();
+    /// # let mut sub = PubSubConn::new(server.conn());
+    /// let (mut sender, _receiver) = sub.split();
+    /// sender.unsubscribe_all()?;
+    /// # server.verify();
+    /// # Ok::<(), redigo::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// A fatal error of either half.
+    #[doc(alias = "Unsubscribe")]
+    pub fn unsubscribe_all(&mut self) -> Result<()> {
+        self.unsubscribe_from_all(SubscriptionKind::Unsubscribe)
     }
 
     /// Subscribes to patterns, like [`PubSubConn::psubscribe`](crate::PubSubConn::psubscribe).
@@ -101,7 +122,28 @@ impl<'a> PubSubSender<'a> {
     /// A fatal error of either half.
     #[doc(alias = "PUnsubscribe")]
     pub fn punsubscribe(&mut self, patterns: impl ToArgs) -> Result<()> {
-        self.change(SubscriptionKind::PUnsubscribe, &patterns)
+        self.unsubscribe_from(SubscriptionKind::PUnsubscribe, &patterns)
+    }
+
+    /// Ends the subscriptions to all patterns, like
+    /// [`PubSubConn::punsubscribe_all`](crate::PubSubConn::punsubscribe_all).
+    ///
+    /// ```
+    /// # use redigo::{PubSubConn, testing::ScriptedServer};
+    /// # let server = ScriptedServer::new();
+    /// # server.expect("PUNSUBSCRIBE", ()).no_reply();
+    /// # let mut sub = PubSubConn::new(server.conn());
+    /// let (mut sender, _receiver) = sub.split();
+    /// sender.punsubscribe_all()?;
+    /// # server.verify();
+    /// # Ok::<(), redigo::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// A fatal error of either half.
+    #[doc(alias = "PUnsubscribe")]
+    pub fn punsubscribe_all(&mut self) -> Result<()> {
+        self.unsubscribe_from_all(SubscriptionKind::PUnsubscribe)
     }
 
     /// Subscribes to shard channels, like
@@ -141,7 +183,27 @@ impl<'a> PubSubSender<'a> {
     /// # Errors
     /// A fatal error of either half.
     pub fn sunsubscribe(&mut self, shard_channels: impl ToArgs) -> Result<()> {
-        self.change(SubscriptionKind::SUnsubscribe, &shard_channels)
+        self.unsubscribe_from(SubscriptionKind::SUnsubscribe, &shard_channels)
+    }
+
+    /// Ends the subscriptions to all shard channels, like
+    /// [`PubSubConn::sunsubscribe_all`](crate::PubSubConn::sunsubscribe_all).
+    ///
+    /// ```
+    /// # use redigo::{PubSubConn, testing::ScriptedServer};
+    /// # let server = ScriptedServer::new();
+    /// # server.expect("SUNSUBSCRIBE", ()).no_reply();
+    /// # let mut sub = PubSubConn::new(server.conn());
+    /// let (mut sender, _receiver) = sub.split();
+    /// sender.sunsubscribe_all()?;
+    /// # server.verify();
+    /// # Ok::<(), redigo::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// A fatal error of either half.
+    pub fn sunsubscribe_all(&mut self) -> Result<()> {
+        self.unsubscribe_from_all(SubscriptionKind::SUnsubscribe)
     }
 
     /// Subscribes to everything in `subscriptions`, like
@@ -161,7 +223,7 @@ impl<'a> PubSubSender<'a> {
     /// A fatal error of either half.
     pub fn resubscribe(&mut self, subscriptions: &Subscriptions) -> Result<()> {
         for (kind, names) in subscriptions.commands() {
-            self.queue(kind, &names)?;
+            self.queue(kind, &Args::new().args(&names))?;
         }
         self.half.flush()
     }
@@ -210,11 +272,27 @@ impl<'a> PubSubSender<'a> {
     }
 
     fn change(&mut self, kind: SubscriptionKind, names: &dyn ToArgs) -> Result<()> {
-        self.queue(kind, names)?;
+        self.queue(kind, &Args::new().args(names))?;
         self.half.flush()
     }
 
-    fn queue(&mut self, kind: SubscriptionKind, names: &dyn ToArgs) -> Result<()> {
+    fn unsubscribe_from(&mut self, kind: SubscriptionKind, names: &dyn ToArgs) -> Result<()> {
+        let names = Args::new().args(names);
+        if names.is_empty() {
+            // Sent without names, the command would end all subscriptions.
+            return self.err().map_or(Ok(()), |error| Err(error.clone()));
+        }
+        self.queue(kind, &names)?;
+        self.half.flush()
+    }
+
+    fn unsubscribe_from_all(&mut self, kind: SubscriptionKind) -> Result<()> {
+        self.subscriptions.record_all(kind);
+        self.half.send(kind.command(), ())?;
+        self.half.flush()
+    }
+
+    fn queue(&mut self, kind: SubscriptionKind, names: &Args) -> Result<()> {
         // Recorded even if sending fails: a new connection must subscribe to it too.
         self.subscriptions.record(kind, names);
         self.half.send(kind.command(), names)

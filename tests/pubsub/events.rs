@@ -36,15 +36,15 @@ fn shard_channels_are_separate_from_channels() {
     assert_eq!(receive(&mut sub), message("shard:a", "for shards"));
     sub.sunsubscribe("shard:b").unwrap();
     assert_eq!(receive(&mut sub), confirmed(SubscriptionKind::SUnsubscribe, "shard:b", 1));
-    sub.sunsubscribe(()).unwrap();
+    sub.sunsubscribe_all().unwrap();
     assert_eq!(receive(&mut sub), confirmed(SubscriptionKind::SUnsubscribe, "shard:a", 0));
 }
 
 #[test]
 fn unsubscribe_without_subscriptions_has_no_channel() {
     let mut sub = subscriber();
-    sub.unsubscribe(()).unwrap();
-    sub.punsubscribe(()).unwrap();
+    sub.unsubscribe_all().unwrap();
+    sub.punsubscribe_all().unwrap();
     for kind in [SubscriptionKind::Unsubscribe, SubscriptionKind::PUnsubscribe] {
         let none = PubSubEvent::Subscription { kind, channel: None, count: 0 };
         assert_eq!(sub.receive().unwrap(), none);
@@ -87,7 +87,7 @@ fn refused_command_leaves_the_connection_usable() {
 fn after_the_last_subscription_commands_work_again() {
     let mut sub = subscriber();
     sub.subscribe(("end:a", "end:b")).unwrap();
-    sub.unsubscribe(()).unwrap();
+    sub.unsubscribe_all().unwrap();
     let events = sub.iter().map(Result::unwrap);
     let over = |event: &PubSubEvent| matches!(event, PubSubEvent::Subscription { count: 0, .. });
     assert_eq!(events.take_while(|event| !over(event)).count(), 3);

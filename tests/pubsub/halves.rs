@@ -82,8 +82,8 @@ fn receiving_half_has_every_wait() {
     let (mut sender, mut receiver) = sub.split();
     sender.psubscribe("p").unwrap();
     sender.ssubscribe("s").unwrap();
-    sender.punsubscribe(()).unwrap();
-    sender.sunsubscribe(()).unwrap();
+    sender.punsubscribe_all().unwrap();
+    sender.sunsubscribe_all().unwrap();
     sender.subscribe("c").unwrap();
     assert_eq!(sender.subscriptions().len(), 1);
     stream.push(pushed(&["pong", "1"]).repeat(4));
