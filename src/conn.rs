@@ -60,6 +60,7 @@ pub struct Conn {
     pub(super) raw: Box<dyn RawConn>,
     pub(super) status: Status,
     pub(super) closed: bool,
+    pub(super) pooled: bool,
     pub(super) session: Session,
     pub(super) read_timeout: Option<Duration>,
     pub(super) write_timeout: Option<Duration>,
@@ -84,6 +85,7 @@ impl Conn {
             status: Status::new(raw.shutdown_handle()),
             raw: Box::new(raw),
             closed: false,
+            pooled: false,
             session: Session::default(),
             read_timeout: None,
             write_timeout: None,
@@ -528,6 +530,15 @@ impl Conn {
     /// Returns true after an error reply with such a code.
     pub(crate) fn is_retired(&self) -> bool {
         self.status.is_retired()
+    }
+
+    /// A pool's read timeout is meant for commands, so a subscriber does not use it for silence.
+    pub(crate) fn set_pooled(&mut self, pooled: bool) {
+        self.pooled = pooled;
+    }
+
+    pub(crate) fn is_pooled(&self) -> bool {
+        self.pooled
     }
 
     pub(crate) fn session(&mut self) -> &mut Session {

@@ -15,6 +15,7 @@ use crate::conn::Conn;
 use crate::error::{Error, Result};
 use crate::pool::pooled_conn::PooledConn;
 use receiver::PubSubReceiver;
+use replies::Silence;
 use sender::PubSubSender;
 use subscriptions::Subscriptions;
 
@@ -55,14 +56,15 @@ use subscriptions::Subscriptions;
 ///
 /// | | waits at most | if no event arrives |
 /// |---|---|---|
-/// | [`receive`](PubSubConn::receive), [`iter`](PubSubConn::iter) | the connection's read timeout | the connection fails |
+/// | [`receive`](PubSubConn::receive), [`iter`](PubSubConn::iter) | the [`silence_timeout`](PubSubConn::silence_timeout) | the connection fails |
 /// | [`receive_timeout`](PubSubConn::receive_timeout), [`receive_context`](PubSubConn::receive_context) | the given time | the connection fails |
 /// | [`poll`](PubSubConn::poll), [`poll_context`](PubSubConn::poll_context), [`timeout_iter`](PubSubConn::timeout_iter) | the given time | `None`; the connection stays usable |
 ///
-/// A subscriber can be silent for hours. Either set no read timeout, or call
-/// [`ping`](PubSubConn::ping) more often than the read timeout: then silence means that the server
-/// is unreachable. `examples/pubsub.rs` pings every minute, and after a restart of the server it
-/// subscribes again on a new connection.
+/// A subscriber can be silent for hours, so the silence timeout is none on a pooled connection.
+/// On a connection from a [`Dialer`](crate::Dialer) it is the read timeout. To notice an
+/// unreachable server, call [`ping`](PubSubConn::ping) more often than the silence timeout: then
+/// silence means that the server does not answer. `examples/pubsub.rs` pings after each silent
+/// interval, and after a restart of the server it subscribes again on a new connection.
 ///
 /// # Two threads
 ///
@@ -79,6 +81,7 @@ use subscriptions::Subscriptions;
 pub struct PubSubConn<C = Conn> {
     conn: C,
     subscriptions: Subscriptions,
+    silence: Silence,
 }
 
 impl<C: AsRef<Conn> + AsMut<Conn>> PubSubConn<C> {
@@ -91,7 +94,8 @@ impl<C: AsRef<Conn> + AsMut<Conn>> PubSubConn<C> {
     /// assert!(sub.subscriptions().is_empty());
     /// ```
     pub fn new(conn: C) -> PubSubConn<C> {
-        PubSubConn { conn, subscriptions: Subscriptions::default() }
+        let silence = Silence::default_for(conn.as_ref());
+        PubSubConn { conn, subscriptions: Subscriptions::default(), silence }
     }
 
     /// Splits the subscriber, so that one thread can subscribe, unsubscribe and ping while another
@@ -136,7 +140,8 @@ impl<C: AsRef<Conn> + AsMut<Conn>> PubSubConn<C> {
     /// ```
     pub fn split(&mut self) -> (PubSubSender<'_>, PubSubReceiver<'_>) {
         let (sender, receiver) = self.conn.as_mut().split();
-        (PubSubSender::new(sender, &mut self.subscriptions), PubSubReceiver::new(receiver))
+        let sender = PubSubSender::new(sender, &mut self.subscriptions);
+        (sender, PubSubReceiver::new(receiver, self.silence))
     }
 
     /// Returns the error that ended the connection, or `None` while it is usable.

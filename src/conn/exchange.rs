@@ -220,6 +220,13 @@ impl Conn {
         outcome
     }
 
+    /// Ends and closes the connection, and returns the error that ended it.
+    pub(crate) fn fail(&mut self, error: Error) -> Error {
+        let error = self.status.end(error);
+        self.close_if_ended();
+        error
+    }
+
     /// Closes the socket of a connection that has ended.
     pub(super) fn close_if_ended(&mut self) {
         if self.status.err().is_some() && !self.closed {

@@ -229,6 +229,11 @@ impl<'a> ReceiveHalf<'a> {
         self.status.unwatch(watch, ctx, polled)
     }
 
+    /// Ends the connection, and returns the error that ended it.
+    pub(crate) fn fail(&mut self, error: Error) -> Error {
+        self.status.end(error)
+    }
+
     /// Waits until the deadline for a reply to begin.
     pub(crate) fn poll_until(&mut self, wait: Deadline) -> Result<Option<Value>> {
         let wait = wait.or_sooner(self.timeouts.overall);

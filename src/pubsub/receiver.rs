@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::event::PubSubEvent;
-use super::replies;
+use super::replies::{self, Silence};
 use crate::conn::split::ReceiveHalf;
 use crate::context::Context;
 use crate::error::{Error, Result};
@@ -13,11 +13,12 @@ use crate::error::{Error, Result};
 #[derive(Debug)]
 pub struct PubSubReceiver<'a> {
     half: ReceiveHalf<'a>,
+    silence: Silence,
 }
 
 impl<'a> PubSubReceiver<'a> {
-    pub(super) fn new(half: ReceiveHalf<'a>) -> PubSubReceiver<'a> {
-        PubSubReceiver { half }
+    pub(super) fn new(half: ReceiveHalf<'a>, silence: Silence) -> PubSubReceiver<'a> {
+        PubSubReceiver { half, silence }
     }
 
     /// Waits for the next event, like [`PubSubConn::receive`](crate::PubSubConn::receive).
@@ -36,7 +37,7 @@ impl<'a> PubSubReceiver<'a> {
     /// The same as there, and a fatal error of the other half.
     #[doc(alias = "Receive")]
     pub fn receive(&mut self) -> Result<PubSubEvent> {
-        self.half.receive()?.convert()
+        self.silence.receive(&mut self.half)
     }
 
     /// Waits at most `timeout` for the next event, like
@@ -78,7 +79,7 @@ impl<'a> PubSubReceiver<'a> {
     /// The same as there, and a fatal error of the other half.
     #[doc(alias = "ReceiveContext")]
     pub fn receive_context(&mut self, ctx: &Context) -> Result<PubSubEvent> {
-        self.half.receive_context(ctx)?.convert()
+        self.silence.receive_context(&mut self.half, ctx)
     }
 
     /// Waits at most `timeout` for the next event to begin, like
@@ -97,7 +98,7 @@ impl<'a> PubSubReceiver<'a> {
     /// # Errors
     /// The same as there, and a fatal error of the other half.
     pub fn poll(&mut self, timeout: Duration) -> Result<Option<PubSubEvent>> {
-        self.half.poll(timeout)?.map(|reply| reply.convert()).transpose()
+        replies::event(self.half.poll(timeout))
     }
 
     /// Waits for the next event to begin, at most `timeout` and until the context ends, like
@@ -122,7 +123,7 @@ impl<'a> PubSubReceiver<'a> {
         ctx: &Context,
         timeout: impl Into<Option<Duration>>,
     ) -> Result<Option<PubSubEvent>> {
-        self.half.poll_context(ctx, timeout)?.map(|reply| reply.convert()).transpose()
+        replies::event(self.half.poll_context(ctx, timeout))
     }
 
     /// Returns an iterator over the events, like [`PubSubConn::iter`](crate::PubSubConn::iter).
@@ -138,7 +139,7 @@ impl<'a> PubSubReceiver<'a> {
     /// }
     /// ```
     pub fn iter(&mut self) -> impl Iterator<Item = Result<PubSubEvent>> {
-        replies::blocking(&mut self.half)
+        replies::blocking(&mut self.half, self.silence)
     }
 
     /// Returns an iterator that ends when `timeout` passes without an event, like

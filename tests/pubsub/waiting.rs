@@ -1,14 +1,14 @@
 //! Waiting: timeouts that end the connection, and polls that do not.
 
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use redigo::testing::MemoryStream;
-use redigo::{Context, Dialer, PubSubConn, Result, TimeoutKind};
+use redigo::{Context, Dialer, Pool, PooledConn, PubSubConn, PubSubEvent, Result, TimeoutKind};
 
-use crate::harness::{in_time, message, over, pong, publisher, pushed, subscriber};
+use crate::harness::{dialer, in_time, message, over, pong, publisher, pushed, subscriber};
 use crate::support::redis_server::RedisServer;
-use crate::support::wait::LONG;
+use crate::support::wait::{LONG, SHORT};
 
 type Wait = fn(&mut PubSubConn) -> Result<()>;
 
@@ -157,4 +157,63 @@ fn poll_context_ends_at_the_deadline_of_the_context() {
     let error = receiver.poll_context(&ctx, None).unwrap_err();
     assert_eq!(error.timeout_kind(), Some(TimeoutKind::Context));
     assert!(receiver.poll(Duration::ZERO).is_err());
+}
+
+/// A pool whose connections time out after a silence that the tests exceed.
+fn pool_with_short_read_timeout() -> Pool {
+    Pool::builder(dialer().read_timeout(SHORT)).cleanup_timeout(LONG).build().unwrap()
+}
+
+#[test]
+fn pooled_subscriber_survives_silence() {
+    let pool = pool_with_short_read_timeout();
+    let mut sub = PubSubConn::new(pool.acquire().unwrap());
+    sub.subscribe("silence").unwrap();
+    sub.receive().unwrap();
+    let waits: [(&str, fn(&mut PubSubConn<PooledConn>) -> Result<PubSubEvent>); 5] = [
+        ("receive", |sub| sub.receive()),
+        ("iter", |sub| sub.iter().next().unwrap()),
+        ("receive_context", |sub| sub.receive_context(&Context::background().with_cancel().0)),
+        ("half", |sub| sub.split().1.receive()),
+        ("iter of a half", |sub| sub.split().1.iter().next().unwrap()),
+    ];
+    for (name, wait) in waits {
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                thread::sleep(2 * SHORT);
+                publisher().call("PUBLISH", ("silence", name)).unwrap();
+            });
+            assert_eq!(wait(&mut sub).unwrap(), message("silence", name), "{name}");
+        });
+    }
+    sub.close().unwrap();
+    assert_eq!(pool.idle_count(), 1);
+
+    // As an ordinary connection, it has the pool's read timeout again.
+    let mut conn = pool.acquire().unwrap();
+    assert!(conn.call("BLPOP", ("silence:none", 5)).unwrap_err().is_timeout());
+    // A detached connection no longer belongs to the pool.
+    let mut sub = PubSubConn::new(pool.acquire().unwrap().detach());
+    assert!(sub.receive().unwrap_err().is_timeout());
+}
+
+#[test]
+fn silence_timeout_ends_a_subscriber() {
+    let pool = pool_with_short_read_timeout();
+    let mut sub = PubSubConn::new(pool.acquire().unwrap()).silence_timeout(3 * SHORT);
+    let began = Instant::now();
+    assert_eq!(sub.receive().unwrap_err().timeout_kind(), Some(TimeoutKind::Read));
+    assert!(began.elapsed() >= 3 * SHORT);
+    assert!(sub.err().unwrap().is_timeout());
+
+    let stream = MemoryStream::silent();
+    let conn = Dialer::tcp(":6379").read_timeout(SHORT).wrap(stream.clone());
+    let mut sub = PubSubConn::new(conn).silence_timeout(None);
+    assert_eq!(sub.poll(2 * SHORT).unwrap(), None);
+    stream.push(pushed(&["pong", "1"]));
+    assert_eq!(sub.receive().unwrap(), pong("1"));
+    // The read timeout still limits an event that has begun.
+    stream.push(&pushed(&["pong", "2"])[..10]);
+    assert_eq!(sub.receive().unwrap_err().timeout_kind(), Some(TimeoutKind::Read));
+    assert!(stream.is_closed());
 }
