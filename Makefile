@@ -1,18 +1,19 @@
-# `make` lists what can be made. `make demo` and `make test` do their own set-up: see scripts/setup.sh.
+# `make` lists the targets. CONTRIBUTING.md says how long each takes. Targets that need redis-server or OpenSSL install
+# them first: see scripts/setup.sh.
 
 CARGO ?= cargo
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test matrix soak fuzz models mutants bench fmt lint msrv doc package setup
+.PHONY: help demo test matrix soak fuzz models mutants bench fmt lint msrv doc doc-stats package setup
 
-help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-demo: setup ## a web service on a private Redis under load, with a crash of the Redis server on the way
+demo: setup ## run a web service on a private Redis under load, and crash the Redis server meanwhile
 	$(CARGO) run --release --example demo
 
-# One recipe, so that the steps run in this order and each under its heading, the cheap ones first.
-test: ## all checks: format, lints, docs, packaging, and the tests on a private Redis
+# One recipe, so that the steps run in this order, the cheap ones first.
+test: ## run all checks: format, lints, docs, packaging, and the tests on a private Redis
 	@echo "== Set-up"
 	@scripts/setup.sh test
 	@echo "== Format"
@@ -25,38 +26,37 @@ test: ## all checks: format, lints, docs, packaging, and the tests on a private 
 	$(CARGO) test --all-features
 	@echo "== Models"
 	$(MODELS) models
-	@echo "== All is well"
+	@echo "== All checks passed"
 
-matrix: ## which test shows which row of redigo's behaviour
+matrix: ## list each row of redigo's behavior with the test that covers it
 	$(CARGO) test --quiet --test docs matrix:: -- --nocapture
 
-# A few seconds of it are part of `make test`. SOAK_SEED=N has the faults come as they did when N was printed.
-soak: setup ## 32 threads, and everything that can go wrong between them and the server, for SOAK_SECONDS (60)
+# `make test` runs it for a few seconds. SOAK_SEED=N repeats the faults of the run that printed N.
+soak: setup ## run 32 threads under random faults of network and server, for SOAK_SECONDS (60)
 	SOAK_SECONDS=$${SOAK_SECONDS:-60} $(CARGO) test --release --all-features --test soak -- --nocapture
 
-# Needs a nightly compiler and cargo-fuzz, and says how to get them. The corpus is replayed by `make test` without either.
-fuzz: ## look for inputs that break decoder, URLs, scanning or arguments, for FUZZ_SECONDS (60) each
+# Needs a nightly compiler and cargo-fuzz, and prints how to install them. `make test` replays the corpus without them.
+fuzz: ## fuzz decoder, URLs, scanning and arguments, for FUZZ_SECONDS (60) each
 	@scripts/fuzz.sh
 
-# The library's own tests, built for the model checker, in a folder of their own.
+# The library's unit tests, built for the model checker in a separate target folder.
 MODELS = RUSTFLAGS="$(RUSTFLAGS) --cfg shuttle" CARGO_TARGET_DIR=target/shuttle CARGO_PROFILE_RELEASE_DEBUG_ASSERTIONS=true \
 	$(CARGO) test --all-features --lib
-models: ## the pool under a model checker, MODEL_SCHEDULES (100000) orders of its threads for each model
+models: ## check the pool's models under MODEL_SCHEDULES (100000) thread schedules each
 	MODEL_SCHEDULES=$${MODEL_SCHEDULES:-100000} $(MODELS) --release models -- --nocapture
 
-mutants: setup ## plant each fault of tests/mutants in a copy, and see that a test catches it
+mutants: setup ## plant each fault of tests/mutants in a copy, and check that its test fails
 	@scripts/mutants.sh
 
-bench: ## all measurements beside redis-rs and a bare socket: a table, a summary and docs/benchmarks.svg
+bench: ## measure beside redis-rs and a bare socket; writes docs/benchmarks.json and .svg
 	@scripts/setup.sh tls
 	$(CARGO) bench --features tls --bench suite
 
 fmt: ## format the sources
 	$(CARGO) fmt --all
 
-# First the library alone, as its users build it: tests and examples bring dev-dependencies, and these the feature
-# `testing`. Clippy checks only what it builds.
-lint: ## clippy, with warnings denied, for each set of features
+# First the library alone, as users build it: the dev-dependencies of tests and examples switch the feature `testing` on.
+lint: ## run clippy for each set of features, with warnings denied
 	@echo "== Lints"
 	$(CARGO) clippy --lib -- -D warnings
 	$(CARGO) clippy --lib --no-default-features -- -D warnings
@@ -64,19 +64,21 @@ lint: ## clippy, with warnings denied, for each set of features
 	$(CARGO) clippy --all-targets --no-default-features -- -D warnings
 	$(CARGO) clippy --all-targets --all-features -- -D warnings
 
-# What Cargo.toml promises to older compilers. Clippy's incompatible_msrv looks after the library; what is left is the
-# one piece of syntax that came after 1.85, let chains. Its parser tells: edition 2021 has none, and says so.
-msrv: ## nothing that Rust 1.85 does not know
-	@echo "== Oldest Rust"
+# Clippy's incompatible_msrv checks the library's API use. Let chains, the only syntax of edition 2024 that is newer than
+# 1.85, are found by parsing as edition 2021, which has none.
+msrv: ## check that no code needs a compiler newer than Rust 1.85
+	@echo "== Minimum Rust version"
 	@! find src tests examples benches -name '*.rs' -exec rustfmt --edition 2021 --check {} + 2>&1 >/dev/null \
 		| grep -A 1 'let chains'
 
-doc: ## the documentation, with warnings denied
+doc: ## build the documentation, with warnings denied
 	@echo "== Documentation"
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --no-deps --all-features
 
-# Puts the package together as for publishing, and builds the library from that.
-package: ## what would be published
+doc-stats: ## count public functions with an example (>= 85 %) and with # Errors (100 %)
+	@scripts/doc-stats.sh
+
+package: ## build the package as for publishing
 	@echo "== Package"
 	$(CARGO) package --allow-dirty
 

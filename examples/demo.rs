@@ -1,8 +1,8 @@
-//! `make demo`: the whole job on real input, ending by itself.
+//! `make demo`: a pool under load, with a crash of the Redis server. Ends by itself.
 //!
-//! A private redis-server, the web service of `web.rs` with its pool, and six clients that store users and read them
-//! back, checking each body. A third of the way through, the Redis server is killed and half a second later started
-//! again, while the clients go on. Then a table, and status 0 only if all was well.
+//! It starts a private redis-server and the web service of `web.rs`. Six clients store users, read them back and check
+//! each body. After a third of the requests the Redis server is killed, and started again half a second later, while
+//! the clients go on. It ends with a table. The status is 0 only if all checks passed.
 
 #[path = "support/load.rs"]
 mod load;
@@ -29,17 +29,17 @@ const CLIENTS: usize = 6;
 const REQUESTS_PER_CLIENT: usize = 1500;
 const OUTAGE: Duration = Duration::from_millis(500);
 
-/// Past this the clients stop, so that the demo ends whatever happens.
+/// The clients stop after this time, so the demo always ends.
 const TIME_LIMIT: Duration = Duration::from_secs(15);
 
 fn main() -> ExitCode {
     match run() {
         Ok(faults) if faults.is_empty() => {
-            println!("\nall is well");
+            println!("\nall checks passed");
             ExitCode::SUCCESS
         }
         Ok(faults) => {
-            println!("\nnot well:");
+            println!("\nchecks failed:");
             faults.iter().for_each(|fault| println!("  {fault}"));
             ExitCode::FAILURE
         }
@@ -50,10 +50,10 @@ fn main() -> ExitCode {
     }
 }
 
-/// Returns what was not well.
+/// Returns the checks that failed.
 fn run() -> Result<Vec<String>, Box<dyn Error>> {
-    // With a log of all writes, so that what was stored is there again after the crash. It is written before Redis
-    // answers, which is enough for a killed process; a sync to the disk is for a machine that loses its power.
+    // The append-only file restores the data after the crash. Redis writes it before it answers, which is enough for a
+    // killed process; syncing to disk protects against a power loss.
     let mut redis =
         RedisServer::builder().arg("--appendonly", "yes").arg("--appendfsync", "no").try_start()?;
     let (major, minor, patch) = redis.redis_version();
@@ -61,7 +61,7 @@ fn run() -> Result<Vec<String>, Box<dyn Error>> {
 
     let pool = service::pool(&redis.url())?;
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, redis_server::free_port()?));
-    // Its threads end with the process.
+    // The service's threads end with the process.
     service::serve(pool.clone(), address)?;
     println!("service    http://{address}");
     println!(
@@ -78,12 +78,12 @@ fn run() -> Result<Vec<String>, Box<dyn Error>> {
     faults.extend(check_pool(&pool));
     let by_clients = samples.iter().filter(|sample| sample.route != Route::Health);
     if by_clients.count() < CLIENTS * (REQUESTS_PER_CLIENT + USERS_PER_CLIENT) {
-        faults.push(format!("the clients were not done after {TIME_LIMIT:?}"));
+        faults.push(format!("the clients did not finish within {TIME_LIMIT:?}"));
     }
     Ok(faults)
 }
 
-/// Runs the clients, and meanwhile kills Redis and starts it again.
+/// Runs the clients. Meanwhile kills Redis and starts it again.
 fn put_under_load(redis: &mut RedisServer, base_url: &str) -> (Vec<Sample>, Outage) {
     let start = Instant::now();
     let deadline = start + TIME_LIMIT;
@@ -133,57 +133,60 @@ fn check_recovery(samples: &[Sample], outage: Outage) -> Option<String> {
         Some(time) => format!("{:.1} ms", time.as_secs_f64() * 1e3),
         None => "none".to_owned(),
     };
-    let (first_well, last_failed) = report::recovery(samples, outage);
+    let (first_success, last_error) = report::recovery(samples, outage);
     println!(
-        "\nrecovery   once Redis was back, the first good answer came after {}; the last error: {}",
-        milliseconds(first_well),
-        milliseconds(last_failed),
+        "\nrecovery   after the restart: first success after {}; last error after {}",
+        milliseconds(first_success),
+        milliseconds(last_error),
     );
-    first_well.is_none().then(|| "no good answer after the restart".to_owned())
+    first_success.is_none().then(|| "no request succeeded after the restart".to_owned())
 }
 
 fn check_pool(pool: &Pool) -> Vec<String> {
-    // A connection that was being dialled for the last requests may still be on its way to the idle list.
-    let settled = Instant::now() + Duration::from_secs(1);
-    while pool.stats().dialing > 0 && Instant::now() < settled {
+    // A dial that was started for the last requests can still be running.
+    let give_up = Instant::now() + Duration::from_secs(1);
+    while pool.stats().dialing > 0 && Instant::now() < give_up {
         thread::sleep(Duration::from_millis(1));
     }
     let stats = pool.stats();
     print_pool(&stats);
 
     let mut faults = Vec::new();
-    let mut expect = |well: bool, fault: &str| {
-        if !well {
+    let mut expect = |passed: bool, fault: &str| {
+        if !passed {
             faults.push(format!("pool: {fault}"));
         }
     };
-    expect(stats.in_use == 0, "a connection is still lent");
-    expect(stats.dialing == 0, "a dial is still under way");
-    expect(stats.waiting == 0, "somebody is still waiting");
-    expect(stats.open == stats.idle, "none is lent, yet not all that are open are idle");
+    expect(stats.in_use == 0, "a connection is still in use");
+    expect(stats.dialing == 0, "a dial is still running");
+    expect(stats.waiting == 0, "a caller is still waiting");
+    expect(
+        stats.open == stats.idle,
+        "no connection is in use, but not all open connections are idle",
+    );
     expect(
         stats.max_active.is_some_and(|most| stats.open <= most),
-        "more are open than max_active",
+        "more connections are open than max_active",
     );
-    expect(stats.dial_errors > 0, "no dial failed while Redis was off");
+    expect(stats.dial_errors > 0, "no dial failed while Redis was down");
     faults
 }
 
 fn print_pool(stats: &PoolStats) {
-    let most = stats.max_active.map_or("any number".to_owned(), |most| most.to_string());
+    let most = stats.max_active.map_or("unlimited".to_owned(), |most| most.to_string());
     let (open, idle, in_use) = (stats.open, stats.idle, stats.in_use);
-    println!("pool       open {open} of at most {most}, idle {idle}, in use {in_use}");
+    println!("pool       {open} open (max_active {most}), {idle} idle, {in_use} in use");
 
     let (dials, errors) = (stats.dialed.total(), stats.dial_errors);
     let (broken, failed) = (stats.closed.of(CloseReason::Io), stats.closed.of(CloseReason::Health));
     println!(
-        "           {dials} dialled, {errors} dials failed; closed: {broken} broken in use, {failed} failed their test"
+        "           {dials} dialed, {errors} failed dials; closed: {broken} broken in use, {failed} by the health check"
     );
 
     let (hits, waits) = (stats.hits, stats.wait_count);
     let waited = stats.wait_duration.as_secs_f64() * 1e3;
     let gave_up = stats.wait_timeouts;
     println!(
-        "           {hits} lent from the idle list; {waits} waits, {waited:.1} ms in all; {gave_up} gave up waiting"
+        "           {hits} checkouts of an idle connection; {waits} waits, {waited:.1} ms in total; {gave_up} timed out"
     );
 }

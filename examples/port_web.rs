@@ -4,8 +4,8 @@
 //! cargo run --example port_web
 //! ```
 //!
-//! Environment: `REDIS_URL`, as `redis://127.0.0.1:6379`; without it a private redis-server is started. The program
-//! stores an article, serves it on a free port, asks for it twice and ends.
+//! Environment: `REDIS_URL`, for example `redis://127.0.0.1:6379`; if unset, the program starts a private
+//! redis-server. It stores an article, serves it on a free port, requests it twice and ends.
 
 #[path = "../tests/support/redis_server.rs"]
 mod redis_server;
@@ -45,7 +45,7 @@ fn new_pool(url: &str) -> redigo::Result<Pool> {
 
 fn load_article(pool: &Pool, id: &str) -> redigo::Result<Option<Article>> {
     let ctx = Context::background().with_timeout(Duration::from_secs(2));
-    let mut conn = pool.get_context(&ctx)?; // back to the pool wherever this function ends
+    let mut conn = pool.get_context(&ctx)?; // dropping it returns it to the pool
 
     let key = format!("article:{id}");
     let article = scan_struct(conn.call_context(&ctx, "HGETALL", &key))?;
@@ -67,7 +67,7 @@ fn show_article(pool: &Pool, request: &Request<Body>) -> Response<Body> {
 }
 
 pub(crate) fn main() -> Result<(), Box<dyn Error>> {
-    // Kept to the end of the program: dropping it ends the server.
+    // Kept until the end of the program: dropping it stops the server.
     let mut private_redis = None;
     let redis_url = match env::var("REDIS_URL") {
         Ok(url) => url,

@@ -4,8 +4,8 @@
 //! cargo run --example port_worker
 //! ```
 //!
-//! Environment: `REDIS_URL`, as `redis://127.0.0.1:6379`; without it a private redis-server is started. The program
-//! queues a few transfers between accounts, has them done, and ends.
+//! Environment: `REDIS_URL`, for example `redis://127.0.0.1:6379`; if unset, the program starts a private
+//! redis-server. It queues a few transfers between accounts, lets the worker process them, and ends.
 
 #[path = "../tests/support/redis_server.rs"]
 mod redis_server;
@@ -22,7 +22,7 @@ use redis_server::RedisServer;
 fn work(ctx: &Context, pool: &Pool) -> redigo::Result<()> {
     while ctx.err().is_none() {
         let mut conn = pool.acquire()?;
-        // The server waits for 1 s, and is given a second more to say that nothing came.
+        // The server blocks for 1 s; its reply has one more second to arrive.
         let reply = conn.call_timeout(Duration::from_secs(2), "BLPOP", ("transfers", 1));
         let Some((_, job)): Option<(String, String)> = reply?.convert()? else { continue };
         match transfer(&mut conn, &job) {
@@ -34,7 +34,7 @@ fn work(ctx: &Context, pool: &Pool) -> redigo::Result<()> {
     Ok(())
 }
 
-/// Moves money between two accounts, all or nothing. False when there is too little.
+/// Moves money between two accounts, all or nothing. Returns false if there is too little.
 fn transfer(conn: &mut Conn, job: &str) -> redigo::Result<bool> {
     let mut words = job.split_whitespace();
     let (Some(from), Some(to), Some(amount)) = (words.next(), words.next(), words.next()) else {
@@ -42,7 +42,7 @@ fn transfer(conn: &mut Conn, job: &str) -> redigo::Result<bool> {
     };
     let amount: i64 = amount.parse().map_err(redigo::Error::other)?;
 
-    // WATCH, the body, MULTI and EXEC, and all again when somebody else was faster.
+    // WATCH, the body, MULTI and EXEC; repeated if another client changed a key meanwhile.
     conn.transaction((from, to), |mut tx| {
         let balance: Option<i64> = tx.query("GET", from)?;
         if balance.unwrap_or(0) < amount {
@@ -54,7 +54,7 @@ fn transfer(conn: &mut Conn, job: &str) -> redigo::Result<bool> {
 }
 
 pub(crate) fn main() -> Result<(), Box<dyn Error>> {
-    // Kept to the end of the program: dropping it ends the server.
+    // Kept until the end of the program: dropping it stops the server.
     let mut private_redis = None;
     let redis_url = match env::var("REDIS_URL") {
         Ok(url) => url,
@@ -68,13 +68,13 @@ pub(crate) fn main() -> Result<(), Box<dyn Error>> {
     let (ctx, cancel) = Context::background().with_cancel();
     thread::scope(|scope| {
         let worker = scope.spawn(|| work(&ctx, &pool));
-        // The queue is empty when the last job is being done, which the worker ends first.
+        // When the queue is empty, the last job can still be running. The worker finishes it first.
         let mut jobs = || conn.query::<i64>("LLEN", "transfers");
         while !worker.is_finished() && jobs().is_ok_and(|jobs| jobs > 0) {
             thread::sleep(Duration::from_millis(10));
         }
         cancel.cancel();
-        worker.join().expect("the worker has panicked")
+        worker.join().expect("the worker panicked")
     })?;
     let balances: (i64, i64) = conn.query("MGET", ["alice", "bob"])?;
     println!("alice has {}, bob has {}", balances.0, balances.1);

@@ -1,9 +1,10 @@
-//! A pool's numbers for Prometheus: `cargo run --features metrics --example prometheus`.
+//! A pool's metrics for Prometheus: `cargo run --features metrics --example prometheus`.
 //!
-//! Eight workers share a pool of four connections. They do some jobs, then the page that Prometheus
-//! would scrape is fetched once and printed, and the program ends. With `LISTEN`, as
-//! `127.0.0.1:9000`, they go on and the page is served at `/metrics` until Ctrl-C. `REDIS_URL`, as
-//! `redis://127.0.0.1:6379`; without it a private redis-server is started.
+//! Eight workers share a pool of four connections. They do some jobs; then the program fetches the
+//! page that Prometheus would scrape, prints it and ends. With `LISTEN`, for example
+//! `127.0.0.1:9000`, the workers go on and the page is served at `/metrics` until Ctrl-C.
+//! `REDIS_URL`, for example `redis://127.0.0.1:6379`; if unset, the program starts a private
+//! redis-server.
 
 #[path = "../tests/support/redis_server.rs"]
 mod redis_server;
@@ -23,11 +24,11 @@ use redis_server::RedisServer;
 const WORKERS: usize = 8;
 const JOBS_PER_WORKER: usize = 250;
 
-/// The upper bounds of the histograms, in seconds. Without them Prometheus gets quantiles, which
-/// cannot be added up over several processes.
+/// The upper bounds of the histogram buckets, in seconds. Without them the exporter sends quantiles,
+/// which cannot be aggregated over processes.
 const BUCKETS: [f64; 11] = [0.0001, 0.0005, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0];
 
-// Not run where a test includes this file.
+// Unused when a test includes this file.
 #[allow(dead_code)]
 fn main() -> Result<(), Box<dyn Error>> {
     match env::var("LISTEN") {
@@ -36,25 +37,25 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
 }
 
-/// Does some jobs and returns the page that Prometheus would get.
+/// Does some jobs and returns the page for Prometheus.
 pub(crate) fn demo() -> Result<String, Box<dyn Error>> {
-    let numbers = install_recorder()?;
-    // Kept to the end: dropping it ends the server.
+    let metrics = install_recorder()?;
+    // Kept until the end: dropping it stops the server.
     let (pool, _redis) = new_pool()?;
     thread::scope(|scope| {
         let worker = |_| scope.spawn(|| (0..JOBS_PER_WORKER).try_for_each(|_| do_job(&pool)));
         let workers: Vec<_> = (0..WORKERS).map(worker).collect();
-        workers.into_iter().try_for_each(|worker| worker.join().expect("a worker has panicked"))
+        workers.into_iter().try_for_each(|worker| worker.join().expect("a worker panicked"))
     })?;
 
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, redis_server::free_port()?));
-    let _serving = serve(pool, numbers, address)?;
+    let _serving = serve(pool, metrics, address)?;
     let mut page = ureq::get(format!("http://{address}/metrics")).call()?;
     Ok(page.body_mut().read_to_string()?)
 }
 
 fn serve_until_killed(address: SocketAddr) -> Result<(), Box<dyn Error>> {
-    let numbers = install_recorder()?;
+    let metrics = install_recorder()?;
     let (pool, _redis) = new_pool()?;
     for _ in 0..WORKERS {
         let pool = pool.clone();
@@ -67,18 +68,18 @@ fn serve_until_killed(address: SocketAddr) -> Result<(), Box<dyn Error>> {
             }
         });
     }
-    println!("serving http://{address}/metrics; Ctrl-C ends it");
-    Ok(serve(pool, numbers, address)?.join()?)
+    println!("serving http://{address}/metrics; press Ctrl-C to stop");
+    Ok(serve(pool, metrics, address)?.join()?)
 }
 
-/// For everything in this process that tells the `metrics` facade something.
+/// Installs the recorder for the whole process.
 fn install_recorder() -> Result<PrometheusHandle, Box<dyn Error>> {
     let times = Matcher::Prefix("db.client.connection".to_owned());
     let builder = PrometheusBuilder::new().set_buckets_for_metric(times, &BUCKETS)?;
     Ok(builder.install_recorder()?)
 }
 
-/// The pool, and the server if that is ours.
+/// Returns the pool, and the private server if there is one.
 fn new_pool() -> Result<(Pool, Option<RedisServer>), Box<dyn Error>> {
     let mut private_redis = None;
     let redis_url = match env::var("REDIS_URL") {
@@ -102,21 +103,21 @@ fn do_job(pool: &Pool) -> redigo::Result<()> {
 
 fn serve(
     pool: Pool,
-    numbers: PrometheusHandle,
+    metrics: PrometheusHandle,
     address: SocketAddr,
 ) -> io::Result<ListeningServer> {
-    Server::new(move |request| scrape(&pool, &numbers, request)).bind(address).spawn()
+    Server::new(move |request| scrape(&pool, &metrics, request)).bind(address).spawn()
 }
 
-/// The numbers as they are at this moment.
-fn scrape(pool: &Pool, numbers: &PrometheusHandle, request: &mut Request<Body>) -> Response<Body> {
+/// Publishes the pool's current metrics and renders the page.
+fn scrape(pool: &Pool, metrics: &PrometheusHandle, request: &mut Request<Body>) -> Response<Body> {
     if request.uri().path() != "/metrics" {
         let mut response = Response::new(Body::from("see /metrics\n"));
         *response.status_mut() = StatusCode::NOT_FOUND;
         return response;
     }
     pool.publish_metrics();
-    let mut response = Response::new(Body::from(numbers.render()));
+    let mut response = Response::new(Body::from(metrics.render()));
     let text = HeaderValue::from_static("text/plain; version=0.0.4");
     response.headers_mut().insert(CONTENT_TYPE, text);
     response

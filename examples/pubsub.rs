@@ -1,9 +1,9 @@
-//! A listener that asks once in a while whether the server is still there, and that subscribes
-//! again after it was not: `cargo run --example pubsub`.
+//! A listener that pings the server regularly, and dials and subscribes again after a failure:
+//! `cargo run --example pubsub`.
 //!
-//! Environment: `REDIS_URL`, as `redis://127.0.0.1:6379`; without it a private redis-server is
-//! started, and restarted while the listener runs. `HEALTH_CHECK_MS`, the time between two pings:
-//! 200 if not set; a service would take a minute. The program ends by itself.
+//! Environment: `REDIS_URL`, for example `redis://127.0.0.1:6379`; if unset, the program starts a
+//! private redis-server, and restarts it while the listener runs. `HEALTH_CHECK_MS`, the time between
+//! two pings: 200 if unset; a service would use a minute. The program ends by itself.
 
 #[path = "../tests/support/redis_server.rs"]
 mod redis_server;
@@ -33,7 +33,7 @@ impl Listener<'_> {
                 Err(error) if ctx.err().is_none() => println!("lost the server: {error}"),
                 _ => return,
             }
-            // A pause before the next try, unless the context ends.
+            // Pauses before the next attempt, unless the context ends.
             let _ = ctx.done().recv_timeout(Duration::from_millis(100));
         }
     }
@@ -86,13 +86,13 @@ pub(crate) fn main() -> Result<(), Box<dyn Error>> {
     })
 }
 
-/// Gives the listener something to hear, and a server that goes away if that is ours.
+/// Publishes for the listener, and restarts the server if it is the private one.
 fn publish(
     dialer: &Dialer,
     private_redis: Option<&mut RedisServer>,
     mut seen: impl Iterator<Item = PubSubEvent>,
 ) -> Result<(), Box<dyn Error>> {
-    let silence = "the listener hears nothing";
+    let silence = "the listener received nothing";
     let subscribed = |event: &_| matches!(event, PubSubEvent::Subscription { count: 2, .. });
     let message = |event: &_| matches!(event, PubSubEvent::Message { .. });
     let pong = |event: &_| matches!(event, PubSubEvent::Pong { .. });

@@ -6,8 +6,8 @@
 //! curl localhost:8080/users/ada
 //! ```
 //!
-//! Environment: `REDIS_URL`, as `redis://127.0.0.1:6379`; without it a private redis-server is started, whose data are
-//! gone at the end. `LISTEN`, `127.0.0.1:8080` if not set. The routes are in `support/service.rs`.
+//! Environment: `REDIS_URL`, for example `redis://127.0.0.1:6379`; if unset, the program starts a private redis-server
+//! whose data are lost at the end. `LISTEN`: `127.0.0.1:8080` if unset. The routes are in `support/service.rs`.
 
 #[path = "../tests/support/redis_server.rs"]
 mod redis_server;
@@ -33,7 +33,7 @@ fn main() -> ExitCode {
 
 fn run() -> Result<(), Box<dyn Error>> {
     let address = listen_address()?;
-    // Kept to the end of the program: dropping it ends the server.
+    // Kept until the end of the program: dropping it stops the server.
     let private_redis;
     let redis_url = match env::var("REDIS_URL") {
         Ok(url) => url,
@@ -49,7 +49,7 @@ fn run() -> Result<(), Box<dyn Error>> {
     let pool = service::pool(&redis_url).map_err(|error| format!("REDIS_URL: {error}"))?;
     let server = service::serve(pool, address)
         .map_err(|error| format!("cannot listen on {address}: {error}"))?;
-    println!("serving http://{address} (/users/ID, /healthz, /stats); Ctrl-C ends it");
+    println!("serving http://{address} (/users/ID, /healthz, /stats); press Ctrl-C to stop");
     server.join()?;
     Ok(())
 }
@@ -58,5 +58,5 @@ fn listen_address() -> Result<SocketAddr, String> {
     let listen = env::var("LISTEN").unwrap_or_else(|_| "127.0.0.1:8080".to_owned());
     let addresses =
         listen.to_socket_addrs().map_err(|error| format!("LISTEN={listen}: {error}"))?;
-    addresses.into_iter().next().ok_or_else(|| format!("LISTEN={listen}: no address"))
+    addresses.into_iter().next().ok_or_else(|| format!("LISTEN={listen}: resolves to no address"))
 }

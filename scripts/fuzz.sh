@@ -1,13 +1,13 @@
 #!/bin/sh
-# Runs each fuzz target for FUZZ_SECONDS (60), or those named:
+# Runs all fuzz targets, or the named ones, for FUZZ_SECONDS (60) each:
 #
 #   scripts/fuzz.sh
 #   FUZZ_SECONDS=3600 scripts/fuzz.sh decoder
 #
-# It begins with the corpus in tests/fuzz/corpus, which it leaves as it is: what it finds on the way stays in a folder
-# under target/. An input that fails is worth keeping: copy it into the corpus, and `cargo test` will know it.
+# It starts from the corpus in tests/fuzz/corpus and does not change it; new inputs go to a folder under target/. To keep
+# a failing input, copy it into the corpus: `cargo test` replays it.
 #
-# cargo-fuzz needs a nightly compiler. Where either is not there, this says so, and how to get it.
+# Needs cargo-fuzz and a nightly compiler. If one is missing, the script prints how to install it.
 
 set -eu
 
@@ -32,7 +32,7 @@ for target in "$@"; do
         "$found" "tests/fuzz/corpus/$target" -- \
         -max_total_time="$seconds" -artifact_prefix="target/fuzz/artifacts/$target/" -print_final_stats=1 \
         -rss_limit_mb=1024 -timeout=20 2>&1 | grep -vE '^#|^INFO|NEW_FUNC|# Uses'
-    # A pipe hides the fuzzer's own status; a failure leaves its input behind.
+    # The pipe hides the fuzzer's exit status, but a failure leaves its input in the folder.
     if [ -n "$(ls -A "target/fuzz/artifacts/$target")" ]; then
         fail "$target failed: the input is in target/fuzz/artifacts/$target"
     fi

@@ -1,14 +1,13 @@
 #!/bin/sh
-# Plants each fault of tests/mutants in a copy of the sources, one at a time, and sees that a test fails for it:
+# Plants each fault of tests/mutants in a copy of the sources, one at a time, and checks that its test fails:
 #
-#   scripts/mutants.sh                    all of them
-#   scripts/mutants.sh nesting late-reply those named
+#   scripts/mutants.sh                    all faults
+#   scripts/mutants.sh nesting late-reply the named faults
 #
-# A patch says what is wrong (its first lines), which tests to run (Run:) and which of them must fail (Caught-by:). A
-# test that hangs fails by its own watchdog, which ends the program: `Caught-by: a watchdog`. Where it has none, the
-# program is stopped after MUTANT_SECONDS (180), and that counts only where the patch says `Caught-by: a timeout`.
-# What must not be: a patch that does not apply any more, a mutant that does not compile, a test that fails for another
-# reason than the fault, for it fails without it. Each is told, and the status is 1.
+# A patch starts with a description of the fault, the tests to run (Run:) and the test that must fail (Caught-by:). A
+# test that hangs is ended by its own watchdog: `Caught-by: a watchdog`. A test without one is stopped after
+# MUTANT_SECONDS (180), which counts only if the patch says `Caught-by: a timeout`. The status is 1 if a fault is not
+# caught, a patch does not apply, a mutant does not compile, or a test fails without any fault.
 
 set -eu
 
@@ -18,7 +17,7 @@ patches=$root/tests/mutants
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 trap 'exit 1' INT TERM
-# Kept between runs, so that only what a fault touches is compiled.
+# Kept between runs, so that only changed files are compiled.
 CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$root/target/mutants}
 RUST_BACKTRACE=0
 export CARGO_TARGET_DIR RUST_BACKTRACE
@@ -33,15 +32,15 @@ header() {
     sed -n "s/^$1: //p" "$2" | head -n 1
 }
 
-# With the present as the time of every file, for Cargo to see that it differs from the one before.
+# Gives every file the current time, so that Cargo sees the change.
 fresh_copy() {
     rm -rf "$work/copy"
     mkdir "$work/copy"
     (cd "$root" && tar -cf - .cargo Cargo.toml Cargo.lock README.md src tests examples benches docs) | (cd "$work/copy" && tar -xmf -)
 }
 
-# Cargo's test for the options in $1, which may end with a part of a test's name; the output is in $work/output. The models
-# are built for the model checker, in a folder of their own.
+# Runs cargo test with the options in $1, which can end with a test filter; the output goes to $work/output. Models are
+# built for the model checker, in a separate target folder.
 cargo_test() {
     options=$1
     shift
@@ -66,7 +65,7 @@ else
     names=$(cd "$patches" && ls ./*.patch | sed 's|^\./||; s|\.patch$||')
 fi
 
-# Without a fault every one of these tests passes, or its failing would say nothing.
+# Without a fault all these tests must pass; otherwise a failure proves nothing.
 fresh_copy
 for name in $names; do
     header Run "$patches/$name.patch"
@@ -86,7 +85,7 @@ for name in $names; do
     expected=$(header Caught-by "$patch")
     fresh_copy
     if ! (cd "$work/copy" && patch --silent --strip=1 --fuzz=0 <"$patch" >"$work/output" 2>&1); then
-        complain "$name does not apply any more: the source it changes has changed, so write it anew"
+        complain "$name no longer applies, because the source has changed: write the patch again"
         continue
     fi
     if ! compiles "$run"; then
@@ -104,7 +103,7 @@ for name in $names; do
             echo "$name: caught by a timeout, after $limit seconds"
             caught=$((caught + 1))
         else
-            complain "$name hangs, and $expected does not tell"
+            complain "$name hangs, but its patch says it is caught by $expected"
         fi
     elif [ "$expected" = "a stack overflow" ] && grep -q 'has overflowed its stack' "$work/output"; then
         echo "$name: caught by $expected"
@@ -116,7 +115,7 @@ for name in $names; do
         echo "$name: caught by $expected, one of $(echo "$failed" | grep -c .) tests that fail"
         caught=$((caught + 1))
     else
-        complain "$name should be caught by '$expected', and what failed is: $(echo $failed) $(tail -n 3 "$work/output")"
+        complain "$name should be caught by '$expected', but these failed: $(echo $failed) $(tail -n 3 "$work/output")"
     fi
 done
 echo "$caught of $(echo "$names" | wc -w) faults caught"

@@ -1,17 +1,17 @@
 #!/bin/sh
-# Sees to everything that `make demo` and `make test` need beside the sources: cargo, a redis-server 6.2 or newer, and
-# for the feature `tls` OpenSSL: its headers for the build, its command for the tests' certificates.
+# Checks and installs the tools that `make demo` and `make test` need: cargo, redis-server 6.2 or newer, and for the
+# feature `tls` OpenSSL (its headers for the build, its command for the tests' certificates).
 #
-#   scripts/setup.sh          checks cargo, finds redis-server or installs it with the system's package manager
-#   scripts/setup.sh tls      the same, and finds OpenSSL or installs it
-#   scripts/setup.sh test     the same, and checks rustfmt and clippy
+#   scripts/setup.sh          checks cargo; finds redis-server, or installs it with the system's package manager
+#   scripts/setup.sh tls      also finds OpenSSL, or installs it
+#   scripts/setup.sh test     also checks rustfmt and clippy
 #
-# All there: prints one line, "using redis-server X at PATH". Not to be had: one line that says what to do, and status 1.
-# The server is $REDIS_SERVER_BIN if set, else the first of redis-server and valkey-server on PATH that is new enough;
-# tests/support/redis_server.rs looks for it in the same way.
+# On success it prints "using redis-server X at PATH". On failure it prints what to do, and the status is 1. The server is
+# $REDIS_SERVER_BIN if set, otherwise the first of redis-server and valkey-server on PATH that is new enough;
+# tests/support/redis_server.rs applies the same rule.
 #
-# Demo and tests start servers of their own, on free ports and in temporary folders, and talk to no other. So a
-# Redis that already runs on this machine is left alone, and the service of a newly installed package is not needed.
+# Demo and tests start private servers, on free ports and in temporary folders, and connect to no other. A Redis that
+# already runs on this machine is left alone.
 
 set -eu
 
@@ -23,20 +23,20 @@ main() {
     case ${1:-} in
     test) check_rust_tools ;;
     tls | '') ;;
-    *) fail "there is no '$1'; see the head of this script" ;;
+    *) fail "unknown argument '$1'; see the head of this script" ;;
     esac
 
     if [ -n "${1:-}" ] && ! find_openssl; then
         install OpenSSL openssl "install its headers, pkg-config and the openssl command, or set OPENSSL_DIR"
-        find_openssl || fail "installing gave no OpenSSL that pkg-config finds: see docs/tls.md"
+        find_openssl || fail "after the installation pkg-config still finds no OpenSSL: see docs/tls.md"
     fi
     if ! find_server; then
-        # A server that is there but too old is not upgraded from here: its owner may be using it.
-        if [ -n "$unfit" ]; then
-            fail "$unfit, and Redis $redis_needed or newer is needed: install one, or set REDIS_SERVER_BIN to its path"
+        # A server that is too old is not upgraded: its owner may be using it.
+        if [ -n "$unsuitable" ]; then
+            fail "$unsuitable, but Redis $redis_needed or newer is needed: install one, or set REDIS_SERVER_BIN to its path"
         fi
         install redis-server server "install Redis $redis_needed or newer by hand, or set REDIS_SERVER_BIN to its path"
-        find_server || fail "installing gave ${unfit:-no redis-server}: install Redis $redis_needed or newer by hand, or set REDIS_SERVER_BIN to its path"
+        find_server || fail "after the installation: ${unsuitable:-no redis-server}: install Redis $redis_needed or newer by hand, or set REDIS_SERVER_BIN to its path"
     fi
     echo "using $(basename "$server") $version at $server"
 }
@@ -69,10 +69,10 @@ check_rust_tools() {
     cargo clippy --version >/dev/null 2>&1 || fail "clippy not found: run 'rustup component add clippy', then try again"
 }
 
-# Sets $server and $version to the first server that is new enough, $unfit to what is wrong with the last that is not.
+# Sets $server and $version to the first server that is new enough. $unsuitable says what is wrong with the last other.
 find_server() {
-    server='' version='' unfit=''
-    # A server that is named must be the one: no falling back to another behind the user's back.
+    server='' version='' unsuitable=''
+    # If the user names a server, no other one is used.
     if [ -n "${REDIS_SERVER_BIN:-}" ]; then
         set -- "$REDIS_SERVER_BIN"
     else
@@ -80,31 +80,31 @@ find_server() {
     fi
     for name in "$@"; do
         if ! server=$(command -v "$name"); then
-            [ -z "${REDIS_SERVER_BIN:-}" ] || unfit="REDIS_SERVER_BIN=$name is not a program"
+            [ -z "${REDIS_SERVER_BIN:-}" ] || unsuitable="REDIS_SERVER_BIN=$name is not a program"
             continue
         fi
         # Reads 7.0.15 from "Redis server v=7.0.15 sha=...".
         version=$("$server" --version 2>/dev/null | sed -n 's/.* v=\([0-9][0-9.]*\).*/\1/p')
         if [ -z "$version" ]; then
-            unfit="$server does not tell its version"
+            unsuitable="$server does not print its version"
         elif at_least "$version" "$redis_needed"; then
             return 0
         else
-            unfit="$server is version $version"
+            unsuitable="$server is version $version"
         fi
     done
     return 1
 }
 
-# Does pkg-config, or who set OPENSSL_DIR, know where OpenSSL's headers are? Elsewhere than on Linux the system's own
-# library is used, without OpenSSL, and the openssl command is all that is needed.
+# Finds OpenSSL's headers through OPENSSL_DIR or pkg-config. Other systems than Linux use their own TLS library and need
+# only the openssl command.
 find_openssl() {
     have openssl || return 1
     [ "$(uname -s)" = Linux ] || return 0
     [ -n "${OPENSSL_DIR:-}" ] || pkg-config --exists openssl 2>/dev/null
 }
 
-# install redis-server server "what else to do"
+# install NAME FUNCTION-PREFIX "what to do if that fails"
 install() {
     for manager in apt-get dnf apk brew; do
         if have "$manager"; then
@@ -113,19 +113,19 @@ install() {
             return
         fi
     done
-    fail "$1 not found, nor apt-get, dnf, apk or brew to install it with: $3"
+    fail "$1 not found, and no apt-get, dnf, apk or brew to install it: $3"
 }
 
 server_with_apt() {
     apt_install redis-server || return 1
-    # Where systemd runs, Debian's package has just started a service on port 6379, and would at every boot. Nobody asked
-    # for that: leave the machine without it, as it was. (There was no redis-server, so this stops nobody's Redis.)
+    # With systemd, Debian's package starts a service on port 6379, now and at every boot. It is stopped and disabled:
+    # the machine had no redis-server before, so this stops no Redis in use.
     if [ -d /run/systemd/system ]; then
         quietly as_root systemctl disable --now redis-server.service || true
     fi
 }
 
-# Newer Fedora and RHEL have Valkey in the place of Redis. No service is started by dnf, apk and brew.
+# Newer Fedora and RHEL have Valkey instead of Redis. dnf, apk and brew start no service.
 server_with_dnf() {
     need_root dnf install redis
     as_root dnf install -y redis >/dev/null 2>&1 || quietly as_root dnf install -y valkey
@@ -148,7 +148,7 @@ openssl_with_dnf() {
     quietly as_root dnf install -y openssl-devel pkgconf-pkg-config openssl
 }
 
-# With the static libraries: Rust links statically there.
+# With the static libraries: Rust links statically on Alpine.
 openssl_with_apk() {
     apk_add openssl-dev openssl-libs-static pkgconf openssl
 }
@@ -157,8 +157,8 @@ openssl_with_brew() {
     quietly brew install openssl pkg-config
 }
 
-# A new machine has no package lists and an old one has stale ones: either way, one update mends it. Its own status
-# does not count: a third party's list that is out of reach is no hindrance.
+# If the package lists are missing or stale, updates them once and tries again. The update's own status is ignored,
+# because an unreachable third-party list does not matter.
 apt_install() {
     need_root apt-get install "$@"
     if ! apt_get_install "$@" >/dev/null 2>&1; then
@@ -190,7 +190,7 @@ as_root() {
     fi
 }
 
-# Shows what a command printed only if it fails.
+# Shows a command's output only if it fails.
 quietly() {
     if ! output=$("$@" 2>&1); then
         echo "$output" | tail -n 15 >&2

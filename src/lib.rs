@@ -1,7 +1,8 @@
-//! Redis for Rust programs that use threads: a synchronous client around a connection pool, with
+//! A synchronous Redis client for programs that use threads, built around a connection pool, with
 //! the semantics of Go's [redigo](https://github.com/gomodule/redigo).
 //!
-//! No async runtime, no hidden threads, no unsafe code.
+//! It has no async runtime and no `unsafe` code, and an idle pool has no threads unless an option
+//! needs one.
 //!
 //! ```no_run
 //! use std::time::Duration;
@@ -13,29 +14,45 @@
 //! let mut conn = pool.acquire()?;
 //! conn.call("SET", ("greeting", "hello", "EX", 60))?;
 //! let greeting: Option<String> = conn.query("GET", "greeting")?;
-//! conn.close()?; // back to the pool
+//! conn.close()?; // returns the connection to the pool
 //! # drop(greeting);
 //! # Ok::<(), redigo::Error>(())
 //! ```
 //!
-//! # Where to look
+//! # Overview
 //!
-//! - [`Pool`] lends connections to threads; [`PoolBuilder`] has its options, [`PoolStats`] its numbers,
-//!   which the feature `metrics` publishes. The repository's `docs/pool.md` is the guide to it all.
-//! - [`Conn`] is one connection: [`call`](Conn::call) and [`query`](Conn::query) for one command,
-//!   [`send`](Conn::send), [`flush`](Conn::flush) and [`receive`](Conn::receive) for many.
-//! - [`Pipeline`] sends many commands in one round trip, [`Conn::transaction`] all or none of
-//!   them; [`Script`] is for Lua.
-//! - [`Dialer`] says where to connect and how; with TLS, too (feature `tls`).
-//! - [`ToArgs`] lists what may be a command's arguments, [`FromValue`] what a reply can become.
-//! - [`PubSubConn`] subscribes to channels and receives what is published there.
-//! - [`Context`] carries a deadline and a way to cancel.
-//! - [`mod@reply`] has redigo's helper functions, for programs that are ported from Go.
-//! - [`mod@scan`] makes replies structs of one's own and back, through serde (feature `serde`, on by
-//!   default).
-//! - [`logging()`] has a connection write what it does to the log.
-//! - `testing`, with the feature of that name, has what tests need instead of a server.
-//! - [`Error`] is everything that can go wrong.
+//! | To | use |
+//! |---|---|
+//! | say where and how to connect | [`Dialer`] |
+//! | share connections between threads | [`Pool`]: its options are in [`PoolBuilder`], its statistics in [`PoolStats`] |
+//! | run one command | [`Conn::call`] for a [`Value`], [`Conn::query`] for a typed reply |
+//! | run many commands in one round trip | [`Conn::pipeline`] |
+//! | run commands atomically | [`Conn::transaction`], or a Lua [`Script`] |
+//! | send and receive separately | [`Conn::send`], [`Conn::flush`], [`Conn::receive`], [`Conn::split`] |
+//! | subscribe to channels | [`PubSubConn`] |
+//! | share one connection between many threads | [`Mux`] |
+//! | set a deadline, or cancel a call from another thread | [`Context`] |
+//! | handle errors | [`Error`] |
+//! | pass your own types as arguments | [`ToArgs`], [`ToArg`] |
+//! | read your own types from replies | [`FromValue`], and [`mod@scan`] for structs |
+//! | port code from Go | [`mod@reply`], redigo's helper functions. The search finds renamed items under their Go names |
+//! | log commands | [`logging()`] |
+//! | test without a server | the module `testing`, with the feature of that name |
+//!
+//! The repository has guides: `docs/pool.md` for the pool, `docs/tls.md` for TLS,
+//! `docs/porting-from-go.md` and `docs/differences.md` for redigo's users.
+//!
+//! # Features
+//!
+//! | Feature | Default | Adds |
+//! |---|---|---|
+//! | `serde` | yes | [`mod@scan`] and [`Args::add_flat`]: structs from replies and back, through serde |
+//! | `tls` | no | TLS and mutual TLS with the system's library: `rediss://` URLs and the `tls_…` options of [`Dialer`] |
+//! | `tls-vendored` | no | `tls` with an OpenSSL that is built from source |
+//! | `metrics` | no | `PoolBuilder::metrics`, `Pool::publish_metrics`: the pool's metrics through the [`metrics`](https://docs.rs/metrics) facade |
+//! | `testing` | no | the module `testing`: a scripted server, an in-memory stream and a manual clock |
+//!
+//! The README has the number of dependencies of each.
 
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
@@ -79,7 +96,7 @@ pub use logging::{logging, logging_filtered};
 pub use mux::Mux;
 pub use mux::mux_conn::MuxConn;
 pub use mux::stats::MuxStats;
-/// What [`Dialer::tls_connector`] takes, and [`Dialer::tls_min_version`].
+/// The TLS library, for [`Dialer::tls_connector`] and [`Dialer::tls_min_version`].
 #[cfg(feature = "tls")]
 pub use native_tls;
 pub use net::stream::{Peek, ShutdownHandle, Stream};
@@ -100,16 +117,15 @@ pub use pubsub::subscriptions::Subscriptions;
 pub use script::Script;
 pub use value::Value;
 
-/// The examples of the README are tests.
+// The examples of the README and the guides are doctests.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;
 
-/// And so are those of the guide to TLS.
-#[cfg(all(doctest, feature = "tls"))]
-#[doc = include_str!("../docs/tls.md")]
-struct TlsGuide;
-/// So are those of the guide to the pool.
 #[cfg(doctest)]
 #[doc = include_str!("../docs/pool.md")]
 struct PoolGuide;
+
+#[cfg(all(doctest, feature = "tls"))]
+#[doc = include_str!("../docs/tls.md")]
+struct TlsGuide;

@@ -1,5 +1,5 @@
-//! A thousand threads and a server that freezes or stops: every checkout ends in time, the pool
-//! never opens too many connections, and afterwards everything works again.
+//! A thousand threads, and a server that freezes or stops under their load: callers leave in time, the
+//! pool stays within its limit, and afterwards it serves as before.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
@@ -15,10 +15,10 @@ use support::threads::{join, join_all, start};
 use support::wait::{MILLI, PATIENCE, alone, wait_until};
 
 const MAX_ACTIVE: usize = 16;
-/// How long each thread waits for a connection.
+/// The time limit of each checkout.
 const LIMIT: Duration = Duration::from_millis(250);
 
-/// Many threads that use a pool until [`Load::end`].
+/// Many threads that use a pool until `stop` is set.
 struct Load {
     pool: Pool,
     stop: Arc<AtomicBool>,
@@ -36,7 +36,7 @@ impl Load {
                 while !stop.load(SeqCst) {
                     let began = Instant::now();
                     let conn = pool.get_timeout(LIMIT);
-                    // How much later than its limit the checkout ended.
+                    // The time beyond the limit, if any.
                     late.extend(began.elapsed().checked_sub(LIMIT));
                     let used = conn.and_then(|mut conn| {
                         conn.call("INCR", "served")?;
@@ -44,7 +44,7 @@ impl Load {
                     });
                     match used {
                         Ok(()) => drop(served.fetch_add(1, SeqCst)),
-                        // A pause, so that immediate refusals do not make a busy loop.
+                        // Immediate failures must not make a busy loop.
                         Err(Error::BreakerOpen(_) | Error::Io(_)) => thread::sleep(5 * MILLI),
                         Err(_) => {}
                     }
@@ -61,14 +61,14 @@ impl Load {
         self.served.load(SeqCst)
     }
 
-    /// Measures the served calls per second, for this time.
+    /// Measures the calls per second over this time.
     fn rate(&self, time: Duration) -> f64 {
         let (began, before) = (Instant::now(), self.served());
         thread::sleep(time);
         (self.served() - before) as f64 / began.elapsed().as_secs_f64()
     }
 
-    /// Stops the threads and returns how late the late checkouts were, sorted.
+    /// Stops the threads and returns the delays of late callers in ascending order.
     fn end(self) -> Vec<Duration> {
         self.stop.store(true, SeqCst);
         let mut late: Vec<_> = join_all(self.threads).into_iter().flatten().collect();
@@ -79,22 +79,22 @@ impl Load {
     }
 }
 
-/// Counts this program's sockets, connected or connecting, which are all connections of the pool. A
-/// frozen server cannot report its clients.
+/// Counts the sockets of this process, which has none besides its connections. A frozen server could
+/// not answer how many clients it has.
 fn sockets() -> usize {
     let look = || {
         let files = std::fs::read_dir("/proc/self/fd").unwrap();
-        // Ignores a descriptor that was closed in the meantime.
+        // A file that is closed meanwhile does not count.
         let targets = files.filter_map(|file| std::fs::read_link(file.ok()?.path()).ok());
         targets.filter(|target| target.to_string_lossy().starts_with("socket:")).count()
     };
-    // The listing is not atomic, so it can count both a closed socket and its successor. Twice in a
-    // row is unlikely.
+    // Reading the directory is not atomic and can count a closed socket and its successor. That does
+    // not happen twice in a row.
     look().min(look())
 }
 
-/// Checks the pool and its connections every millisecond. The returned function stops it and
-/// returns the number of checks and the highest number of connections.
+/// Samples the pool and its sockets. The returned function stops it, and returns the number of samples
+/// and the most sockets seen.
 fn watch(pool: &Pool) -> impl FnOnce() -> (usize, usize) {
     let stop = Arc::<AtomicBool>::default();
     let stopped = Arc::clone(&stop);
@@ -121,9 +121,10 @@ fn to(server: &RedisServer) -> Dialer {
     dialer.read_timeout(500 * MILLI).write_timeout(500 * MILLI)
 }
 
-/// The bounds here only detect defects, because the machine may be busy. The figures are printed.
+/// The scenario of the original issue. Its limits hold on an idle machine; the limits here only catch
+/// defects, and the test prints the figures.
 #[test]
-fn server_frozen_for_five_seconds() {
+fn server_frozen_for_five_seconds_makes_no_caller_late() {
     let _alone = alone();
     let server = RedisServer::start();
     let options = Pool::builder(to(&server)).max_active(MAX_ACTIVE).wait(true);
@@ -137,33 +138,33 @@ fn server_frozen_for_five_seconds() {
     thread::sleep(Duration::from_secs(5));
     let stuck = load.served();
     thread::sleep(50 * MILLI);
-    assert_eq!(load.served(), stuck, "a frozen server serves no call");
+    assert_eq!(load.served(), stuck, "a frozen server serves no caller");
     server.thaw();
     let thawed = Instant::now();
-    // Half of the rate, because the machine may be slower now.
-    wait_until("the rate is back", || load.rate(100 * MILLI) > before / 2.0);
+    // Half the rate is enough, because the machine can be slower now.
+    wait_until("the server serves as before", || load.rate(100 * MILLI) > before / 2.0);
     let recovered = thawed.elapsed();
 
     let late = load.end();
     let (looks, most) = watched();
     let beyond = late.iter().filter(|late| **late > 50 * MILLI).count();
     println!(
-        "{before:.0} served a second before; the rate was back {recovered:.1?} after the thaw; {} \
-         checkouts were late, at most by {:.1?}, {beyond} by more than 50 ms; at most {most} \
-         connections in {looks} checks",
+        "{before:.0} served a second before; as before within {recovered:.1?} of the thaw; {} \
+         gave up, the latest {:.1?} after its time, {beyond} by more than 50 ms; at most {most} \
+         connections in {looks} looks",
         late.len(),
         late.last().copied().unwrap_or_default(),
     );
-    assert!(late.len() > 1000, "no checkout timed out");
-    // The promise is 50 ms; a thousand threads on a busy machine exceed it by far.
+    assert!(late.len() > 1000, "no caller timed out");
+    // The target is 50 ms; a thousand threads on a busy machine need more.
     assert!(late.iter().all(|late| *late < 2000 * MILLI), "{:?}", late.last());
     assert!(recovered < Duration::from_secs(5), "{recovered:?}");
     assert!(looks > 100 && most <= MAX_ACTIVE, "{most} connections");
 }
 
-/// With an open breaker no caller waits, and dials are rare.
+/// With an open breaker callers fail immediately, and few dials are made.
 #[test]
-fn server_killed_under_load_with_a_breaker() {
+fn breaker_limits_dials_while_the_server_is_down() {
     let _alone = alone();
     let mut server = RedisServer::start();
     let options = Pool::builder(to(&server)).max_active(MAX_ACTIVE).wait(true);
@@ -173,19 +174,19 @@ fn server_killed_under_load_with_a_breaker() {
     server.kill();
     wait_until("the breaker is open", || pool.stats().breaker_refusals > 1000);
     let stats = pool.stats();
-    // The dials that ran when it opened, and one per pause since.
+    // The dials that ran when the breaker opened, and one for each pause.
     let dials = stats.dial_errors;
     assert!(dials < stats.breaker_refusals / 4, "{dials} dials: {stats:?}");
     server.restart();
     let served = load.served();
-    wait_until("calls are served again", || load.served() > served + 2000);
+    wait_until("callers are served again", || load.served() > served + 2000);
     load.end();
     assert!(pool.stats().dialed.probe >= 1);
 }
 
-/// The server is frozen, killed and restarted in turn, and every option of the pool is set.
+/// The server is frozen, thawed, killed and restarted, with all options set.
 #[test]
-fn repeated_outages_with_every_option() {
+fn pool_with_all_options_survives_repeated_outages() {
     let _alone = alone();
     let mut server = RedisServer::start();
     let names = Arc::new(Mutex::new(0_usize));
@@ -216,29 +217,29 @@ fn repeated_outages_with_every_option() {
     let load = Load::start(&pool, 100);
     for round in 0..6 {
         let served = load.served();
-        wait_until("calls are served", || load.served() > served + 300);
+        wait_until("callers are served", || load.served() > served + 300);
         match round % 3 {
             0 => {
                 let timeouts = pool.stats().closed.total();
                 server.freeze();
-                wait_until("the pool notices", || pool.stats().closed.total() > timeouts + 5);
+                wait_until("the outage is noticed", || pool.stats().closed.total() > timeouts + 5);
                 server.thaw();
             }
             1 => {
                 server.kill();
                 let errors = pool.stats().dial_errors;
-                wait_until("the pool notices", || pool.stats().dial_errors > errors + 5);
+                wait_until("the outage is noticed", || pool.stats().dial_errors > errors + 5);
                 server.restart();
             }
             _ => server.restart(),
         }
     }
     let served = load.served();
-    wait_until("calls are served", || load.served() > served + 300);
+    wait_until("callers are served", || load.served() > served + 300);
     load.end();
-    // An expired connection is closed shortly after its slot was reused, so one socket more is fine.
+    // An expired connection is closed just after its slot is free, so one more socket can be open.
     watched();
-    // At rest, `min_idle` holds and no connection is in use.
+    // At rest, min_idle connections are idle and none is in use.
     wait_until("the pool is at rest", || {
         let stats = pool.stats();
         (stats.in_use, stats.dialing) == (0, 0) && stats.idle >= 2

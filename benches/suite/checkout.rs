@@ -1,4 +1,4 @@
-//! What the pool itself costs: lending and taking back a connection in memory, beside r2d2.
+//! The cost of the pool itself: checkout and return of a connection in memory, beside r2d2.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -29,7 +29,7 @@ fn pool(max_active: usize) -> Pool {
         .expect("valid options")
 }
 
-/// The peer's pool over the same connections; its test on checkout costs nothing here.
+/// r2d2 over the same connections. Its test on checkout does nothing here.
 struct Manager;
 
 impl r2d2::ManageConnection for Manager {
@@ -84,8 +84,8 @@ fn eight_threads(report: &mut Report) {
     });
 }
 
-/// What the features of the pool cost that are not free: a peek after a second of idleness, lifetimes
-/// that differ, loans that are noted, with a threshold for leaks and a histogram.
+/// The cost of the options that are not free: a peek after one idle second, jittered lifetimes, and
+/// tracked borrows with a leak threshold and a histogram.
 fn with_features(report: &mut Report) {
     const OPERATIONS: usize = 100_000;
     let second = Duration::from_secs(1);
@@ -114,13 +114,13 @@ fn with_features(report: &mut Report) {
     }
 }
 
-/// The same with few and with many idle connections.
+/// A checkout with 10,000 idle connections beside one with 8.
 fn many_idle(report: &mut Report) {
     const OPERATIONS: usize = 100_000;
     let filled = |idle: usize| {
         let pool = pool(idle);
-        let lent: Vec<_> = (0..idle).map(|_| pool.get()).collect();
-        drop(lent);
+        let in_use: Vec<_> = (0..idle).map(|_| pool.get()).collect();
+        drop(in_use);
         assert_eq!(pool.idle_count(), idle);
         pool
     };
@@ -136,19 +136,18 @@ fn many_idle(report: &mut Report) {
     });
 }
 
-/// One connection handed from waiter to waiter: what a hand-over costs does not depend on how
-/// many are in the queue.
+/// One connection handed from waiter to waiter. The cost does not depend on the length of the queue.
 fn many_waiting(report: &mut Report) {
-    report.beside("hand-over, 10,000 waiting", "2,000 waiting", || {
-        let (many, few) = (0..5).map(|_| (pass_on(10_000), pass_on(HAND_OVERS))).unzip();
+    report.beside("handoff, 10,000 waiting", "2,000 waiting", || {
+        let (many, few) = (0..5).map(|_| (time_handoff(10_000), time_handoff(HANDOFFS))).unzip();
         Measured::of(vec![many, few])
     });
 }
 
-const HAND_OVERS: usize = 2_000;
+const HANDOFFS: usize = 2_000;
 
-/// The nanoseconds of one hand-over.
-fn pass_on(waiters: usize) -> f64 {
+/// Returns the time of one handoff in nanoseconds.
+fn time_handoff(waiters: usize) -> f64 {
     let pool = pool(1);
     let held = pool.get();
     let handed = AtomicUsize::new(0);
@@ -168,11 +167,11 @@ fn pass_on(waiters: usize) -> f64 {
         }
         let began = Instant::now();
         held.close().expect("a connection in memory");
-        // The first of the queue, while the rest is still in it.
-        while handed.load(Ordering::Relaxed) < HAND_OVERS.min(waiters) {
+        // Only the first handoffs are timed, while the rest of the queue still waits.
+        while handed.load(Ordering::Relaxed) < HANDOFFS.min(waiters) {
             std::thread::sleep(Duration::from_micros(200));
         }
         began.elapsed()
     });
-    taken.as_nanos() as f64 / HAND_OVERS as f64
+    taken.as_nanos() as f64 / HANDOFFS as f64
 }

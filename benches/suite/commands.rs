@@ -1,32 +1,31 @@
-//! One command at a time over TCP, on one connection and through a pool, and what it takes to
-//! get a connection.
+//! One command at a time over TCP, on one connection and through a pool; and the dial.
 
 use redigo::{Pool, Value};
 
-use crate::Place;
+use crate::Setup;
 use crate::raw::{self, Socket};
 use crate::report::Report;
 use crate::rounds::{rounds, time, time_threads};
 
 pub(crate) const KEY: &str = "k";
-/// As long as a small session.
+/// The size of a small session.
 pub(crate) const VALUE: &str = "a value of forty bytes, as in a session.";
 
-pub(crate) fn run(report: &mut Report, place: &Place) {
-    place.ours().call("SET", (KEY, VALUE)).expect("SET");
-    ping(report, place);
-    get(report, place);
-    get_with_a_limit(report, place);
-    pool_get(report, place, "pool_get_8t", 8, 400);
-    pool_get(report, place, "pool_get_64t", 64, 60);
-    dial(report, place);
+pub(crate) fn run(report: &mut Report, setup: &Setup) {
+    setup.ours().call("SET", (KEY, VALUE)).expect("SET");
+    ping(report, setup);
+    get(report, setup);
+    get_with_timeout(report, setup);
+    pool_get(report, setup, "pool_get_8t", 8, 400);
+    pool_get(report, setup, "pool_get_64t", 64, 60);
+    dial(report, setup);
 }
 
 const OPERATIONS: usize = 500;
 
-fn ping(report: &mut Report, place: &Place) {
+fn ping(report: &mut Report, setup: &Setup) {
     report.beside_both("ping_1t", || {
-        let (mut ours, mut theirs, mut raw) = (place.ours(), place.peer(), place.raw());
+        let (mut ours, mut theirs, mut raw) = (setup.ours(), setup.peer(), setup.raw());
         let (command, mut reply) = (raw::command(["PING"]), *b"+PONG\r\n");
         rounds(
             OPERATIONS,
@@ -43,9 +42,9 @@ fn ping(report: &mut Report, place: &Place) {
     });
 }
 
-fn get(report: &mut Report, place: &Place) {
+fn get(report: &mut Report, setup: &Setup) {
     report.beside_both("get_1t", || {
-        let (mut ours, mut theirs, mut raw) = (place.ours(), place.peer(), place.raw());
+        let (mut ours, mut theirs, mut raw) = (setup.ours(), setup.peer(), setup.raw());
         let mut by_hand = Get::new();
         rounds(
             OPERATIONS,
@@ -62,22 +61,22 @@ fn get(report: &mut Report, place: &Place) {
     });
 }
 
-fn get_with_a_limit(report: &mut Report, place: &Place) {
-    report.beside("get_1t, limit of 1 s", "no limit", || {
-        let limit = std::time::Duration::from_secs(1);
-        let mut bounded = place.dialer().read_timeout(limit).dial().expect("a connection");
-        let mut free = place.ours();
+fn get_with_timeout(report: &mut Report, setup: &Setup) {
+    report.beside("get_1t, timeout of 1 s", "no timeout", || {
+        let timeout = std::time::Duration::from_secs(1);
+        let mut bounded = setup.dialer().read_timeout(timeout).dial().expect("a connection");
+        let mut unbounded = setup.ours();
         rounds(
             OPERATIONS,
             vec![
                 Box::new(|| time(OPERATIONS, || bounded.call("GET", KEY).expect("GET"))),
-                Box::new(|| time(OPERATIONS, || free.call("GET", KEY).expect("GET"))),
+                Box::new(|| time(OPERATIONS, || unbounded.call("GET", KEY).expect("GET"))),
             ],
         )
     });
 }
 
-/// The GET by hand.
+/// A GET on a bare socket.
 pub(crate) struct Get {
     command: Vec<u8>,
     head: usize,
@@ -95,16 +94,16 @@ impl Get {
     }
 }
 
-/// As many connections as threads, checked out for every command. The peer's PING on checkout is
-/// switched off, as ours has none; the raw threads keep their sockets.
-fn pool_get(report: &mut Report, place: &Place, name: &str, threads: usize, operations: usize) {
+/// As many connections as threads, checked out for each command. r2d2's PING on checkout is off,
+/// because ours has none. The raw threads keep their sockets.
+fn pool_get(report: &mut Report, setup: &Setup, name: &str, threads: usize, operations: usize) {
     report.beside_both(name, || {
-        let ours = Pool::builder(place.dialer()).max_active(threads).wait(true).build();
+        let ours = Pool::builder(setup.dialer()).max_active(threads).wait(true).build();
         let ours = ours.expect("valid options");
         let theirs = r2d2::Pool::builder()
             .max_size(threads as u32)
             .test_on_check_out(false)
-            .build(place.peer_client())
+            .build(setup.peer_client())
             .expect("a pool");
         rounds(
             threads * operations,
@@ -137,7 +136,7 @@ fn pool_get(report: &mut Report, place: &Place, name: &str, threads: usize, oper
                     )
                 }),
                 Box::new(|| {
-                    let start = || (place.raw(), Get::new());
+                    let start = || (setup.raw(), Get::new());
                     time_threads(threads, operations, start, |(raw, get)| get.run(raw))
                 }),
             ],
@@ -145,16 +144,16 @@ fn pool_get(report: &mut Report, place: &Place, name: &str, threads: usize, oper
     });
 }
 
-/// Connecting, AUTH, SELECT and CLIENT SETNAME. redis-rs has no option for the name, so its user
-/// sends that command.
-fn dial(report: &mut Report, place: &Place) {
+/// Connect, AUTH, SELECT and CLIENT SETNAME. redis-rs has no option for the name, so its user sends
+/// that command.
+fn dial(report: &mut Report, setup: &Setup) {
     const OPERATIONS: usize = 100;
     let rules = ["on", "allkeys", "allchannels", "allcommands", ">secret"];
-    place.ours().call("ACL", ("SETUSER", "bench", rules)).expect("ACL");
+    setup.ours().call("ACL", ("SETUSER", "bench", rules)).expect("ACL");
     report.beside_both("dial", || {
-        let ours = place.dialer().username("bench").password("secret").database(1);
+        let ours = setup.dialer().username("bench").password("secret").database(1);
         let ours = ours.client_name("bench");
-        let address = place.server.addr();
+        let address = setup.server.addr();
         let theirs = format!("redis://bench:secret@{address}/1");
         let theirs = redis::Client::open(theirs).expect("a URL");
         let greeting = [

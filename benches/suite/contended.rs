@@ -1,7 +1,6 @@
-//! 64 threads on 8 connections: how much gets done, and how long one waits for a connection.
+//! 64 threads on 8 connections: the throughput, and the time that a checkout waits.
 //!
-//! What a pool can reach that serves everybody in turn shows a fourth contender: raw sockets behind
-//! a queue, and nothing else.
+//! A fourth contender, raw sockets behind a bare queue, shows what a fair pool can reach at best.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex};
@@ -9,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use redigo::{Pool, Value};
 
-use crate::Place;
+use crate::Setup;
 use crate::commands::{Get, KEY};
 use crate::raw::Socket;
 use crate::report::Report;
@@ -20,22 +19,22 @@ const CONNECTIONS: usize = 8;
 const TURN: Duration = Duration::from_secs(1);
 const TURNS: usize = 7;
 
-/// The names of what comes out, in order: time for one GET, p99 and longest of the waits.
+/// The lines, in order: time for one GET, p99 of the waits, longest wait.
 const NAMES: [&str; 3] = ["pool_contended", "wait_p99", "wait_max"];
 
-pub(crate) fn run(report: &mut Report, place: &Place) {
+pub(crate) fn run(report: &mut Report, setup: &Setup) {
     if !NAMES.iter().any(|name| report.wants(name)) {
         return;
     }
     let [mut each, mut p99, mut longest] = NAMES.map(|_| vec![Vec::new(); 4]);
-    let ours = Pool::builder(place.dialer()).max_active(CONNECTIONS).wait(true).build();
+    let ours = Pool::builder(setup.dialer()).max_active(CONNECTIONS).wait(true).build();
     let ours = ours.expect("valid options");
     let theirs = r2d2::Pool::builder()
         .max_size(CONNECTIONS as u32)
         .test_on_check_out(false)
-        .build(place.peer_client())
+        .build(setup.peer_client())
         .expect("a pool");
-    // Each does checkout, GET and giving back, and tells the time that the checkout took.
+    // Each does checkout, GET and return, and gives the time that the checkout took.
     let with_ours = |(): &mut ()| {
         let began = Instant::now();
         let mut conn = ours.get();
@@ -54,32 +53,32 @@ pub(crate) fn run(report: &mut Report, place: &Place) {
         assert!(matches!(value, redis::Value::BulkString(_)));
         waited
     };
-    // Each thread has a socket of its own, and nobody waits.
+    // Each thread has its own socket, so no thread waits.
     let with_raw = |(socket, get): &mut (_, Get)| {
         get.run(socket);
         Duration::ZERO
     };
-    let sockets = Sockets::new((0..CONNECTIONS).map(|_| place.raw()).collect());
-    let with_queue = |(get, seat): &mut (Get, _)| {
+    let sockets = Sockets::new((0..CONNECTIONS).map(|_| setup.raw()).collect());
+    let with_queue = |(get, waiter): &mut (Get, _)| {
         let began = Instant::now();
-        let mut socket = sockets.take(seat);
+        let mut socket = sockets.take(waiter);
         let waited = began.elapsed();
         get.run(&mut socket);
-        sockets.give_back(socket);
+        sockets.put(socket);
         waited
     };
-    // The first turn is for warming up.
+    // The first turn is a warm-up.
     for turn in 0..=TURNS {
-        let seen = [
+        let turns = [
             contend(THREADS, || (), with_ours),
             contend(THREADS, || (), with_theirs),
-            contend(CONNECTIONS, || (place.raw(), Get::new()), with_raw),
+            contend(CONNECTIONS, || (setup.raw(), Get::new()), with_raw),
             contend(THREADS, || (Get::new(), Arc::default()), with_queue),
         ];
-        for (contender, seen) in seen.into_iter().enumerate().filter(|_| turn > 0) {
-            each[contender].push(seen.taken.as_nanos() as f64 / seen.waits.len() as f64);
-            p99[contender].push(percentile(seen.waits.clone(), 99.0));
-            longest[contender].push(percentile(seen.waits, 100.0));
+        for (contender, result) in turns.into_iter().enumerate().filter(|_| turn > 0) {
+            each[contender].push(result.elapsed.as_nanos() as f64 / result.waits.len() as f64);
+            p99[contender].push(percentile(result.waits.clone(), 99.0));
+            longest[contender].push(percentile(result.waits, 100.0));
         }
     }
     let [each_name, p99_name, longest_name] = NAMES;
@@ -92,19 +91,19 @@ pub(crate) fn run(report: &mut Report, place: &Place) {
     report.beside_peer(longest_name, || Measured::of(longest));
 }
 
-/// Sockets that are handed to whoever has waited longest, by hand.
+/// Sockets that go to the oldest waiter.
 struct Sockets(Mutex<Queue>);
 
 struct Queue {
     free: Vec<Socket>,
-    waiting: VecDeque<Arc<Seat>>,
+    waiting: VecDeque<Arc<Waiter>>,
 }
 
-/// Where one thread waits.
+/// One waiting thread.
 #[derive(Default)]
-struct Seat {
-    handed: Mutex<Option<Socket>>,
-    called: Condvar,
+struct Waiter {
+    socket: Mutex<Option<Socket>>,
+    ready: Condvar,
 }
 
 impl Sockets {
@@ -112,48 +111,48 @@ impl Sockets {
         Sockets(Mutex::new(Queue { free, waiting: VecDeque::new() }))
     }
 
-    fn take(&self, seat: &Arc<Seat>) -> Socket {
+    fn take(&self, waiter: &Arc<Waiter>) -> Socket {
         let mut queue = self.0.lock().expect("no panic");
         if let Some(socket) = queue.free.pop() {
             return socket;
         }
-        queue.waiting.push_back(Arc::clone(seat));
+        queue.waiting.push_back(Arc::clone(waiter));
         drop(queue);
-        let handed = seat.handed.lock().expect("no panic");
-        let mut handed =
-            seat.called.wait_while(handed, |handed| handed.is_none()).expect("no panic");
-        handed.take().expect("a socket")
+        let socket = waiter.socket.lock().expect("no panic");
+        let mut socket =
+            waiter.ready.wait_while(socket, |socket| socket.is_none()).expect("no panic");
+        socket.take().expect("a socket")
     }
 
-    fn give_back(&self, socket: Socket) {
+    fn put(&self, socket: Socket) {
         let mut queue = self.0.lock().expect("no panic");
-        let Some(seat) = queue.waiting.pop_front() else { return queue.free.push(socket) };
+        let Some(waiter) = queue.waiting.pop_front() else { return queue.free.push(socket) };
         drop(queue);
-        *seat.handed.lock().expect("no panic") = Some(socket);
-        seat.called.notify_one();
+        *waiter.socket.lock().expect("no panic") = Some(socket);
+        waiter.ready.notify_one();
     }
 }
 
-/// Each wait for a connection, in nanoseconds, and the time for all.
-struct Seen {
+/// Each wait for a connection, in nanoseconds, and the total time.
+struct TurnResult {
     waits: Vec<f64>,
-    taken: Duration,
+    elapsed: Duration,
 }
 
-/// All threads do the same until the time is over, so that they contend from beginning to end.
+/// Runs all threads until the time is over, so that they contend during the whole turn.
 fn contend<S>(
     threads: usize,
     start: impl Fn() -> S + Sync,
     with: impl Fn(&mut S) -> Duration + Sync,
-) -> Seen {
+) -> TurnResult {
     let waits = Mutex::new(Vec::new());
     let start = || (start(), Vec::with_capacity(1 << 14));
-    let taken = time_threads(threads, 1, start, |(state, own)| {
+    let elapsed = time_threads(threads, 1, start, |(state, own)| {
         let end = Instant::now() + TURN;
         while Instant::now() < end {
             own.push(with(state).as_nanos() as f64);
         }
         waits.lock().expect("no panic").append(own);
     });
-    Seen { waits: waits.into_inner().expect("no panic"), taken }
+    TurnResult { waits: waits.into_inner().expect("no panic"), elapsed }
 }

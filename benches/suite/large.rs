@@ -1,31 +1,31 @@
-//! Long replies and long values.
+//! Long replies and large values.
 
 use std::collections::HashMap;
 
 use redigo::scan::scan_struct;
 use serde::Deserialize;
 
-use crate::Place;
+use crate::Setup;
 use crate::raw;
 use crate::report::Report;
 use crate::rounds::{rounds, time};
 
-pub(crate) fn run(report: &mut Report, place: &Place) {
-    lrange(report, place);
-    hgetall(report, place);
-    get_10mb(report, place);
-    set_10mb(report, place);
+pub(crate) fn run(report: &mut Report, setup: &Setup) {
+    lrange(report, setup);
+    hgetall(report, setup);
+    get_10mb(report, setup);
+    set_10mb(report, setup);
 }
 
-fn lrange(report: &mut Report, place: &Place) {
+fn lrange(report: &mut Report, setup: &Setup) {
     const ELEMENTS: usize = 100_000;
     const ELEMENT: &str = "sixteen bytes...";
-    let mut conn = place.ours();
+    let mut conn = setup.ours();
     for _ in 0..ELEMENTS / 1000 {
         conn.call("RPUSH", ("list", vec![ELEMENT; 1000])).expect("RPUSH");
     }
     report.beside_both("lrange_100k", || {
-        let (mut ours, mut theirs, mut raw) = (place.ours(), place.peer(), place.raw());
+        let (mut ours, mut theirs, mut raw) = (setup.ours(), setup.peer(), setup.raw());
         let command = raw::command(["LRANGE", "list", "0", "-1"]);
         let element = format!("${}\r\n{ELEMENT}\r\n", ELEMENT.len()).len();
         let length = format!("*{ELEMENTS}\r\n").len() + ELEMENTS * element;
@@ -61,9 +61,9 @@ fn lrange(report: &mut Report, place: &Place) {
     });
 }
 
-/// A few of many fields.
+/// Four of 10,000 fields.
 #[derive(Deserialize)]
-#[allow(dead_code, reason = "what is wanted is in it")]
+#[allow(dead_code, reason = "the fields are read by serde only")]
 struct Fields {
     #[serde(rename = "field:0")]
     first: String,
@@ -74,16 +74,16 @@ struct Fields {
     missing: Option<String>,
 }
 
-fn hgetall(report: &mut Report, place: &Place) {
+fn hgetall(report: &mut Report, setup: &Setup) {
     const FIELDS: usize = 10_000;
     let pairs: Vec<_> = (0..FIELDS).map(|at| (format!("field:{at}"), at)).collect();
-    place.ours().call("HSET", ("hash", pairs)).expect("HSET");
+    setup.ours().call("HSET", ("hash", pairs)).expect("HSET");
     type Map = HashMap<String, String>;
     let theirs = |conn: &mut redis::Connection| -> Map {
         redis::cmd("HGETALL").arg("hash").query(conn).expect("HGETALL")
     };
     report.beside_peer("hgetall_10k", || {
-        let (mut ours, mut peer) = (place.ours(), place.peer());
+        let (mut ours, mut peer) = (setup.ours(), setup.peer());
         rounds(
             1,
             vec![
@@ -97,9 +97,9 @@ fn hgetall(report: &mut Report, place: &Place) {
             ],
         )
     });
-    // redis-rs makes no structs without a derive of another crate: its user takes a map.
+    // redis-rs has no structs without another crate's derive, so its user takes a map.
     report.beside_peer("hgetall_10k_struct", || {
-        let (mut ours, mut peer) = (place.ours(), place.peer());
+        let (mut ours, mut peer) = (setup.ours(), setup.peer());
         rounds(
             1,
             vec![
@@ -129,10 +129,10 @@ fn hgetall(report: &mut Report, place: &Place) {
 
 const LENGTH: usize = 10 << 20;
 
-fn get_10mb(report: &mut Report, place: &Place) {
-    place.ours().call("SET", ("large", vec![b'x'; LENGTH])).expect("SET");
+fn get_10mb(report: &mut Report, setup: &Setup) {
+    setup.ours().call("SET", ("large", vec![b'x'; LENGTH])).expect("SET");
     report.beside_both("get_10mb", || {
-        let (mut ours, mut theirs, mut raw) = (place.ours(), place.peer(), place.raw());
+        let (mut ours, mut theirs, mut raw) = (setup.ours(), setup.peer(), setup.raw());
         let command = raw::command(["GET", "large"]);
         let head = format!("${LENGTH}\r\n").len();
         rounds(
@@ -166,9 +166,9 @@ fn get_10mb(report: &mut Report, place: &Place) {
     });
 }
 
-fn set_10mb(report: &mut Report, place: &Place) {
+fn set_10mb(report: &mut Report, setup: &Setup) {
     report.beside_both("set_10mb", || {
-        let (mut ours, mut theirs, mut raw) = (place.ours(), place.peer(), place.raw());
+        let (mut ours, mut theirs, mut raw) = (setup.ours(), setup.peer(), setup.raw());
         let value = vec![b'x'; LENGTH];
         let head = format!("*3\r\n$3\r\nSET\r\n$5\r\nlarge\r\n${LENGTH}\r\n");
         rounds(

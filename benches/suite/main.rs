@@ -1,15 +1,20 @@
-//! All measurements, beside what a user would pick instead (redis-rs, with r2d2 where a pool is
-//! meant) and beside the limit (a hand-written exchange on a socket).
+//! Measures the crate beside the alternatives of its users (redis-rs, with r2d2 where a pool is
+//! needed) and beside the limit (an exchange on a bare socket, written by hand).
 //!
-//! `cargo bench --features tls --bench suite` runs all of them, prints a table, writes `target/bench/summary.json`
-//! (and `docs/benchmarks.json`) and draws `docs/benchmarks.svg`. `cargo bench --bench suite -- get_1t dial` runs those whose
-//! names begin so, and only prints.
+//! ```text
+//! cargo bench --features tls --bench suite                    all lines; writes the files below
+//! cargo bench --features tls --bench suite -- get_1t dial     lines whose names start so; prints only
+//! cargo bench --bench suite -- chart                          draws the chart from the last summary
+//! ```
+//!
+//! The files: `docs/benchmarks.json` (also `target/bench/summary.json`) and `docs/benchmarks.svg`.
 
 mod chart;
 mod checkout;
 mod commands;
 mod contended;
 mod large;
+mod line;
 mod mux;
 mod pipelines;
 mod raw;
@@ -30,29 +35,32 @@ use redis_server::RedisServer;
 use report::Report;
 
 fn main() {
-    // Cargo adds `--bench`.
+    // Cargo itself passes `--bench`.
     let wanted: Vec<String> =
         std::env::args().skip(1).filter(|arg| !arg.starts_with('-')).collect();
-    let place = Place { server: RedisServer::start() };
+    if wanted == ["chart"] {
+        return report::redraw_chart().expect("docs/benchmarks.json can be read");
+    }
+    let setup = Setup { server: RedisServer::start() };
     let mut report = Report::new(wanted);
     checkout::run(&mut report);
-    commands::run(&mut report, &place);
-    contended::run(&mut report, &place);
-    pipelines::run(&mut report, &place);
-    large::run(&mut report, &place);
-    mux::run(&mut report, &place);
+    commands::run(&mut report, &setup);
+    contended::run(&mut report, &setup);
+    pipelines::run(&mut report, &setup);
+    large::run(&mut report, &setup);
+    mux::run(&mut report, &setup);
     scan::run(&mut report);
     #[cfg(feature = "tls")]
     tls::run(&mut report);
     report.finish();
 }
 
-/// A private redis-server on loopback, and the ways to it.
-struct Place {
+/// A private redis-server on loopback, and connections to it.
+struct Setup {
     server: RedisServer,
 }
 
-impl Place {
+impl Setup {
     fn dialer(&self) -> Dialer {
         Dialer::url(self.server.url()).expect("a URL")
     }

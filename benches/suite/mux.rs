@@ -1,18 +1,17 @@
-//! Many threads on one shared connection, beside as many threads with a socket or a pooled
-//! connection each.
+//! Many threads on one `Mux`, beside as many threads with a socket or a pooled connection each.
 
 use redigo::{Mux, Pool, Value};
 
-use crate::Place;
+use crate::Setup;
 use crate::commands::{Get, KEY, VALUE};
 use crate::report::Report;
 use crate::rounds::{rounds, time_threads};
 
-pub(crate) fn run(report: &mut Report, place: &Place) {
-    place.ours().call("SET", (KEY, VALUE)).expect("SET");
+pub(crate) fn run(report: &mut Report, setup: &Setup) {
+    setup.ours().call("SET", (KEY, VALUE)).expect("SET");
     report.beside_raw("mux_64t", || {
         let (threads, operations) = (64, 100);
-        let mux = Mux::new(place.dialer());
+        let mux = Mux::new(setup.dialer());
         rounds(
             threads * operations,
             vec![
@@ -20,7 +19,7 @@ pub(crate) fn run(report: &mut Report, place: &Place) {
                     time_threads(threads, operations, || (), |()| get(mux.call("GET", KEY)))
                 }),
                 Box::new(|| {
-                    let start = || (place.raw(), Get::new());
+                    let start = || (setup.raw(), Get::new());
                     time_threads(threads, operations, start, |(raw, get)| get.run(raw))
                 }),
             ],
@@ -29,20 +28,20 @@ pub(crate) fn run(report: &mut Report, place: &Place) {
     for (name, threads, operations) in
         [("mux_1t", 1, 2_000), ("mux_4t", 4, 500), ("mux_16t", 16, 200), ("mux_64t", 64, 60)]
     {
-        beside_a_pool(report, place, name, threads, operations);
+        beside_a_pool(report, setup, name, threads, operations);
     }
 }
 
 fn beside_a_pool(
     report: &mut Report,
-    place: &Place,
+    setup: &Setup,
     name: &str,
     threads: usize,
     operations: usize,
 ) {
     report.beside(name, "a pool", || {
-        let mux = Mux::new(place.dialer());
-        let pool = Pool::builder(place.dialer()).max_active(threads).wait(true).build();
+        let mux = Mux::new(setup.dialer());
+        let pool = Pool::builder(setup.dialer()).max_active(threads).wait(true).build();
         let pool = pool.expect("valid options");
         rounds(
             threads * operations,

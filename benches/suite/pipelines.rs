@@ -1,22 +1,22 @@
 //! Many commands in one round trip.
 
-use crate::Place;
+use crate::Setup;
 use crate::commands::{KEY, VALUE};
 use crate::raw;
 use crate::report::Report;
 use crate::rounds::{rounds, time};
 
-pub(crate) fn run(report: &mut Report, place: &Place) {
-    place.ours().call("SET", (KEY, VALUE)).expect("SET");
-    a_hundred_gets(report, place);
-    ten_thousand_sets(report, place);
+pub(crate) fn run(report: &mut Report, setup: &Setup) {
+    setup.ours().call("SET", (KEY, VALUE)).expect("SET");
+    a_hundred_gets(report, setup);
+    ten_thousand_sets(report, setup);
 }
 
-fn a_hundred_gets(report: &mut Report, place: &Place) {
+fn a_hundred_gets(report: &mut Report, setup: &Setup) {
     const BATCHES: usize = 50;
     const COMMANDS: usize = 100;
     report.beside_both("pipeline_100", || {
-        let (mut ours, mut theirs, mut raw) = (place.ours(), place.peer(), place.raw());
+        let (mut ours, mut theirs, mut raw) = (setup.ours(), setup.peer(), setup.raw());
         let batch = raw::command(["GET", KEY]).repeat(COMMANDS);
         let length = COMMANDS * format!("${}\r\n{VALUE}\r\n", VALUE.len()).len();
         rounds(
@@ -51,12 +51,12 @@ fn a_hundred_gets(report: &mut Report, place: &Place) {
     });
 }
 
-/// The replies to all of it fit into the buffers of a socket, so the raw one may write everything
-/// before it reads.
-fn ten_thousand_sets(report: &mut Report, place: &Place) {
+/// All replies fit into the socket's buffers, so the raw contender can write everything before it
+/// reads.
+fn ten_thousand_sets(report: &mut Report, setup: &Setup) {
     const COMMANDS: usize = 10_000;
     report.beside_both("pipeline_10k", || {
-        let (mut ours, mut theirs, mut raw) = (place.ours(), place.peer(), place.raw());
+        let (mut ours, mut theirs, mut raw) = (setup.ours(), setup.peer(), setup.raw());
         let keys: Vec<String> = (0..COMMANDS).map(|at| format!("key:{at}")).collect();
         let value = "v".repeat(100);
         let batch: Vec<u8> =

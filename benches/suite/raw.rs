@@ -1,5 +1,4 @@
-//! The exchange by hand, with what it must do and nothing else: what goes out is encoded
-//! beforehand, and the length of what comes back is known.
+//! An exchange on a bare socket. The command is encoded beforehand and the reply's length is known.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -17,13 +16,14 @@ impl Socket {
         self.0.write_all(bytes).expect("write");
     }
 
-    /// Reads so many bytes behind those that the buffer holds.
+    /// Appends `length` bytes to the buffer.
     pub(crate) fn read(&mut self, buffer: &mut Vec<u8>, length: usize) {
         let read = (&self.0).take(length as u64).read_to_end(buffer).expect("read");
         assert_eq!(read, length, "the server closed the connection");
     }
 
-    /// One command and its reply, the payload of which stays: all but `head` bytes and the last 2.
+    /// Sends a command and returns the payload of its reply: all but the first `head` bytes and the
+    /// last 2.
     pub(crate) fn exchange(&mut self, command: &[u8], reply: &mut [u8], head: usize) -> Vec<u8> {
         self.write(command);
         self.0.read_exact(reply).expect("read");
@@ -31,7 +31,7 @@ impl Socket {
     }
 }
 
-/// A command as it goes over the wire.
+/// Encodes a command.
 pub(crate) fn command<const N: usize>(args: [&str; N]) -> Vec<u8> {
     let mut bytes = format!("*{N}\r\n").into_bytes();
     for arg in args {

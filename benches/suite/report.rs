@@ -1,90 +1,55 @@
-//! What came out: a table, a summary for programs, a chart.
+//! The results: a table, a summary in JSON and a chart.
 
 use std::fs;
-use std::path::Path;
-
-use serde_json::{Map, Value, json};
+use std::io;
+use std::path::{Path, PathBuf};
 
 use crate::chart;
+use crate::line::{Line, format_nanos, from_summary, to_summary};
 use crate::rounds::Measured;
 
-/// What is to be reached: our time over that of redis-rs, and over that of the raw socket.
-const GOALS: [(&str, Option<f64>, Option<f64>); 19] = [
-    ("checkout_1t", Some(0.45), None),
-    ("checkout_8t", Some(0.5), None),
-    ("ping_1t", Some(1.0), Some(1.03)),
-    ("get_1t", Some(1.0), Some(1.03)),
-    ("pool_get_8t", Some(0.85), Some(1.05)),
-    ("pool_get_64t", Some(0.85), Some(1.05)),
-    ("dial", Some(1.0), Some(1.1)),
-    ("pool_contended", Some(0.95), Some(1.6)),
-    ("wait_p99", Some(0.06), None),
-    ("wait_max", Some(0.25), None),
-    ("pipeline_100", Some(0.75), Some(1.1)),
-    ("pipeline_10k", Some(0.7), Some(1.1)),
-    ("lrange_100k", Some(0.4), Some(2.5)),
-    ("hgetall_10k", Some(0.6), None),
-    ("hgetall_10k_struct", Some(0.6), None),
-    ("get_10mb", Some(0.9), Some(1.05)),
-    ("set_10mb", Some(0.5), Some(1.05)),
-    ("mux_64t", None, Some(0.6)),
-    ("get_tls", None, Some(1.1)),
-];
-
-/// One line of the table; times in nanoseconds for one operation.
-pub(crate) struct Line {
-    pub(crate) name: String,
-    ours: f64,
-    peer: Option<f64>,
-    raw: Option<f64>,
-    pub(crate) vs_peer: Option<f64>,
-    pub(crate) vs_raw: Option<f64>,
-}
-
 pub(crate) struct Report {
-    /// What the names of the lines that run begin with; all when there is none.
+    /// Runs only lines whose name starts with one of these. If empty, runs all.
     wanted: Vec<String>,
     lines: Vec<Line>,
-    /// Lines that compare the crate with itself, ready to be printed.
-    asides: Vec<String>,
+    /// Lines that compare the crate with itself, already formatted.
+    self_comparisons: Vec<String>,
 }
 
 impl Report {
     pub(crate) fn new(wanted: Vec<String>) -> Report {
-        println!(
-            "{:<20} {:>12} {:>12} {:>12}   {:<18} {:<18}",
-            "", "ours", "redis-rs", "raw socket", "vs redis-rs (goal)", "vs raw (goal)"
-        );
-        Report { wanted, lines: Vec::new(), asides: Vec::new() }
+        Line::print_header();
+        Report { wanted, lines: Vec::new(), self_comparisons: Vec::new() }
     }
 
     pub(crate) fn wants(&self, name: &str) -> bool {
         self.wanted.is_empty() || self.wanted.iter().any(|wanted| name.starts_with(wanted))
     }
 
-    /// Measures us, the peer and the raw socket, in this order.
+    /// Measures ours, the peer and the raw socket, in this order.
     pub(crate) fn beside_both(&mut self, name: &str, measure: impl FnOnce() -> Measured) {
         self.line(name, measure, Some(1), Some(2));
     }
 
-    /// Measures us and the peer.
+    /// Measures ours and the peer.
     pub(crate) fn beside_peer(&mut self, name: &str, measure: impl FnOnce() -> Measured) {
         self.line(name, measure, Some(1), None);
     }
 
-    /// Measures us and the raw socket.
+    /// Measures ours and the raw socket.
     pub(crate) fn beside_raw(&mut self, name: &str, measure: impl FnOnce() -> Measured) {
         self.line(name, measure, None, Some(1));
     }
 
-    /// Measures the crate beside another use of itself.
+    /// Measures two uses of the crate.
     pub(crate) fn beside(&mut self, name: &str, other: &str, measure: impl FnOnce() -> Measured) {
         if self.wants(name) {
             let measured = measure();
-            let (ours, others) = (nanos(measured.nanos(0)), nanos(measured.nanos(1)));
+            let ours = format_nanos(measured.nanos(0));
+            let others = format_nanos(measured.nanos(1));
             let ratio = measured.ratio(1);
             let line = format!("{name:<28} {ours:>12}   {other:<14} {others:>12}   {ratio:.2}");
-            self.asides.push(line);
+            self.self_comparisons.push(line);
         }
     }
 
@@ -111,87 +76,49 @@ impl Report {
         self.lines.push(line);
     }
 
-    /// What compares the crate with itself comes last; the files are written when all was measured.
+    /// Prints the self-comparisons. Writes the files if every line was measured.
     pub(crate) fn finish(self) {
-        if !self.asides.is_empty() {
+        if !self.self_comparisons.is_empty() {
             println!("\nbeside another use of the crate");
         }
-        self.asides.iter().for_each(|line| println!("{line}"));
+        self.self_comparisons.iter().for_each(|line| println!("{line}"));
         if self.wanted.is_empty() {
             self.write_files().expect("the summary and the chart can be written");
         }
     }
 
-    fn write_files(&self) -> std::io::Result<()> {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-        // Beside what cargo has built: target/ may be elsewhere.
-        let target = std::env::var_os("CARGO_TARGET_DIR").map_or(root.join("target"), Into::into);
+    fn write_files(&self) -> io::Result<()> {
+        // Cargo's target directory may be outside of the repository.
+        let target = std::env::var_os("CARGO_TARGET_DIR").map_or(root().join("target"), Into::into);
         fs::create_dir_all(target.join("bench"))?;
-        let summary = format!("{:#}\n", self.summary());
+        let summary = format!("{:#}\n", to_summary(&self.lines));
         println!();
-        for (path, content) in [
-            (target.join("bench/summary.json"), summary.clone()),
-            (root.join("docs/benchmarks.json"), summary),
-            (root.join("docs/benchmarks.svg"), chart::draw(&self.lines)),
-        ] {
-            fs::write(&path, content)?;
-            println!("wrote {}", path.display());
-        }
-        Ok(())
-    }
-
-    fn summary(&self) -> Value {
-        let line = |line: &Line| {
-            json!({
-                "ours": line.ours,
-                "peer": line.peer,
-                "raw": line.raw,
-                "vs_peer": line.vs_peer,
-                "vs_raw": line.vs_raw,
-            })
-        };
-        let lines: Map<_, _> = self.lines.iter().map(|one| (one.name.clone(), line(one))).collect();
-        Value::Object(lines)
+        write(&target.join("bench/summary.json"), &summary)?;
+        write(&committed_summary(), &summary)?;
+        write(&chart_file(), &chart::draw(&self.lines))
     }
 }
 
-impl Line {
-    /// The goals of this line.
-    pub(crate) fn goals(&self) -> (Option<f64>, Option<f64>) {
-        let goals = GOALS.iter().find(|(name, ..)| *name == self.name);
-        goals.map_or((None, None), |&(_, peer, raw)| (peer, raw))
-    }
-
-    fn print(&self) {
-        let (peer_goal, raw_goal) = self.goals();
-        let time = |time: Option<f64>| time.map_or(String::new(), nanos);
-        println!(
-            "{:<20} {:>12} {:>12} {:>12}   {:<18} {:<18}",
-            self.name,
-            nanos(self.ours),
-            time(self.peer),
-            time(self.raw),
-            against(self.vs_peer, peer_goal),
-            against(self.vs_raw, raw_goal),
-        );
-    }
+/// Draws the chart from the committed summary, without measuring.
+pub(crate) fn redraw_chart() -> io::Result<()> {
+    let summary = serde_json::from_str(&fs::read_to_string(committed_summary())?)?;
+    write(&chart_file(), &chart::draw(&from_summary(&summary)))
 }
 
-/// A ratio beside its goal.
-fn against(ratio: Option<f64>, goal: Option<f64>) -> String {
-    match (ratio, goal) {
-        (Some(ratio), Some(goal)) if ratio <= goal => format!("{ratio:.3} ({goal})"),
-        (Some(ratio), Some(goal)) => format!("{ratio:.3} ({goal}) missed"),
-        (Some(ratio), None) => format!("{ratio:.3}"),
-        (None, _) => String::new(),
-    }
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// A time in the unit that suits it.
-fn nanos(time: f64) -> String {
-    match time {
-        time if time < 1e3 => format!("{time:.0} ns"),
-        time if time < 1e6 => format!("{:.1} µs", time / 1e3),
-        time => format!("{:.2} ms", time / 1e6),
-    }
+fn committed_summary() -> PathBuf {
+    root().join("docs/benchmarks.json")
+}
+
+fn chart_file() -> PathBuf {
+    root().join("docs/benchmarks.svg")
+}
+
+fn write(path: &Path, content: &str) -> io::Result<()> {
+    fs::write(path, content)?;
+    println!("wrote {}", path.display());
+    Ok(())
 }

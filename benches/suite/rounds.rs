@@ -1,20 +1,21 @@
-//! Measuring several ways to do the same work side by side: in turns, in one process, so that the
-//! noise of the machine meets all of them alike. What counts is the ratio within a round.
+//! Measures several ways to do the same work, in turns and in one process, so that the machine's
+//! noise affects all of them alike. The result is the ratio within a round.
 
 use std::hint::black_box;
 use std::sync::Barrier;
 use std::time::{Duration, Instant};
 
-/// How many rounds there are. Each gives every contender one turn, and each begins with another.
+/// The number of rounds. Each contender has one turn in a round, and each round starts with the next
+/// contender.
 const ROUNDS: usize = 31;
 
-/// One way to do the work: does it once over and says how long that took.
+/// One way to do the work: does all operations once and returns the time.
 pub(crate) type Turn<'a> = Box<dyn FnMut() -> Duration + 'a>;
 
-/// What was measured: for each contender, one time for each round.
+/// One time per contender and round.
 pub(crate) struct Measured(Vec<Vec<f64>>);
 
-/// Lets the contenders take turns at so many operations.
+/// Runs all rounds. Each turn does `operations` operations.
 pub(crate) fn rounds(operations: usize, contenders: Vec<Turn<'_>>) -> Measured {
     some_rounds(ROUNDS, operations, contenders)
 }
@@ -28,10 +29,10 @@ pub(crate) fn some_rounds(
     let mut times = vec![Vec::new(); count];
     for round in 0..=rounds {
         for at in (0..count).map(|turn| (turn + round) % count) {
-            let taken = contenders[at]().as_nanos() as f64 / operations as f64;
-            // The first round is for warming up.
+            let elapsed = contenders[at]().as_nanos() as f64 / operations as f64;
+            // The first round is a warm-up.
             if round > 0 {
-                times[at].push(taken);
+                times[at].push(elapsed);
             }
         }
     }
@@ -39,17 +40,17 @@ pub(crate) fn some_rounds(
 }
 
 impl Measured {
-    /// From times that were taken elsewhere.
+    /// Wraps times that were measured elsewhere.
     pub(crate) fn of(times: Vec<Vec<f64>>) -> Measured {
         Measured(times)
     }
 
-    /// The median of one contender, in nanoseconds for one operation.
+    /// Returns a contender's median, in nanoseconds for one operation.
     pub(crate) fn nanos(&self, contender: usize) -> f64 {
         median(self.0[contender].clone())
     }
 
-    /// The median of the ratios of the first contender to another, round by round.
+    /// Returns the median of the ratios, per round, of the first contender to another.
     pub(crate) fn ratio(&self, other: usize) -> f64 {
         median(self.0[0].iter().zip(&self.0[other]).map(|(ours, other)| ours / other).collect())
     }
@@ -65,7 +66,7 @@ pub(crate) fn percentile(mut times: Vec<f64>, percent: f64) -> f64 {
     times[at.min(times.len() - 1)]
 }
 
-/// The time of so many operations on this thread. What they give is dropped within that time.
+/// Times `operations` operations on this thread, including the drop of their results.
 pub(crate) fn time<T>(operations: usize, mut operation: impl FnMut() -> T) -> Duration {
     let began = Instant::now();
     for _ in 0..operations {
@@ -74,8 +75,7 @@ pub(crate) fn time<T>(operations: usize, mut operation: impl FnMut() -> T) -> Du
     began.elapsed()
 }
 
-/// The time in which each of some threads does so many operations, from the moment when all
-/// are ready.
+/// Times `operations` operations on each of `threads` threads, from the moment when all are ready.
 pub(crate) fn time_threads<S, T>(
     threads: usize,
     operations: usize,
@@ -96,7 +96,7 @@ pub(crate) fn time_threads<S, T>(
         ready.wait();
         let began = Instant::now();
         for worker in workers {
-            worker.join().expect("a worker of the bench");
+            worker.join().expect("a bench thread panicked");
         }
         began.elapsed()
     })

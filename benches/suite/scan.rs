@@ -1,4 +1,4 @@
-//! What a struct through serde costs beside a loop written by hand over the same replies.
+//! Structs through serde, beside a loop written by hand over the same replies.
 
 use std::hint::black_box;
 use std::time::{Duration, Instant};
@@ -54,7 +54,7 @@ struct Album {
     note: Option<String>,
 }
 
-/// What `HGETALL` answers.
+/// Replies of `HGETALL`.
 fn replies() -> Vec<Value> {
     let replies = (0..HASHES).map(|at| {
         let fields = [
@@ -75,13 +75,13 @@ fn replies() -> Vec<Value> {
     replies.collect()
 }
 
-/// The values alone, as `SORT … GET` answers.
+/// The values without the names, like a reply of `SORT … GET`.
 fn rows(replies: &[Value]) -> Vec<Value> {
     let items = replies.iter().filter_map(Value::as_array);
     items.flat_map(|items| items.iter().skip(1).step_by(2).cloned()).collect()
 }
 
-/// The loop of those who have no `scan_struct`.
+/// The loop that `scan_struct` replaces.
 fn by_hand(reply: Value) -> redigo::Result<Album> {
     let mut album = Album::default();
     let mut items = reply.convert::<Vec<Value>>()?.into_iter();
@@ -103,7 +103,7 @@ fn by_hand(reply: Value) -> redigo::Result<Album> {
     Ok(album)
 }
 
-/// The same for those who have no `scan_slice`.
+/// The loop that `scan_slice` replaces.
 fn rows_by_hand(reply: Value) -> redigo::Result<Vec<Album>> {
     let mut albums = Vec::new();
     let mut values = reply.convert::<Vec<Value>>()?.into_iter();
@@ -125,7 +125,7 @@ fn rows_by_hand(reply: Value) -> redigo::Result<Vec<Album>> {
     Ok(albums)
 }
 
-/// The time for all replies. They are used up, so each turn has its own, made beforehand.
+/// Times the conversion of all replies. It consumes them, so each turn gets a copy made beforehand.
 fn over(replies: &[Value], scan: impl Fn(Value) -> Album) -> Duration {
     let replies = replies.to_vec();
     time(|| replies.into_iter().map(scan).collect::<Vec<_>>())

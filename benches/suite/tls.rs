@@ -1,5 +1,5 @@
-//! TLS against a private redis-server: one command beside a hand-written exchange on native-tls,
-//! long values, and the pool's checkout beside the same on TCP.
+//! TLS against a private redis-server: one command and large values beside a hand-written exchange on
+//! native-tls, and the pool's checkout beside one over TCP.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -79,7 +79,7 @@ fn set(
     });
 }
 
-/// The exchange by hand, with what it must do and nothing else: the reply's length is known.
+/// An exchange on bare native-tls. The command is encoded beforehand and the reply's length is known.
 struct Raw {
     stream: TlsStream<TcpStream>,
     command: Vec<u8>,
@@ -114,7 +114,7 @@ impl Raw {
     }
 }
 
-/// The pool moves connections without looking inside, so it should not matter what they are.
+/// The pool does not look into connections, so TLS must not change the cost of a checkout.
 fn checkout(report: &mut Report, name: &str, dialer: &Dialer) {
     const OPERATIONS: usize = 50_000;
     let pool = |dialer: &Dialer| {

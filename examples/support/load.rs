@@ -1,4 +1,4 @@
-//! The clients of `demo.rs`: threads that put the service under load and check every answer.
+//! The clients of `demo.rs`: threads that load the service and check every response.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
@@ -8,16 +8,16 @@ use ureq::Agent;
 
 use crate::service::User;
 
-/// How many users each client owns. Nobody else writes them, so it knows what a GET must find.
+/// The users that each client owns. No other client writes them, so a GET has a known result.
 pub(crate) const USERS_PER_CLIENT: usize = 25;
 
-/// Longer than the service takes to give up on Redis.
+/// Longer than the service's own timeouts for Redis.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// What a client waits after an error before it goes on, as a client should.
+/// The pause of a client after an error.
 const PAUSE_AFTER_ERROR: Duration = Duration::from_millis(20);
 
-/// How often the monitor asks for the service's health.
+/// The pause between two requests of the monitor.
 const MONITOR_INTERVAL: Duration = Duration::from_millis(10);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,9 +31,9 @@ pub(crate) enum Route {
 #[derive(Debug)]
 pub(crate) enum Outcome {
     Ok,
-    /// The service answered, with something else than what was stored.
+    /// The service returned another value than the stored one.
     WrongBody(String),
-    /// The service answered with an error, or not at all.
+    /// The service returned an error, or no response.
     Error(String),
 }
 
@@ -45,7 +45,7 @@ pub(crate) struct Sample {
     pub(crate) outcome: Outcome,
 }
 
-/// One client: an HTTP connection, some users of its own, and what it saw.
+/// One client: an HTTP connection, its users and its samples.
 pub(crate) struct Client {
     agent: Agent,
     base_url: String,
@@ -54,12 +54,12 @@ pub(crate) struct Client {
     samples: Vec<Sample>,
 }
 
-/// What a client knows of one of its users.
+/// A client's knowledge about one of its users.
 struct Record {
     id: String,
-    /// The last PUT that was answered with 200.
+    /// The value of the last PUT with status 200.
     acknowledged: Option<User>,
-    /// Later PUTs that were answered with an error: Redis may have stored them or not.
+    /// Values of later PUTs that failed. Redis may or may not have stored them.
     unsure: Vec<User>,
 }
 
@@ -82,7 +82,7 @@ impl Client {
         }
     }
 
-    /// Makes `requests` mixed requests, then reads each user once more. Stops early at `deadline`.
+    /// Sends `requests` mixed requests, then reads each user once more. Stops early at `deadline`.
     pub(crate) fn run(
         mut self,
         requests: usize,
@@ -107,7 +107,7 @@ impl Client {
         self.samples
     }
 
-    /// Asks for the service's health again and again until `done`.
+    /// Requests the service's health repeatedly until `done`.
     pub(crate) fn monitor(mut self, deadline: Instant, done: impl Fn() -> bool) -> Vec<Sample> {
         while !done() && Instant::now() < deadline {
             let url = format!("{}/healthz", self.base_url);
@@ -130,7 +130,7 @@ impl Client {
             logins,
         };
         let json = serde_json::to_string(&value).expect("a user is JSON");
-        // Until there is an answer it may be stored or not.
+        // Without a response it may or may not be stored.
         record.unsure.push(value.clone());
         let send = |agent: &Agent| agent.put(&url).content_type("application/json").send(&json);
         self.request(Route::PutUser, send, |users, status, body| {
@@ -165,7 +165,7 @@ impl Client {
         );
     }
 
-    /// Sends one request and notes how it went; `judge` gets the status and the body of the answer.
+    /// Sends one request and records its outcome. `judge` gets the status and the body of the response.
     fn request(
         &mut self,
         route: Route,
@@ -173,12 +173,12 @@ impl Client {
         judge: impl FnOnce(&mut [Record], u16, String) -> Outcome,
     ) {
         let start = Instant::now();
-        let answer = send(&self.agent).and_then(|mut response| {
+        let response = send(&self.agent).and_then(|mut response| {
             let body = response.body_mut().read_to_string()?;
             Ok((response.status().as_u16(), body))
         });
         let end = Instant::now();
-        let outcome = match answer {
+        let outcome = match response {
             Ok((status, body)) => judge(&mut self.users, status, body),
             Err(error) => Outcome::Error(error.to_string()),
         };
@@ -188,7 +188,7 @@ impl Client {
         self.samples.push(Sample { route, start, end, outcome });
     }
 
-    /// A number below `limit`, the same ones in every run (xorshift).
+    /// Returns a pseudo-random number below `limit` (xorshift). The sequence is the same in every run.
     fn random_below(&mut self, limit: usize) -> usize {
         self.random ^= self.random << 13;
         self.random ^= self.random >> 7;

@@ -1,14 +1,13 @@
-//! A small web service whose routes share one pool: `web.rs` serves it, `demo.rs` puts it under load.
+//! A small web service whose routes share one pool. `web.rs` serves it, `demo.rs` loads it.
 //!
-//! | request | answer |
+//! | request | response |
 //! |---|---|
-//! | `GET /users/ID` | the user as JSON; 404 if there is none |
+//! | `GET /users/ID` | the user as JSON; 404 if it does not exist |
 //! | `PUT /users/ID` | stores the user, `{"name": "Ada", "email": "ada@example.org", "logins": 1}` |
-//! | `GET /healthz` | 200 and the time of a PING; 503 if Redis does not answer |
+//! | `GET /healthz` | 200 and the duration of a PING; 503 if Redis does not answer |
 //! | `GET /stats` | the pool's statistics |
 //!
-//! Every error is JSON as well. While Redis is out of reach the routes answer 503, and the service goes on as before
-//! when it is back.
+//! Errors are JSON as well. While Redis is unreachable the routes return 503; they recover when it is back.
 
 use std::io::{self, Read};
 use std::net::SocketAddr;
@@ -17,23 +16,23 @@ use std::time::{Duration, Instant};
 use oxhttp::model::header::{ALLOW, CONTENT_TYPE, HeaderValue};
 use oxhttp::model::{Body, Method, Request, Response, StatusCode};
 use oxhttp::{ListeningServer, Server};
-use redigo::{CloseReason, Dialer, Pool, check};
+use redigo::{CloseReason, Dialer, Pool};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-/// The most connections to Redis; the requests that find all of them lent wait for one, first come, first served.
+/// The maximum of connections to Redis. If all are in use, requests wait, first come, first served.
 const MAX_REDIS_CONNECTIONS: usize = 4;
 
-/// The most HTTP connections, each served by a thread of its own.
+/// The maximum of HTTP connections, each with its own thread.
 const MAX_HTTP_CONNECTIONS: usize = 64;
 
-/// How long an HTTP client may be silent.
+/// The timeout for a silent HTTP client.
 const HTTP_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// The longest body that is read, in bytes.
+/// The maximum size of a body, in bytes.
 const MAX_BODY: u64 = 16 * 1024;
 
-/// What is stored under `user:<id>`, as JSON.
+/// A user, stored as JSON under `user:<id>`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct User {
@@ -43,9 +42,9 @@ pub(crate) struct User {
     pub(crate) logins: u64,
 }
 
-/// The one pool of the process. It dials nothing yet, so the service starts whether or not Redis is up.
+/// Builds the pool. It dials on first use, so the service starts even if Redis is down.
 pub(crate) fn pool(redis_url: &str) -> redigo::Result<Pool> {
-    // No request may hang because Redis does: each step has its limit.
+    // Each step has a timeout, so no request hangs if Redis does.
     let dialer = Dialer::url(redis_url)?
         .connect_timeout(Duration::from_secs(1))
         .read_timeout(Duration::from_secs(1))
@@ -56,12 +55,12 @@ pub(crate) fn pool(redis_url: &str) -> redigo::Result<Pool> {
         .wait(true)
         .wait_timeout(Duration::from_secs(1))
         .idle_timeout(Duration::from_secs(240))
-        // Looks whether the server has closed an idle connection, without asking it: costs no round trip.
-        .test_on_borrow(check::peek())
+        // Finds idle connections that the server has closed, without a round trip.
+        .peek_after(Duration::from_secs(1))
         .build()
 }
 
-/// Serves on `address` from threads of its own; `join` on the result waits for ever.
+/// Serves on `address` from background threads. `join` on the result waits forever.
 pub(crate) fn serve(pool: Pool, address: SocketAddr) -> io::Result<ListeningServer> {
     Server::new(move |request| respond(&pool, request))
         .bind(address)
@@ -75,7 +74,7 @@ fn respond(pool: &Pool, request: &mut Request<Body>) -> Response<Body> {
         Ok(response) => response,
         Err(problem) => problem.into_response(),
     };
-    // The client expects none, and would take it for the next response.
+    // A client expects no body after HEAD, and would read it as the next response.
     if request.method() == Method::HEAD {
         *response.body_mut() = Body::empty();
     }
@@ -101,14 +100,14 @@ fn route(pool: &Pool, request: &mut Request<Body>) -> Result<Response<Body>, Pro
 }
 
 fn get_user(pool: &Pool, key: &str) -> Result<Response<Body>, Problem> {
-    // The connection goes back to the pool where `conn` ends, on the way of an error as well.
+    // Dropping `conn` returns the connection to the pool, also after an error.
     let mut conn = pool.acquire()?;
     let user: Option<String> = conn.query("GET", key)?;
     Ok(json_response(StatusCode::OK, user.ok_or(Problem::NotFound)?))
 }
 
 fn put_user(pool: &Pool, key: &str, body: &mut Body) -> Result<Response<Body>, Problem> {
-    // The body is read and checked first: a slow client holds a thread, but no connection to Redis.
+    // Reads the body before the checkout: a slow client holds a thread, but no connection to Redis.
     let user: User = serde_json::from_slice(&read_body(body)?)
         .map_err(|error| Problem::BadRequest(format!("not a user: {error}")))?;
     let json = json!(user).to_string();
@@ -149,7 +148,7 @@ fn stats(pool: &Pool) -> Response<Body> {
     json_response(StatusCode::OK, body.to_string())
 }
 
-/// The key of a user in Redis. Only what is surely an id gets into a key.
+/// Returns the Redis key of a user. Rejects anything but a plain id.
 fn user_key(id: &str) -> Result<String, Problem> {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
     if (1..=64).contains(&id.len()) && id.bytes().all(allowed) {
@@ -162,7 +161,7 @@ fn user_key(id: &str) -> Result<String, Problem> {
 
 fn read_body(body: &mut Body) -> Result<Vec<u8>, Problem> {
     let mut bytes = Vec::new();
-    // One byte more than is allowed tells a body that is too long, whatever length it gave itself.
+    // Reads one byte more than allowed, because a declared length can be wrong.
     match body.take(MAX_BODY + 1).read_to_end(&mut bytes) {
         Ok(_) if bytes.len() as u64 > MAX_BODY => Err(Problem::TooLarge),
         Ok(_) => Ok(bytes),
@@ -182,12 +181,12 @@ fn milliseconds(duration: Duration) -> f64 {
     (duration.as_secs_f64() * 1e6).round() / 1e3
 }
 
-/// Why a request is not answered with what it asked for.
+/// The reason for an error response.
 #[derive(Debug)]
 enum Problem {
     BadRequest(String),
     NotFound,
-    /// With the methods that are allowed.
+    /// Carries the allowed methods.
     Method(&'static str),
     TooLarge,
     Redis(redigo::Error),
@@ -209,7 +208,7 @@ impl Problem {
                 (StatusCode::PAYLOAD_TOO_LARGE, message, None)
             }
             Self::Method(allowed) => {
-                let message = format!("allowed here: {allowed}");
+                let message = format!("allowed methods: {allowed}");
                 (StatusCode::METHOD_NOT_ALLOWED, message, Some(allowed))
             }
             Self::Redis(error) => (status_of(&error), format!("redis: {error}"), None),
@@ -222,7 +221,7 @@ impl Problem {
     }
 }
 
-/// 503 asks the client to come again. That is right for all but data that Redis has and this service cannot read.
+/// 503 asks the client to retry, which helps unless Redis holds data that this service cannot read.
 fn status_of(error: &redigo::Error) -> StatusCode {
     let unreadable = match error.as_server() {
         Some(reply) => reply.code() == "WRONGTYPE",

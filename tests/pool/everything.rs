@@ -1,4 +1,4 @@
-//! All options at once, on fakes that fail in every way, used by many threads while the pool is
+//! All options together, on fakes that fail in every way, used by many threads while the pool is
 //! resized, suspended and evicted and its clock jumps. At the end every connection is accounted for;
 //! the core checks itself after each event.
 

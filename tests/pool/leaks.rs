@@ -251,10 +251,7 @@ fn churn_on_a_real_server_logs_the_max_idle_to_set() {
     let warnings = own_warnings_with(&["max_idle(3)"]);
     let [warning] = &warnings[..] else { panic!("{warnings:?}") };
     assert!(warning.ends_with("max_idle(7) would keep them"), "{warning}");
-    assert!(
-        warning.contains("connections were closed") && warning.contains("dialled"),
-        "{warning}"
-    );
+    assert!(warning.contains("connections were closed") && warning.contains("dialed"), "{warning}");
 }
 
 /// Checks out this many connections at a time, this many times.

@@ -226,7 +226,7 @@ fn connection_returned_to_a_closed_pool_is_closed() {
     assert!(matches!(pool.acquire(), Err(Error::PoolClosed)));
 }
 
-/// A connection of the user's own can panic; its slot must not be lost.
+/// A connection over the user's code can panic; its slot must not be lost.
 #[test]
 fn connection_that_panics_at_return_frees_its_slot() {
     let dialer = FakeDialer::new();

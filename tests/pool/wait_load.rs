@@ -1,4 +1,4 @@
-//! Many threads at once, on fakes that fail in every way and on a real server that restarts. At the end
+//! Many threads together, on fakes that fail in every way and on a real server that restarts. At the end
 //! every connection is accounted for.
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};

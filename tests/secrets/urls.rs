@@ -82,6 +82,6 @@ fn no_output_shows_a_password_of_a_url() {
         }
     }
     let lines = log_so_far();
-    assert!(lines.contains("redigo::pool dialling failed: "), "{lines}");
+    assert!(lines.contains("redigo::pool dialing failed: "), "{lines}");
     assert!(!lines.contains(PASSWORD), "{lines}");
 }

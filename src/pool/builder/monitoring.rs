@@ -11,7 +11,7 @@ use crate::pool::hooks::Hooks;
 use crate::pool::meter::Meter;
 use crate::pool::stats::close_reason::CloseReason;
 
-/// What a pool records and reports, and whom it calls.
+/// The records, the reports and the hooks of a pool.
 pub(super) struct Monitoring {
     pub(super) track_borrows: bool,
     pub(super) leak_threshold: Option<Duration>,
