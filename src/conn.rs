@@ -4,6 +4,7 @@ pub(crate) mod command_buffer;
 pub(crate) mod deadline;
 pub(crate) mod exchange;
 pub(crate) mod observer;
+pub(crate) mod owned;
 pub(crate) mod pipeline;
 pub mod raw;
 pub(crate) mod reset;

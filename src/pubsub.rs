@@ -2,6 +2,7 @@
 
 mod commands;
 pub(crate) mod event;
+mod owned;
 pub(crate) mod receiver;
 mod replies;
 pub(crate) mod sender;
@@ -69,7 +70,7 @@ use subscriptions::Subscriptions;
 /// # Two threads
 ///
 /// While one thread waits, another can subscribe, unsubscribe and ping: see
-/// [`split`](PubSubConn::split). Any other thread can end the wait with a
+/// [`split`](PubSubConn::split) and [`into_split`](PubSubConn::into_split). Any other thread can end the wait with a
 /// [`Context`](crate::Context) or with the connection's
 /// [`shutdown_handle`](Conn::shutdown_handle).
 ///
@@ -142,6 +143,89 @@ impl<C: AsRef<Conn> + AsMut<Conn>> PubSubConn<C> {
         let (sender, receiver) = self.conn.as_mut().split();
         let sender = PubSubSender::new(sender, &mut self.subscriptions);
         (sender, PubSubReceiver::new(receiver, self.silence))
+    }
+
+    /// Splits the subscriber into owned halves, for threads without a common scope.
+    ///
+    /// Both halves can move to other threads and into other values.
+    /// [`reunite`](PubSubConn::reunite) makes a subscriber of them again. When both halves are
+    /// dropped, the connection is dropped too, which is the same as dropping the subscriber.
+    ///
+    /// ```
+    /// use redigo::{PubSubConn, PubSubEvent};
+    /// use redigo::testing::{ScriptedServer, message, subscription};
+    ///
+    /// let server = ScriptedServer::new();
+    /// # server.stay_open();
+    /// # server
+    /// #     .expect("SUBSCRIBE", "news")
+    /// #     .reply(subscription("subscribe", "news", 1))
+    /// #     .then_push(message("news", "hi"));
+    /// # server.expect("UNSUBSCRIBE", ()).reply(subscription("unsubscribe", "news", 0));
+    /// let (mut sender, mut receiver) = PubSubConn::new(server.conn()).into_split()?;
+    /// let listener = std::thread::spawn(move || {
+    ///     let events = receiver.iter().map_while(Result::ok);
+    ///     let last = |event: &PubSubEvent| {
+    ///         matches!(event, PubSubEvent::Subscription { count: 0, .. })
+    ///     };
+    ///     events.take_while(|event| !last(event)).count()
+    /// });
+    /// sender.subscribe("news")?;
+    /// // … until the program shuts down:
+    /// sender.unsubscribe_all()?;
+    /// assert_eq!(listener.join().unwrap(), 2); // a confirmation and a message
+    /// # Ok::<(), redigo::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// The error that ended the connection earlier. [`Error::Unsupported`] for a
+    /// [`RawConn`](crate::raw::RawConn) without halves.
+    pub fn into_split(self) -> Result<(PubSubSender<'static>, PubSubReceiver<'static>)>
+    where
+        C: Send + 'static,
+    {
+        let (sender, receiver) = owned::split(self.conn, self.subscriptions)?;
+        Ok((PubSubSender::owned(sender), PubSubReceiver::owned(receiver, self.silence)))
+    }
+
+    /// Makes a subscriber of the two halves that [`into_split`](PubSubConn::into_split) returned.
+    ///
+    /// `C` must be the type of the connection that was split.
+    ///
+    /// ```
+    /// # use redigo::{Conn, PubSubConn, testing::ScriptedServer};
+    /// # let server = ScriptedServer::new();
+    /// let (sender, receiver) = PubSubConn::new(server.conn()).into_split()?;
+    /// // … both threads have ended …
+    /// let sub = PubSubConn::<Conn>::reunite(sender, receiver).expect("halves of one subscriber");
+    /// sub.close()?;
+    /// # Ok::<(), redigo::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// The halves, if they are of different subscribers or of a connection of another type.
+    #[allow(clippy::result_large_err, reason = "the halves are returned unchanged")]
+    pub fn reunite(
+        sender: PubSubSender<'static>,
+        receiver: PubSubReceiver<'static>,
+    ) -> std::result::Result<PubSubConn<C>, (PubSubSender<'static>, PubSubReceiver<'static>)>
+    where
+        C: 'static,
+    {
+        let sender = match sender.into_owned() {
+            Ok(sender) => sender,
+            Err(sender) => return Err((sender, receiver)),
+        };
+        let (receiver, silence) = match receiver.into_owned() {
+            Ok(receiver) => receiver,
+            Err(receiver) => return Err((PubSubSender::owned(sender), receiver)),
+        };
+        match owned::reunite(sender, receiver) {
+            Ok((conn, subscriptions)) => Ok(PubSubConn { conn, subscriptions, silence }),
+            Err((sender, receiver)) => {
+                Err((PubSubSender::owned(sender), PubSubReceiver::owned(receiver, silence)))
+            }
+        }
     }
 
     /// Returns the error that ended the connection, or `None` while it is usable.

@@ -37,6 +37,10 @@ impl<'a> SendHalf<'a> {
         SendHalf { raw, session, status, timeouts }
     }
 
+    pub(crate) fn reborrow(&mut self) -> SendHalf<'_> {
+        SendHalf::new(self.raw, self.session, self.status, self.timeouts)
+    }
+
     /// Queues a command, like [`Conn::send`](crate::Conn::send).
     ///
     /// # Errors
@@ -101,6 +105,10 @@ impl<'a> ReceiveHalf<'a> {
         timeouts: Timeouts,
     ) -> ReceiveHalf<'a> {
         ReceiveHalf { raw, status, timeouts }
+    }
+
+    pub(crate) fn reborrow(&mut self) -> ReceiveHalf<'_> {
+        ReceiveHalf::new(self.raw, self.status, self.timeouts)
     }
 
     /// Waits for the next reply, like [`Conn::receive`](crate::Conn::receive). May be called

@@ -1,24 +1,91 @@
 //! The half of a subscriber that receives.
 
+use std::fmt;
 use std::time::Duration;
 
 use super::event::PubSubEvent;
-use super::replies::{self, Silence};
+use super::owned::OwnedReceiver;
+use super::replies::{self, Replies, Silence};
+use crate::conn::deadline::Deadline;
 use crate::conn::split::ReceiveHalf;
 use crate::context::Context;
 use crate::error::{Error, Result};
+use crate::value::Value;
 
-/// The half of a [`PubSubConn`](crate::PubSubConn) that receives; see
-/// [`PubSubConn::split`](crate::PubSubConn::split).
-#[derive(Debug)]
+/// The half of a [`PubSubConn`](crate::PubSubConn) that receives.
+///
+/// [`PubSubConn::split`](crate::PubSubConn::split) returns one that borrows the subscriber;
+/// [`PubSubConn::into_split`](crate::PubSubConn::into_split) returns an owned one, a
+/// `PubSubReceiver<'static>`.
 pub struct PubSubReceiver<'a> {
-    half: ReceiveHalf<'a>,
+    half: Receiving<'a>,
     silence: Silence,
+}
+
+enum Receiving<'a> {
+    Borrowed(ReceiveHalf<'a>),
+    Owned(Box<OwnedReceiver>),
+}
+
+impl Receiving<'_> {
+    fn half(&mut self) -> ReceiveHalf<'_> {
+        match self {
+            Receiving::Borrowed(half) => half.reborrow(),
+            Receiving::Owned(owned) => owned.half.half(),
+        }
+    }
+
+    fn err(&self) -> Option<&Error> {
+        match self {
+            Receiving::Borrowed(half) => half.err(),
+            Receiving::Owned(owned) => owned.half.err(),
+        }
+    }
+}
+
+impl Replies for Receiving<'_> {
+    fn receive(&mut self) -> Result<Value> {
+        self.half().receive()
+    }
+
+    fn receive_context(&mut self, ctx: &Context) -> Result<Value> {
+        self.half().receive_context(ctx)
+    }
+
+    fn poll(&mut self, timeout: Option<Duration>) -> Result<Option<Value>> {
+        self.half().poll_until(Deadline::after(timeout))
+    }
+
+    fn poll_context(&mut self, ctx: &Context, timeout: Option<Duration>) -> Result<Option<Value>> {
+        self.half().poll_context(ctx, timeout)
+    }
+
+    fn fail(&mut self, error: Error) -> Error {
+        self.half().fail(error)
+    }
+
+    fn has_ended(&self) -> bool {
+        self.err().is_some()
+    }
 }
 
 impl<'a> PubSubReceiver<'a> {
     pub(super) fn new(half: ReceiveHalf<'a>, silence: Silence) -> PubSubReceiver<'a> {
-        PubSubReceiver { half, silence }
+        PubSubReceiver { half: Receiving::Borrowed(half), silence }
+    }
+
+    pub(super) fn owned(receiver: OwnedReceiver, silence: Silence) -> PubSubReceiver<'a> {
+        PubSubReceiver { half: Receiving::Owned(Box::new(receiver)), silence }
+    }
+
+    /// Returns a borrowed half unchanged.
+    pub(super) fn into_owned(
+        self,
+    ) -> std::result::Result<(OwnedReceiver, Silence), PubSubReceiver<'a>> {
+        match self.half {
+            Receiving::Owned(receiver) => Ok((*receiver, self.silence)),
+            half => Err(PubSubReceiver { half, silence: self.silence }),
+        }
     }
 
     /// Waits for the next event, like [`PubSubConn::receive`](crate::PubSubConn::receive).
@@ -59,7 +126,7 @@ impl<'a> PubSubReceiver<'a> {
     /// The same as there, and a fatal error of the other half.
     #[doc(alias = "ReceiveWithTimeout")]
     pub fn receive_timeout(&mut self, timeout: impl Into<Option<Duration>>) -> Result<PubSubEvent> {
-        self.half.receive_timeout(timeout)?.convert()
+        self.half.half().receive_timeout(timeout)?.convert()
     }
 
     /// Waits for the next event until the context ends, like
@@ -98,7 +165,7 @@ impl<'a> PubSubReceiver<'a> {
     /// # Errors
     /// The same as there, and a fatal error of the other half.
     pub fn poll(&mut self, timeout: Duration) -> Result<Option<PubSubEvent>> {
-        replies::event(self.half.poll(timeout))
+        replies::event(self.half.half().poll(timeout))
     }
 
     /// Waits for the next event to begin, at most `timeout` and until the context ends, like
@@ -123,7 +190,7 @@ impl<'a> PubSubReceiver<'a> {
         ctx: &Context,
         timeout: impl Into<Option<Duration>>,
     ) -> Result<Option<PubSubEvent>> {
-        replies::event(self.half.poll_context(ctx, timeout))
+        replies::event(self.half.half().poll_context(ctx, timeout))
     }
 
     /// Returns an iterator over the events, like [`PubSubConn::iter`](crate::PubSubConn::iter).
@@ -161,5 +228,11 @@ impl<'a> PubSubReceiver<'a> {
     /// Returns the error that ended the connection, in either half, or `None` while it is usable.
     pub fn err(&self) -> Option<&Error> {
         self.half.err()
+    }
+}
+
+impl fmt::Debug for PubSubReceiver<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PubSubReceiver").field("err", &self.err()).finish_non_exhaustive()
     }
 }

@@ -5,12 +5,11 @@ use std::time::Duration;
 use super::event::PubSubEvent;
 use crate::conn::Conn;
 use crate::conn::deadline::Deadline;
-use crate::conn::split::ReceiveHalf;
 use crate::context::Context;
 use crate::error::{Error, Result, TimeoutKind};
 use crate::value::Value;
 
-/// The source of the replies: a whole connection, or its receiving half.
+/// The source of the replies: a whole connection, or a receiving half.
 pub(super) trait Replies: Send {
     fn receive(&mut self) -> Result<Value>;
     fn receive_context(&mut self, ctx: &Context) -> Result<Value>;
@@ -78,32 +77,6 @@ impl Replies for Conn {
 
     fn fail(&mut self, error: Error) -> Error {
         Conn::fail(self, error)
-    }
-
-    fn has_ended(&self) -> bool {
-        self.err().is_some()
-    }
-}
-
-impl Replies for ReceiveHalf<'_> {
-    fn receive(&mut self) -> Result<Value> {
-        ReceiveHalf::receive(self)
-    }
-
-    fn receive_context(&mut self, ctx: &Context) -> Result<Value> {
-        ReceiveHalf::receive_context(self, ctx)
-    }
-
-    fn poll(&mut self, timeout: Option<Duration>) -> Result<Option<Value>> {
-        self.poll_until(Deadline::after(timeout))
-    }
-
-    fn poll_context(&mut self, ctx: &Context, timeout: Option<Duration>) -> Result<Option<Value>> {
-        ReceiveHalf::poll_context(self, ctx, timeout)
-    }
-
-    fn fail(&mut self, error: Error) -> Error {
-        ReceiveHalf::fail(self, error)
     }
 
     fn has_ended(&self) -> bool {

@@ -1,17 +1,24 @@
 //! The half of a subscriber that sends.
 
+use std::fmt;
+
+use super::owned::OwnedSender;
 use super::subscription_kind::SubscriptionKind;
 use super::subscriptions::Subscriptions;
 use crate::args::{Args, ToArg, ToArgs};
 use crate::conn::split::SendHalf;
 use crate::error::{Error, Result};
 
-/// The half of a [`PubSubConn`](crate::PubSubConn) that subscribes, unsubscribes and pings; see
-/// [`PubSubConn::split`](crate::PubSubConn::split).
-#[derive(Debug)]
-pub struct PubSubSender<'a> {
-    half: SendHalf<'a>,
-    subscriptions: &'a mut Subscriptions,
+/// The half of a [`PubSubConn`](crate::PubSubConn) that subscribes, unsubscribes and pings.
+///
+/// [`PubSubConn::split`](crate::PubSubConn::split) returns one that borrows the subscriber;
+/// [`PubSubConn::into_split`](crate::PubSubConn::into_split) returns an owned one, a
+/// `PubSubSender<'static>`.
+pub struct PubSubSender<'a>(Sending<'a>);
+
+enum Sending<'a> {
+    Borrowed(SendHalf<'a>, &'a mut Subscriptions),
+    Owned(Box<OwnedSender>),
 }
 
 impl<'a> PubSubSender<'a> {
@@ -19,7 +26,29 @@ impl<'a> PubSubSender<'a> {
         half: SendHalf<'a>,
         subscriptions: &'a mut Subscriptions,
     ) -> PubSubSender<'a> {
-        PubSubSender { half, subscriptions }
+        PubSubSender(Sending::Borrowed(half, subscriptions))
+    }
+
+    pub(super) fn owned(sender: OwnedSender) -> PubSubSender<'a> {
+        PubSubSender(Sending::Owned(Box::new(sender)))
+    }
+
+    /// Returns a borrowed half unchanged.
+    pub(super) fn into_owned(self) -> std::result::Result<OwnedSender, PubSubSender<'a>> {
+        match self.0 {
+            Sending::Owned(sender) => Ok(*sender),
+            borrowed => Err(PubSubSender(borrowed)),
+        }
+    }
+
+    fn parts(&mut self) -> (SendHalf<'_>, &mut Subscriptions) {
+        match &mut self.0 {
+            Sending::Borrowed(half, subscriptions) => (half.reborrow(), subscriptions),
+            Sending::Owned(owned) => {
+                let OwnedSender { half, subscriptions, .. } = &mut **owned;
+                (half.half(), subscriptions)
+            }
+        }
     }
 
     /// Subscribes to channels, like [`PubSubConn::subscribe`](crate::PubSubConn::subscribe).
@@ -225,7 +254,7 @@ impl<'a> PubSubSender<'a> {
         for (kind, names) in subscriptions.commands() {
             self.queue(kind, &Args::new().args(&names))?;
         }
-        self.half.flush()
+        self.flush()
     }
 
     /// Returns the subscriptions, like
@@ -242,7 +271,10 @@ impl<'a> PubSubSender<'a> {
     /// # Ok::<(), redigo::Error>(())
     /// ```
     pub fn subscriptions(&self) -> &Subscriptions {
-        self.subscriptions
+        match &self.0 {
+            Sending::Borrowed(_, subscriptions) => subscriptions,
+            Sending::Owned(owned) => &owned.subscriptions,
+        }
     }
 
     /// Sends a `PING`, like [`PubSubConn::ping`](crate::PubSubConn::ping).
@@ -262,18 +294,22 @@ impl<'a> PubSubSender<'a> {
     /// A fatal error of either half.
     #[doc(alias = "Ping")]
     pub fn ping(&mut self, data: impl ToArg) -> Result<()> {
-        self.half.send("PING", data)?;
-        self.half.flush()
+        let (mut half, _) = self.parts();
+        half.send("PING", data)?;
+        half.flush()
     }
 
     /// Returns the error that ended the connection, in either half, or `None` while it is usable.
     pub fn err(&self) -> Option<&Error> {
-        self.half.err()
+        match &self.0 {
+            Sending::Borrowed(half, _) => half.err(),
+            Sending::Owned(owned) => owned.half.err(),
+        }
     }
 
     fn change(&mut self, kind: SubscriptionKind, names: &dyn ToArgs) -> Result<()> {
         self.queue(kind, &Args::new().args(names))?;
-        self.half.flush()
+        self.flush()
     }
 
     fn unsubscribe_from(&mut self, kind: SubscriptionKind, names: &dyn ToArgs) -> Result<()> {
@@ -283,18 +319,33 @@ impl<'a> PubSubSender<'a> {
             return self.err().map_or(Ok(()), |error| Err(error.clone()));
         }
         self.queue(kind, &names)?;
-        self.half.flush()
+        self.flush()
     }
 
     fn unsubscribe_from_all(&mut self, kind: SubscriptionKind) -> Result<()> {
-        self.subscriptions.record_all(kind);
-        self.half.send(kind.command(), ())?;
-        self.half.flush()
+        let (mut half, subscriptions) = self.parts();
+        subscriptions.record_all(kind);
+        half.send(kind.command(), ())?;
+        half.flush()
     }
 
     fn queue(&mut self, kind: SubscriptionKind, names: &Args) -> Result<()> {
+        let (mut half, subscriptions) = self.parts();
         // Recorded even if sending fails: a new connection must subscribe to it too.
-        self.subscriptions.record(kind, names);
-        self.half.send(kind.command(), names)
+        subscriptions.record(kind, names);
+        half.send(kind.command(), names)
+    }
+
+    fn flush(&mut self) -> Result<()> {
+        self.parts().0.flush()
+    }
+}
+
+impl fmt::Debug for PubSubSender<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PubSubSender")
+            .field("err", &self.err())
+            .field("subscriptions", self.subscriptions())
+            .finish_non_exhaustive()
     }
 }
