@@ -346,7 +346,7 @@ impl PubSubConn<PooledConn> {
     /// # server.expect("UNSUBSCRIBE", ()).reply(subscription("unsubscribe", "news", 0));
     /// # server.expect("PUNSUBSCRIBE", ()).reply(subscription("punsubscribe", Value::Nil, 0));
     /// # server.expect_any("ECHO").reply_with(|args| Ok(args[0].into()));
-    /// # let pool = Pool::builder_with(server.dialer()).build()?;
+    /// # let pool = Pool::builder(server.dialer()).build()?;
     ///
     /// let mut sub = PubSubConn::new(pool.acquire()?);
     /// sub.subscribe("news")?;

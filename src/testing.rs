@@ -5,7 +5,7 @@
 //!
 //! | To test | use |
 //! |---|---|
-//! | code that takes a [`Conn`](crate::Conn) or a [`Pool`](crate::Pool) | [`ScriptedServer`]: expected commands and their answers |
+//! | code that takes a [`Conn`](crate::Conn), a [`Dialer`](crate::Dialer) or a [`Pool`](crate::Pool) | [`ScriptedServer`]: expected commands and their answers |
 //! | code that depends on the bytes on the wire | [`MemoryStream`] under [`Dialer::wrap`](crate::Dialer::wrap) |
 //! | a pool's timeouts and lifetimes | [`ManualClock`] |
 //!

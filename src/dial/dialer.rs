@@ -25,6 +25,8 @@ use crate::resp::decode::{Limits, MAX_BULK};
 mod tls;
 
 type Connector = Arc<dyn Fn(&Context, &Address) -> Result<Box<dyn Stream>> + Send + Sync>;
+#[cfg(feature = "testing")]
+type ConnSource = Arc<dyn Fn(&Context) -> Result<Conn> + Send + Sync>;
 
 /// The address of a server and the options of its connections. One dialer makes any number of
 /// [`Conn`]s.
@@ -91,6 +93,9 @@ pub struct Dialer {
     client_name: Option<String>,
     limits: Limits,
     connector: Option<Connector>,
+    /// Makes connections that are not over a stream.
+    #[cfg(feature = "testing")]
+    conn_source: Option<ConnSource>,
 }
 
 impl Dialer {
@@ -173,7 +178,19 @@ impl Dialer {
             client_name: None,
             limits: Limits::default(),
             connector: None,
+            #[cfg(feature = "testing")]
+            conn_source: None,
         }
+    }
+
+    /// Returns a dialer whose connections come from a function. All options but those of the
+    /// transport apply.
+    #[cfg(feature = "testing")]
+    pub(crate) fn with_conn_source(
+        source: impl Fn(&Context) -> Result<Conn> + Send + Sync + 'static,
+    ) -> Dialer {
+        let address = Address::Tcp { host: "scripted".into(), port: 6379 };
+        Dialer { conn_source: Some(Arc::new(source)), ..Dialer::to(Ok(address)) }
     }
 
     /// Sets the time limit of a whole dial.
@@ -423,8 +440,7 @@ impl Dialer {
             return Err(error);
         }
         let budget = Budget::new(ctx, self.connect_timeout);
-        let dialed = self.connect(address, &budget).and_then(|stream| {
-            let mut conn = self.conn_over(stream);
+        let dialed = self.open_conn(address, &budget).and_then(|mut conn| {
             handshake::run(&mut conn, &self.handshake(), &budget)?;
             Ok(conn)
         });
@@ -450,6 +466,16 @@ impl Dialer {
     #[doc(alias = "NewConn")]
     pub fn wrap(&self, stream: impl Stream + 'static) -> Conn {
         self.conn_over(Arc::new(stream))
+    }
+
+    fn open_conn(&self, address: &Address, budget: &Budget) -> Result<Conn> {
+        #[cfg(feature = "testing")]
+        if let Some(source) = &self.conn_source {
+            let mut conn = source(budget.ctx())?;
+            conn.set_timeouts(self.read_timeout, self.write_timeout);
+            return Ok(conn);
+        }
+        self.connect(address, budget).map(|stream| self.conn_over(stream))
     }
 
     fn conn_over(&self, stream: Arc<dyn Stream>) -> Conn {
