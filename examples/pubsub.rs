@@ -5,16 +5,13 @@
 //! private redis-server, and restarts it while the listener runs. `HEALTH_CHECK_MS`, the time between
 //! two pings: 200 if unset; a service would use a minute. The program ends by itself.
 
-#[path = "../tests/support/redis_server.rs"]
-mod redis_server;
-
 use std::error::Error;
 use std::sync::mpsc;
 use std::time::Duration;
 use std::{env, iter, thread};
 
+use redigo::testing::TempServer;
 use redigo::{Context, Dialer, PubSubConn, PubSubEvent};
-use redis_server::RedisServer;
 
 /// How long the server may take to answer a ping.
 const GRACE: Duration = Duration::from_secs(10);
@@ -68,7 +65,7 @@ pub(crate) fn main() -> Result<(), Box<dyn Error>> {
     let mut private_redis = None;
     let redis_url = match env::var("REDIS_URL") {
         Ok(url) => url,
-        Err(_) => private_redis.insert(RedisServer::builder().try_start()?).url(),
+        Err(_) => private_redis.insert(TempServer::start()?).url(),
     };
     let dialer = &Dialer::url(&redis_url)?;
     let health_check = env::var("HEALTH_CHECK_MS").map_or(Ok(200), |text| text.parse())?;
@@ -89,7 +86,7 @@ pub(crate) fn main() -> Result<(), Box<dyn Error>> {
 /// Publishes for the listener, and restarts the server if it is the private one.
 fn publish(
     dialer: &Dialer,
-    private_redis: Option<&mut RedisServer>,
+    private_redis: Option<&mut TempServer>,
     mut seen: impl Iterator<Item = PubSubEvent>,
 ) -> Result<(), Box<dyn Error>> {
     let silence = "the listener received nothing";
@@ -101,7 +98,7 @@ fn publish(
     seen.find(message).ok_or(silence)?;
     seen.find(pong).ok_or(silence)?;
     if let Some(server) = private_redis {
-        server.restart();
+        server.restart()?;
         seen.find(subscribed).ok_or(silence)?;
         dialer.dial()?.call("PUBLISH", ("sport", "hello again"))?;
         seen.find(message).ok_or(silence)?;
@@ -116,7 +113,7 @@ mod tests {
 
     #[test]
     fn listener_stops_while_the_server_is_frozen() {
-        let server = RedisServer::builder().try_start().unwrap();
+        let server = TempServer::start().unwrap();
         let dialer = &Dialer::url(server.url()).unwrap();
         let (ctx, cancel) = &Context::background().with_cancel();
         let (subscribed, is_subscribed) = mpsc::channel();
@@ -126,13 +123,13 @@ mod tests {
             let listening =
                 scope.spawn(move || listener.listen(ctx, |event| drop(subscribed.send(event))));
             is_subscribed.recv_timeout(GRACE).unwrap();
-            server.freeze();
+            server.freeze().unwrap();
             // Until the listener waits for the answer to a ping.
             thread::sleep(Duration::from_millis(100));
             let canceled = Instant::now();
             cancel.cancel();
             listening.join().unwrap();
-            server.thaw();
+            server.thaw().unwrap();
             assert!(canceled.elapsed() < GRACE / 2, "{:?}", canceled.elapsed());
         });
     }

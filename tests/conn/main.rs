@@ -10,6 +10,7 @@ mod raw_conn;
 mod script;
 #[path = "../support/mod.rs"]
 mod support;
+mod temp_server;
 mod testing;
 mod url;
 mod wire;
