@@ -55,7 +55,7 @@ impl Silence {
 }
 
 fn begun(polled: Option<Value>, replies: &mut (dyn Replies + '_)) -> Result<Value> {
-    polled.ok_or_else(|| replies.fail(Error::Timeout(TimeoutKind::Read)))
+    polled.ok_or_else(|| replies.fail(TimeoutKind::Read.into()))
 }
 
 impl Replies for Conn {

@@ -68,7 +68,7 @@ impl Receiver {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 // The next iteration checks the deadline.
                 Err(error) if is_timeout(&error) && deadline.is_some() => {}
-                Err(error) if is_timeout(&error) => return Err(Error::Timeout(TimeoutKind::Read)),
+                Err(error) if is_timeout(&error) => return Err(TimeoutKind::Read.into()),
                 Err(error) => return Err(error.into()),
             }
         }

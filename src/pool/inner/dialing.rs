@@ -12,8 +12,8 @@ use crate::error::{DialStep, Error, Result, TimeoutKind};
 use crate::pool::core::types::{DialReason, Dialed};
 use crate::pool::hooks;
 use crate::pool::inner::PoolInner;
-use crate::pool::meter::Timing;
 use crate::pool::settings::Dial;
+use crate::pool::stats::metrics::Timing;
 
 impl PoolInner {
     /// Dials a connection, with up to `dial_retries` further attempts.
@@ -61,8 +61,8 @@ impl PoolInner {
             };
             // If the budget is used up, the error of the attempt before says more.
             let error = match error {
-                Error::Timeout(TimeoutKind::Context) => {
-                    last.take().unwrap_or(Error::Timeout(TimeoutKind::Connect))
+                Error::Timeout(error) if error.kind() == TimeoutKind::Context => {
+                    last.take().unwrap_or_else(|| TimeoutKind::Connect.into())
                 }
                 error => error,
             };

@@ -132,11 +132,16 @@ fn base() -> PathBuf {
     if cfg!(unix) && base.as_os_str().len() > 60 { PathBuf::from("/tmp") } else { base }
 }
 
+#[cfg(unix)]
 fn create(path: &Path) -> io::Result<()> {
-    let mut builder = fs::DirBuilder::new();
-    #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.create(path)
+    use std::os::unix::fs::DirBuilderExt;
+
+    fs::DirBuilder::new().mode(0o700).create(path)
+}
+
+#[cfg(not(unix))]
+fn create(path: &Path) -> io::Result<()> {
+    fs::create_dir(path)
 }
 
 #[cfg(all(test, unix))]
