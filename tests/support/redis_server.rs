@@ -1,51 +1,19 @@
-//! A private `redis-server` for tests, benches and examples. Needs only the standard library.
-//!
-//! Each server has its own temporary folder, a free TCP port on 127.0.0.1 and a Unix socket. It ends when its
-//! [`RedisServer`] is dropped, and also when this process ends or is killed.
-//!
-//! ```ignore
-//! #[path = "support/redis_server.rs"]
-//! mod redis_server;
-//!
-//! let server = redis_server::RedisServer::start();
-//! let pool = redigo::Pool::builder(redigo::Dialer::url(&server.url())?).build()?;
-//! ```
+//! [`TempServer`] for tests and benches: panics instead of returning errors, and one shared server.
 
-// Included with #[path] by many programs; none uses all of it.
-#![allow(dead_code)]
+// Included with #[path] by several programs; none uses all of it.
+#![allow(dead_code, unused_imports)]
 
-use std::fs::{self, DirBuilder, File};
-use std::io::{self, Read, Write};
-use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener};
-use std::os::unix::fs::DirBuilderExt;
-use std::os::unix::net::UnixStream;
+use std::ops::Deref;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::thread;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-/// The oldest server version that the tests support.
-const OLDEST: Version = (6, 2, 0);
+use redigo::testing::{TempServer, TempServerBuilder};
 
-/// The limit for a server to start or to stop.
-const PATIENCE: Duration = Duration::from_secs(10);
-
-/// Major, minor, patch.
-pub(crate) type Version = (u32, u32, u32);
+pub(crate) use redigo::testing::unused_port as free_port;
 
 /// A running private `redis-server`. Dropping it kills the process and removes its folder.
 #[derive(Debug)]
-pub(crate) struct RedisServer {
-    /// None between `kill` or `stop` and `restart`.
-    process: Option<Child>,
-    folder: Folder,
-    program: Program,
-    /// 0 when the server listens on its Unix socket only.
-    port: u16,
-    options: Builder,
-}
+pub(crate) struct RedisServer(TempServer);
 
 /// The options of a server; see [`RedisServer::builder`].
 #[derive(Debug, Clone, Default)]
@@ -56,11 +24,7 @@ pub(crate) struct Builder {
 }
 
 impl RedisServer {
-    /// Starts a server with the defaults: nothing saved, no password, TCP and Unix socket.
-    ///
-    /// # Panics
-    ///
-    /// If it cannot be started. The message gives the reason, and how to get a `redis-server` if it is missing.
+    /// Starts a server with the defaults.
     #[track_caller]
     pub(crate) fn start() -> Self {
         Self::builder().start()
@@ -73,212 +37,65 @@ impl RedisServer {
         SHARED.get_or_init(Self::start)
     }
 
-    /// Returns the options of a new server, to be started with [`Builder::start`].
+    /// Returns the options of a new server.
     pub(crate) fn builder() -> Builder {
         Builder::default()
     }
 
-    /// Returns a URL for [`redigo::Dialer::url`], with the password if the server was started with `--requirepass`.
-    pub(crate) fn url(&self) -> String {
-        let socket = self.socket_path();
-        let scheme = if self.options.tls { "rediss" } else { "redis" };
-        match (self.unix_only(), self.options.password()) {
-            (false, None) => format!("{scheme}://{}", self.addr()),
-            (false, Some(password)) => format!("{scheme}://:{password}@{}", self.addr()),
-            (true, None) => format!("unix://{}", socket.display()),
-            (true, Some(password)) => format!("unix://:{password}@{}", socket.display()),
-        }
-    }
-
-    /// Returns `127.0.0.1:PORT`.
-    pub(crate) fn addr(&self) -> String {
-        SocketAddr::from((Ipv4Addr::LOCALHOST, self.port())).to_string()
-    }
-
-    /// Returns the TCP port, which stays the same after [`restart`](Self::restart).
-    #[track_caller]
-    pub(crate) fn port(&self) -> u16 {
-        assert!(!self.unix_only(), "this redis-server has no TCP port");
-        self.port
-    }
-
-    /// Returns the path of the Unix socket, which exists with and without TCP.
     pub(crate) fn socket_path(&self) -> PathBuf {
-        self.folder.path.join("redis.sock")
+        self.0.socket().expect("a Unix system").to_owned()
     }
 
-    /// Returns the folder with the server's log, socket and data.
-    pub(crate) fn dir(&self) -> &Path {
-        &self.folder.path
-    }
-
-    /// Returns the id of the server's process.
     #[track_caller]
     pub(crate) fn pid(&self) -> u32 {
-        self.process.as_ref().expect("redis-server is not running").id()
+        self.0.pid().expect("a running redis-server")
     }
 
-    /// Returns the program's version, as in `server.redis_version() >= (7, 0, 0)`.
-    pub(crate) fn redis_version(&self) -> Version {
-        self.program.version
+    pub(crate) fn redis_version(&self) -> (u32, u32, u32) {
+        self.0.version()
     }
 
-    /// Kills the server immediately (SIGKILL), like a crash. Clients see their connections closed or reset.
     pub(crate) fn kill(&mut self) {
-        if let Some(mut process) = self.process.take() {
-            let _ = process.kill();
-            // Before `wait`, after which another process can get this id.
-            self.folder.watch(None);
-            let _ = process.wait();
-        }
+        self.0.kill();
     }
 
-    /// Stops the server with SHUTDOWN, as an operator does.
     pub(crate) fn stop(&mut self) {
-        // The server answers SHUTDOWN only if it fails. Then, or if it takes too long, `kill` ends it.
-        if !self.ask("SHUTDOWN").is_ok_and(|answer| answer.starts_with('-')) {
-            let deadline = Instant::now() + PATIENCE;
-            while !self.has_ended() && Instant::now() < deadline {
-                thread::sleep(Duration::from_millis(5));
-            }
-        }
-        self.kill();
+        self.0.stop();
     }
 
-    /// Restarts the server on the same port, with the same folder, options and saved data. Stops it first if it
-    /// runs, and returns when it answers.
     #[track_caller]
     pub(crate) fn restart(&mut self) {
-        self.stop();
-        if let Err(error) = self.launch() {
+        if let Err(error) = self.0.restart() {
             panic!("{error}");
         }
     }
 
-    /// Stops the process with SIGSTOP: its sockets stay open and nothing answers, like a machine that hangs.
     #[track_caller]
     pub(crate) fn freeze(&self) {
-        send_signal("STOP", self.pid());
+        self.0.freeze().unwrap();
     }
 
-    /// Continues a frozen server (SIGCONT).
     #[track_caller]
     pub(crate) fn thaw(&self) {
-        send_signal("CONT", self.pid());
-    }
-
-    fn unix_only(&self) -> bool {
-        self.port == 0
-    }
-
-    /// Starts the process and waits until it answers.
-    fn launch(&mut self) -> io::Result<()> {
-        // The socket of a killed server would look like the new server's until that creates its own.
-        let _ = fs::remove_file(self.socket_path());
-        let process = self.command()?.spawn()?;
-        self.folder.watch(Some(process.id()));
-        self.process = Some(process);
-
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            // Only the new server can answer on the socket in its private folder. It opens its TCP port before the
-            // socket, and ends if the port is taken.
-            let answer = self.ask("PING").unwrap_or_else(|error| error.to_string());
-            // A server whose password is set in a file is ready too.
-            if answer == "+PONG" || answer.starts_with("-NOAUTH") {
-                return Ok(());
-            }
-            if self.has_ended() {
-                return Err(self.failure("has ended"));
-            }
-            if Instant::now() > deadline {
-                return Err(self.failure(&format!("does not answer ({answer})")));
-            }
-            thread::sleep(Duration::from_millis(5));
-        }
-    }
-
-    fn has_ended(&mut self) -> bool {
-        let process = self.process.as_mut();
-        process.is_none_or(|process| matches!(process.try_wait(), Ok(Some(_))))
-    }
-
-    fn failure(&mut self, what: &str) -> io::Error {
-        self.kill();
-        let (program, log) = (self.program.path.display(), self.log_tail());
-        io::Error::other(format!("{program} {what}; the end of its log:\n{log}"))
-    }
-
-    fn command(&self) -> io::Result<Command> {
-        // The server reports wrong options on stdout, before it opens the log file.
-        let output = File::options().create(true).append(true).open(self.log_path())?;
-        let mut command = Command::new(&self.program.path);
-        command.env("LC_ALL", "C").stdin(Stdio::null()).stderr(output.try_clone()?).stdout(output);
-        command.arg("--unixsocket").arg(self.socket_path());
-        command.arg("--dir").arg(&self.folder.path);
-        command.arg("--logfile").arg(self.log_path());
-        let port = self.port.to_string();
-        let (plain, tls) = if self.options.tls { ("0", &*port) } else { (&*port, "0") };
-        if tls != "0" {
-            // A server built without TLS does not know this option.
-            command.args(["--tls-port", tls]);
-        }
-        for option in [
-            ["--bind", "127.0.0.1"],
-            ["--port", plain],
-            ["--daemonize", "no"],
-            ["--save", ""],
-            ["--appendonly", "no"],
-        ] {
-            command.args(option);
-        }
-        if self.program.version >= (7, 0, 0) {
-            command.args(["--enable-debug-command", "local"]);
-        }
-        // The caller's options come last: of two equal options, Redis uses the last.
-        command.args(&self.options.arguments);
-        Ok(command)
-    }
-
-    /// Sends an inline command to the Unix socket and returns the last line of the reply.
-    fn ask(&self, command: &str) -> io::Result<String> {
-        let mut socket = UnixStream::connect(self.socket_path())?;
-        socket.set_read_timeout(Some(PATIENCE))?;
-        let mut request = format!("{command}\r\n");
-        if let Some(password) = self.options.password() {
-            request.insert_str(0, &format!("AUTH {password}\r\n"));
-        }
-        socket.write_all(request.as_bytes())?;
-        socket.shutdown(Shutdown::Write)?;
-        let mut replies = String::new();
-        socket.read_to_string(&mut replies)?;
-        Ok(replies.lines().last().unwrap_or_default().to_owned())
-    }
-
-    fn log_path(&self) -> PathBuf {
-        self.folder.path.join("redis.log")
-    }
-
-    fn log_tail(&self) -> String {
-        let log = fs::read_to_string(self.log_path()).unwrap_or_default();
-        let lines: Vec<&str> = log.lines().collect();
-        lines[lines.len().saturating_sub(15)..].join("\n")
+        self.0.thaw().unwrap();
     }
 }
 
-impl Drop for RedisServer {
-    fn drop(&mut self) {
-        self.kill();
+impl Deref for RedisServer {
+    type Target = TempServer;
+
+    fn deref(&self) -> &TempServer {
+        &self.0
     }
 }
 
 impl Builder {
-    /// Adds an option of `redis.conf` or the command line, as in `arg("--requirepass", "secret")`.
+    /// Adds an option of the command line.
     pub(crate) fn arg(self, name: &str, value: &str) -> Self {
         self.args([name, value])
     }
 
-    /// Adds arguments unchanged, for options with several values.
+    /// Adds arguments unchanged.
     pub(crate) fn args<I: IntoIterator<Item: Into<String>>>(mut self, arguments: I) -> Self {
         self.arguments.extend(arguments.into_iter().map(Into::into));
         self
@@ -290,185 +107,37 @@ impl Builder {
         self
     }
 
-    /// Uses TLS on the TCP port. The caller sets the certificates with [`args`](Self::args).
+    /// Uses TLS on the TCP port, with the certificates of the options `--tls-cert-file`,
+    /// `--tls-key-file` and `--tls-ca-cert-file`, and with Redis's defaults.
     pub(crate) fn tls(mut self) -> Self {
         self.tls = true;
         self
     }
 
     /// Starts the server and returns when it answers.
-    ///
-    /// # Panics
-    ///
-    /// Like [`RedisServer::start`].
     #[track_caller]
     pub(crate) fn start(self) -> RedisServer {
-        match self.try_start() {
-            Ok(server) => server,
-            Err(error) => panic!("{error}"),
+        match self.temp_server().start() {
+            Ok(server) => RedisServer(server),
+            Err(error) => panic!("{error} (\"make test\" and scripts/setup.sh install a server)"),
         }
     }
 
-    /// Like [`start`](Self::start), but returns the error.
-    pub(crate) fn try_start(self) -> io::Result<RedisServer> {
-        let mut server = RedisServer {
-            process: None,
-            program: Program::find()?,
-            folder: Folder::create()?,
-            port: 0,
-            options: self,
-        };
-        let mut tries_left = 10;
-        loop {
-            server.port = if server.options.unix_only { 0 } else { free_port()? };
-            match server.launch() {
-                // Another process took the port between the check and the server's bind.
-                Err(_) if tries_left > 0 && server.log_tail().contains("already in use") => {
-                    tries_left -= 1;
-                    let _ = fs::remove_file(server.log_path());
-                }
-                Err(error) => return Err(error),
-                Ok(()) => return Ok(server),
-            }
+    fn temp_server(self) -> TempServerBuilder {
+        let mut server = TempServer::builder();
+        if self.unix_only {
+            server = server.unix_only();
         }
-    }
-
-    fn password(&self) -> Option<&str> {
-        let option = self.arguments.iter().position(|argument| argument == "--requirepass")?;
-        self.arguments.get(option + 1).map(String::as_str)
-    }
-}
-
-/// The `redis-server` to run.
-#[derive(Debug, Clone)]
-struct Program {
-    path: PathBuf,
-    version: Version,
-}
-
-impl Program {
-    /// `$REDIS_SERVER_BIN` if set, else the first of `redis-server` and `valkey-server` on PATH that is new enough:
-    /// the rule of scripts/setup.sh.
-    fn find() -> io::Result<Self> {
-        let candidates = match std::env::var("REDIS_SERVER_BIN") {
-            Ok(path) if !path.is_empty() => vec![path],
-            _ => vec!["redis-server".to_owned(), "valkey-server".to_owned()],
-        };
-        candidates.iter().find_map(|name| Self::probe(name)).ok_or_else(|| {
-            let (major, minor, _) = OLDEST;
-            let names = candidates.join(", ");
-            let how = "run \"make test\" or scripts/setup.sh, which get one";
-            let message = format!("no redis-server {major}.{minor} or newer ({names}): {how}");
-            io::Error::new(io::ErrorKind::NotFound, message)
-        })
-    }
-
-    fn probe(path: &str) -> Option<Self> {
-        let output = Command::new(path).arg("--version").output().ok()?;
-        let version = parse_version(&String::from_utf8_lossy(&output.stdout))?;
-        (version >= OLDEST).then(|| Self { path: path.into(), version })
-    }
-}
-
-/// Reads 7.0.15 from "Redis server v=7.0.15 sha=00000000:0 malloc=jemalloc-5.3.0 bits=64".
-fn parse_version(line: &str) -> Option<Version> {
-    let text = line.split_whitespace().find_map(|word| word.strip_prefix("v="))?;
-    let mut numbers = text.split('.').map(|number| number.parse().ok());
-    Some((numbers.next()??, numbers.next()??, numbers.next().flatten().unwrap_or(0)))
-}
-
-/// Uses the shell's builtin, because some systems have no program `kill`.
-#[track_caller]
-fn send_signal(name: &str, pid: u32) {
-    let status = Command::new("sh")
-        .args(["-c", r#"kill -"$1" "$2""#, "sh", name])
-        .arg(pid.to_string())
-        .status();
-    assert!(status.is_ok_and(|status| status.success()), "cannot send SIG{name} to process {pid}");
-}
-
-/// A private folder, and a watchdog that kills the server in it and removes it, either when it is dropped or when
-/// this process ends.
-///
-/// `Drop` does not run for a `static`, nor when a test run is killed. The watchdog is a shell that reads from a pipe
-/// which only this process holds open: the end of the pipe means the end of this process.
-#[derive(Debug)]
-pub(crate) struct Folder {
-    pub(crate) path: PathBuf,
-    watchdog: Child,
-}
-
-impl Folder {
-    pub(crate) fn create() -> io::Result<Self> {
-        // The path of a Unix socket must fit in 104 bytes (macOS), and some systems' temporary folders are long.
-        let mut base = std::env::temp_dir();
-        if base.as_os_str().len() > 60 {
-            base = PathBuf::from("/tmp");
+        if self.tls {
+            let [cert, key, ca] = ["cert", "key", "ca-cert"]
+                .map(|name| self.value(&format!("--tls-{name}-file")).to_owned());
+            server = server.tls_files(cert, key, ca).arg("--tls-auth-clients", "yes");
         }
-        loop {
-            let path = base.join(format!("redigo-{}-{:08x}", std::process::id(), arbitrary()));
-            match DirBuilder::new().mode(0o700).create(&path) {
-                Ok(()) => return Self::guard(path),
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-                Err(error) => return Err(error),
-            }
-        }
+        server.args(self.arguments)
     }
 
-    fn guard(path: PathBuf) -> io::Result<Self> {
-        // Each line is the id of the process to kill, or empty. Ctrl-C in a terminal also reaches the watchdog, which
-        // must still clean up after it.
-        let script = r#"
-            trap '' INT HUP TERM
-            while read -r line; do pid=$line; done
-            if [ -n "$pid" ]; then kill -KILL "$pid"; fi
-            rm -rf "$1"
-        "#;
-        let watchdog = Command::new("sh")
-            .args(["-c", script, "watchdog"])
-            .arg(&path)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()?;
-        Ok(Self { path, watchdog })
+    fn value(&self, name: &str) -> &str {
+        let option = self.arguments.iter().position(|argument| argument == name);
+        option.and_then(|at| self.arguments.get(at + 1)).expect("a file for TLS")
     }
-
-    /// Sets the process to kill before the folder is removed.
-    fn watch(&mut self, process: Option<u32>) {
-        let line = process.map_or(String::new(), |pid| pid.to_string());
-        if let Some(pipe) = &mut self.watchdog.stdin {
-            let _ = writeln!(pipe, "{line}");
-        }
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        // `wait` closes the pipe first.
-        let _ = self.watchdog.wait();
-    }
-}
-
-/// Returns a port of 127.0.0.1 that is not in use at the moment.
-///
-/// The port is below the range that systems use for outgoing connections. A client that dials a port of that range
-/// repeatedly while the server is down can get it as its own port: it connects to itself, and the server cannot start.
-pub(crate) fn free_port() -> io::Result<u16> {
-    for _ in 0..1000 {
-        let port = 20_000 + (arbitrary() % 10_000) as u16;
-        if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
-            return Ok(port);
-        }
-    }
-    Err(io::Error::other("no free port on 127.0.0.1 between 20000 and 29999"))
-}
-
-/// Returns a number that usually differs between calls, processes and runs. Callers retry on a collision.
-fn arbitrary() -> u32 {
-    static CALLS: AtomicU32 = AtomicU32::new(0);
-    let clock = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.subsec_nanos());
-    let seed = clock ^ std::process::id().rotate_left(16) ^ CALLS.fetch_add(1, Ordering::Relaxed);
-    // Knuth's multiplicative hash spreads neighboring seeds; its high bits are the best.
-    seed.wrapping_mul(2_654_435_769) >> 8
 }
