@@ -22,6 +22,7 @@ test: ## run all checks: format, lints, docs, packaging, and the tests on a priv
 	@$(MAKE) --no-print-directory msrv
 	@$(MAKE) --no-print-directory lint
 	@$(MAKE) --no-print-directory doc
+	@scripts/doc-stats.sh -q
 	@$(MAKE) --no-print-directory package
 	@echo "== Tests"
 	$(CARGO) test --all-features

@@ -3,6 +3,7 @@
 #
 #   scripts/doc-stats.sh       a line per type or module, and the totals
 #   scripts/doc-stats.sh -v    also the names of the functions that lack one
+#   scripts/doc-stats.sh -q    only the totals
 #
 # Counted are free functions, inherent methods, and the methods of public traits; not the methods of trait
 # implementations, and not what `Deref` adds. A function is fallible if it returns a `Result`. The status is 1 below
@@ -10,9 +11,10 @@
 
 set -eu
 
-verbose=0
+verbose=1
 case ${1:-} in
--v) verbose=1 ;;
+-v) verbose=2 ;;
+-q) verbose=0 ;;
 '') ;;
 *)
     echo "doc-stats: unknown argument '$1'; see the head of this script" >&2
@@ -113,18 +115,19 @@ FNR == 1 {
 
 END {
     if (NR) read_page(page)
-    printf "%-20s %9s %9s %10s %9s %9s %10s\n", "", "functions", "example", "share", "fallible", "# Errors", "share"
+    if (verbose) printf "%-20s %9s %9s %10s %9s %9s %10s\n", "", "functions", "example", "share", "fallible", "# Errors", "share"
     for (at = 1; at <= type_count; at++) {
         type = types[at]
-        row(type, functions[type], examples[type], fallible[type], errors[type])
+        if (verbose) row(type, functions[type], examples[type], fallible[type], errors[type])
         all += functions[type]
         with_example += examples[type]
         can_fail += fallible[type]
         with_errors += errors[type]
     }
-    row("total", all, with_example, can_fail, with_errors)
-    if (verbose && without_example) printf "\nwithout an example:\n%s", without_example
-    if (verbose && without_errors) printf "\nwithout # Errors:\n%s", without_errors
+    if (verbose) row("total", all, with_example, can_fail, with_errors)
+    else printf "%.1f %% of %d public functions have an example, %.1f %% of %d fallible ones have # Errors\n", percent(with_example, all), all, percent(with_errors, can_fail), can_fail
+    if (verbose == 2 && without_example) printf "\nwithout an example:\n%s", without_example
+    if (verbose == 2 && without_errors) printf "\nwithout # Errors:\n%s", without_errors
     if (all < 200) {
         print "doc-stats: found too few functions; has the format of rustdoc changed?"
         exit 1

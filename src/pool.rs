@@ -5,7 +5,6 @@ pub mod check;
 pub(crate) mod core;
 pub(crate) mod hooks;
 pub(crate) mod inner;
-pub(crate) mod meter;
 #[cfg(all(test, shuttle))]
 mod models;
 pub(crate) mod parker;
@@ -63,8 +62,8 @@ pub struct Pool {
     handle: Arc<Handle>,
 }
 
-/// Shared by the clones of a `Pool`, but not by its connections and threads: the pool is closed when
-/// no more checkouts are possible.
+/// Shared by the clones of a `Pool`, but not by its connections and threads, so that dropping the
+/// last clone closes the pool.
 struct Handle(Arc<PoolInner>);
 
 impl Drop for Handle {
@@ -285,7 +284,7 @@ impl Pool {
     pub fn publish_metrics(&self) {
         let meter = &self.inner().settings().meter;
         if meter.is_on() {
-            // A statement of its own, because the recorder must not run under the pool's lock.
+            // A separate statement, because the recorder must not run under the pool's lock.
             let stats = self.stats();
             meter.publish(&stats);
         }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use crate::conn::observer::Observer;
 use crate::conn::raw::{RawReceive, RawSend};
 use crate::conn::{Conn, Parts};
-use crate::error::{Error, Result, TimeoutKind};
+use crate::error::{Error, Result, ServerError, TimeoutKind};
 use crate::mux::core::{Command, SplitConn};
 use crate::mux::slot::Slot;
 use crate::value::Value;
@@ -28,7 +28,7 @@ pub(crate) struct WriteHalf {
     /// How long the server may leave a batch unread.
     limit: Option<Duration>,
     stuck_after: Option<Instant>,
-    observer: SharedObserver,
+    pub(crate) observer: SharedObserver,
 }
 
 /// The half that receives.
@@ -38,7 +38,9 @@ pub(crate) struct ReadHalf {
     pub(crate) replies: Vec<Value>,
     /// The slots of the calls that `replies` answer. Kept to reuse the memory.
     pub(crate) owners: Vec<Option<Arc<Slot>>>,
-    observer: SharedObserver,
+    /// The last reply, if it was an error.
+    pub(crate) last_error: Option<ServerError>,
+    pub(crate) observer: SharedObserver,
 }
 
 /// Splits a dialed connection into its halves.
@@ -73,6 +75,7 @@ pub(crate) fn split(mut conn: Conn) -> Result<SplitConn<Box<WriteHalf>, Box<Read
             raw: reader,
             replies: Vec::new(),
             owners: Vec::new(),
+            last_error: None,
             observer,
         }),
         shutdown,
@@ -103,10 +106,7 @@ impl WriteHalf {
             Err(Error::Timeout(_)) if has_passed(until) && !has_passed(self.stuck_after) => {
                 Ok(false)
             }
-            Err(error) => {
-                self.observer.failed(&error);
-                Err(error)
-            }
+            Err(error) => Err(error),
         }
     }
 
@@ -139,13 +139,14 @@ impl ReadHalf {
             match self.raw.receive(until) {
                 Ok(reply) => {
                     self.observer.received(&reply);
+                    self.last_error = match &reply {
+                        Value::Error(error) => Some(error.clone()),
+                        _ => None,
+                    };
                     self.replies.push(reply);
                 }
                 Err(Error::Timeout(TimeoutKind::Read)) if has_passed(until) => break,
-                Err(error) => {
-                    self.observer.failed(&error);
-                    return Err(error);
-                }
+                Err(error) => return Err(error),
             }
             // The next replies must be in the buffer already.
             until = Some(past);
@@ -153,7 +154,12 @@ impl ReadHalf {
         Ok(())
     }
 
-    /// Checks without waiting whether bytes have arrived.
+    /// Returns true if one of the replies that are not dispatched is not an error.
+    pub(crate) fn has_good_reply(&self) -> bool {
+        self.replies.iter().any(|reply| !matches!(reply, Value::Error(_)))
+    }
+
+    /// Checks without waiting whether bytes have arrived or a reply is incomplete.
     ///
     /// # Errors
     /// The connection has ended.

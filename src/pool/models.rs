@@ -1,12 +1,12 @@
-//! The pool under a model checker, which tries orders in which its threads may run.
+//! The pool under a model checker, which tries different orders of its threads' steps.
 //!
-//! A model is two or three deeds that are done to a pool at the same time, each on a thread of its
-//! own. Whoever waits for ever is a deadlock, and the checker finds it; a lost wake-up is one. What
-//! must hold at each step is looked at under the pool's lock after each deed, and by the core itself
-//! after each event. At the end everything must be back to zero.
+//! A model runs two or three operations on one pool, each on its own thread. A thread that waits
+//! forever is a deadlock, which the checker finds; a lost wake-up is one. The invariants are checked
+//! under the pool's lock after each operation, and by the core after each event. At the end, all
+//! counts must be zero again.
 //!
-//! `make models` runs each under `MODEL_SCHEDULES` orders (100,000), with `cargo test` it is a few
-//! dozen. An order that fails is printed; see the documentation of shuttle for how to replay it.
+//! `make models` runs each model under `MODEL_SCHEDULES` orders (100,000); `cargo test` under a few
+//! dozen. A failing order is printed; the documentation of shuttle describes how to replay it.
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::{Arc, Mutex};
@@ -16,8 +16,8 @@ use shuttle::thread;
 mod harness;
 mod operations;
 
-use harness::{KINDS, Kind, LONG, SHORT, World, lock};
-use operations::{DEEDS, Deed, TRIPLES};
+use harness::{Harness, KINDS, Kind, LONG, SHORT, lock};
+use operations::{OPERATIONS, Operation, TRIPLES};
 
 use crate::context::Context;
 use crate::error::Error;
@@ -27,39 +27,41 @@ fn schedules() -> usize {
     std::env::var("MODEL_SCHEDULES").map_or(50, |text| text.parse().expect("a number"))
 }
 
-/// For a model of its own, which costs little: in a few dozen orders it would miss too much.
+/// For a single cheap model, for which a few dozen orders are too few.
 fn many_schedules() -> usize {
     schedules().max(2_000)
 }
 
-/// Does these at the same time, in pools of all kinds and of all sizes that matter.
-fn explore(deeds: &[Deed]) -> usize {
-    let lent: usize = deeds.iter().map(|(_, lent, _)| lent).sum();
-    let names: Vec<_> = deeds.iter().map(|(name, ..)| *name).collect();
-    // Full, where all that can be lent is; with room for one; and with one that is idle.
-    let full = lent.max(1);
-    let sizes = [(full, lent, 0), (full + 1, lent, 0), (full + 1, lent, 1)];
-    let deeds: Vec<_> = deeds.iter().map(|(_, _, deed)| *deed).collect();
+/// Runs these operations at the same time, in pools of all kinds and sizes that matter.
+fn explore(operations: &[Operation]) -> usize {
+    let borrowed: usize = operations.iter().map(|operation| operation.borrowed).sum();
+    let names: Vec<_> = operations.iter().map(|operation| operation.name).collect();
+    // Full; with a free slot; with a free slot and an idle connection.
+    let full = borrowed.max(1);
+    let sizes = [(full, 0), (full + 1, 0), (full + 1, 1)];
+    let runs: Vec<_> = operations.iter().map(|operation| operation.run).collect();
     let each = schedules().div_ceil(KINDS.len() * sizes.len());
     for kind in KINDS {
-        for (max_active, lent, idle) in sizes {
-            let deeds = deeds.clone();
+        for (max_active, idle) in sizes {
+            let runs = runs.clone();
             let model = move || {
                 model::reset();
-                let world = Arc::new(World::new(kind, max_active, lent, idle));
-                let threads: Vec<_> = deeds
+                let harness = Arc::new(Harness::new(kind, max_active, borrowed, idle));
+                let threads: Vec<_> = runs
                     .iter()
-                    .map(|deed| {
-                        let (deed, world) = (*deed, Arc::clone(&world));
-                        thread::spawn(move || deed(&world))
+                    .map(|run| {
+                        let (run, harness) = (*run, Arc::clone(&harness));
+                        thread::spawn(move || run(&harness))
                     })
                     .collect();
-                threads.into_iter().for_each(|thread| thread.join().expect("a deed"));
-                Arc::into_inner(world).expect("the threads have ended").end();
+                threads.into_iter().for_each(|thread| thread.join().expect("an operation"));
+                Arc::into_inner(harness).expect("the threads have ended").end();
             };
             let found = catch_unwind(AssertUnwindSafe(|| shuttle::check_random(model, each)));
             if let Err(panic) = found {
-                eprintln!("{names:?}, {kind:?}, {max_active} at most, {lent} lent, {idle} idle");
+                eprintln!(
+                    "{names:?}, {kind:?}, max_active {max_active}, {borrowed} in use, {idle} idle"
+                );
                 resume_unwind(panic);
             }
         }
@@ -69,12 +71,12 @@ fn explore(deeds: &[Deed]) -> usize {
 
 #[test]
 fn every_pair() {
-    let pairs: Vec<_> = DEEDS
+    let pairs: Vec<_> = OPERATIONS
         .iter()
         .enumerate()
-        .flat_map(|(place, first)| DEEDS[place..].iter().map(|second| [*first, *second]))
+        .flat_map(|(at, first)| OPERATIONS[at..].iter().map(|second| [*first, *second]))
         .collect();
-    // A model is one thread of the system's, whatever it has itself.
+    // All threads of a model run on one system thread.
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
     let tried: usize = std::thread::scope(|scope| {
         let parts = pairs.chunks(pairs.len().div_ceil(processors));
@@ -83,91 +85,89 @@ fn every_pair() {
             .collect();
         parts.into_iter().map(|part| part.join().expect("its pairs")).sum()
     });
-    println!("{} pairs of deeds, {tried} schedules", pairs.len());
+    println!("{} pairs of operations, {tried} schedules", pairs.len());
 }
 
 #[test]
 fn the_dangerous_triples() {
     let mut tried = 0;
     for names in TRIPLES {
-        let deed = |name| *DEEDS.iter().find(|(own, ..)| *own == name).expect("a deed");
-        tried += explore(&names.map(deed));
+        let find = |name| OPERATIONS.iter().find(|operation| operation.name == name);
+        tried += explore(&names.map(|name| *find(name).expect("an operation")));
     }
-    println!("{} triples of deeds, {tried} schedules", TRIPLES.len());
+    println!("{} triples of operations, {tried} schedules", TRIPLES.len());
 }
 
-/// Nothing comes back, and whoever waits leaves all the same: no wake-up of these is lost, for no
-/// other comes to cover it up.
+/// No connection is returned, so no other wake-up hides a lost one.
 #[test]
-fn who_waits_in_vain_leaves() {
-    let model = |ends: fn(&World)| {
+fn a_waiter_without_a_connection_leaves() {
+    let model = |ends: fn(&Harness)| {
         move || {
             model::reset();
-            let world = World::new(Kind::Plain, 1, 1, 0);
-            ends(&world);
-            assert_eq!(world.pool.stats().in_use, 1);
-            world.end();
+            let harness = Harness::new(Kind::Plain, 1, 1, 0);
+            ends(&harness);
+            assert_eq!(harness.pool.stats().in_use, 1);
+            harness.end();
         }
     };
-    let when_cancelled = model(|world| {
+    let when_canceled = model(|harness| {
         let (ctx, cancel) = Context::background().with_cancel();
-        let canceller = thread::spawn(move || cancel.cancel());
-        assert!(world.pool.get_context(&ctx).expect_err("there is none").is_canceled());
-        canceller.join().expect("it only cancels");
+        let canceler = thread::spawn(move || cancel.cancel());
+        assert!(harness.pool.get_context(&ctx).expect_err("no connection").is_canceled());
+        canceler.join().expect("the canceler");
     });
-    let at_the_deadline = model(|world| {
-        let pool = world.pool.clone();
+    let at_the_deadline = model(|harness| {
+        let pool = harness.pool.clone();
         let waiter = thread::spawn(move || pool.get_timeout(SHORT).map(drop));
-        while world.pool.stats().wait_timeouts == 0 {
+        while harness.pool.stats().wait_timeouts == 0 {
             model::advance(SHORT);
             thread::yield_now();
         }
         let outcome = waiter.join().expect("a waiter");
-        assert!(outcome.expect_err("there is none").is_timeout());
+        assert!(outcome.expect_err("no connection").is_timeout());
     });
-    let at_the_close = model(|world| {
-        let pool = world.pool.clone();
+    let at_the_close = model(|harness| {
+        let pool = harness.pool.clone();
         let closer = thread::spawn(move || pool.close());
-        let outcome = world.pool.get_timeout(LONG).map(drop);
+        let outcome = harness.pool.get_timeout(LONG).map(drop);
         assert!(matches!(outcome, Err(Error::PoolClosed)));
-        closer.join().expect("it only closes");
+        closer.join().expect("the closer");
     });
-    shuttle::check_random(when_cancelled, many_schedules());
+    shuttle::check_random(when_canceled, many_schedules());
     shuttle::check_random(at_the_deadline, many_schedules());
     shuttle::check_random(at_the_close, many_schedules());
 }
 
-/// Whoever comes first is served first, whatever comes back when.
 #[test]
-fn first_come_first_served() {
+fn waiters_are_served_first_come_first_served() {
     let model = || {
         model::reset();
-        let world = Arc::new(World::new(Kind::Plain, 1, 1, 0));
+        let harness = Arc::new(Harness::new(Kind::Plain, 1, 1, 0));
         let served = Arc::new(Mutex::new(Vec::new()));
         let mut waiting = Vec::new();
         for number in 0..3 {
-            let (own, order) = (Arc::clone(&world), Arc::clone(&served));
+            let (own, order) = (Arc::clone(&harness), Arc::clone(&served));
             waiting.push(thread::spawn(move || {
                 let conn = own.pool.get_timeout(LONG).expect("a connection");
                 lock(&order).push(number);
                 drop(conn);
             }));
-            while world.pool.stats().waiting <= number {
+            while harness.pool.stats().waiting <= number {
                 thread::yield_now();
             }
         }
-        // A newcomer does not get in between.
-        let (own, order) = (Arc::clone(&world), Arc::clone(&served));
+        // A newcomer does not overtake them.
+        let (own, order) = (Arc::clone(&harness), Arc::clone(&served));
         waiting.push(thread::spawn(move || {
             let conn = own.pool.acquire().expect("a connection");
             lock(&order).push(3);
             drop(conn);
         }));
-        drop(world.take_lent());
-        waiting.into_iter().for_each(|thread| thread.join().expect("it is served"));
+        drop(harness.take_borrowed());
+        waiting.into_iter().for_each(|thread| thread.join().expect("a waiter"));
         let order = lock(&served).clone();
         assert!(order.windows(2).all(|pair| pair[0] < pair[1]), "{order:?}");
-        Arc::into_inner(world).expect("the threads have ended").end();
+        Arc::into_inner(harness).expect("the threads have ended").end();
     };
     shuttle::check_random(model, many_schedules());
 }

@@ -8,7 +8,7 @@ use crate::context::Context;
 use crate::error::Result;
 use crate::pool::core::backoff::Backoff;
 use crate::pool::hooks::Hooks;
-use crate::pool::meter::Meter;
+use crate::pool::stats::metrics::Meter;
 use crate::pool::timer::Clock;
 
 pub(crate) type Dial = Arc<dyn Fn(&Context) -> Result<Conn> + Send + Sync>;

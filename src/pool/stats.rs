@@ -3,7 +3,6 @@
 pub(crate) mod churn;
 pub(crate) mod close_reason;
 pub(crate) mod histogram;
-#[cfg(feature = "metrics")]
 pub(crate) mod metrics;
 
 use std::time::Duration;

@@ -18,7 +18,7 @@ pub(crate) trait Due: Send + Sync {
     /// Called on the timer's thread when the alarm's time has come.
     fn on_alarm(self: Arc<Self>);
 
-    /// Returns true if no more alarms are wanted.
+    /// Returns true if alarms are no longer wanted.
     fn is_over(&self) -> bool;
 
     fn clock(&self) -> &Clock;

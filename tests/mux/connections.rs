@@ -142,7 +142,9 @@ fn waiting_callers_share_one_dial() {
         let outcomes = thread::scope(|scope| {
             let calls: Vec<_> =
                 (0..CALLERS).map(|_| scope.spawn(|| mux.call("PING", ()))).collect();
-            wait_until("all to wait", || mux.stats().waiting == CALLERS - 1);
+            wait_until("all to wait for the dial", || {
+                dials.load(Ordering::SeqCst) == round + 1 && mux.stats().waiting == CALLERS - 1
+            });
             gate.wait();
             calls.into_iter().map(|call| call.join().unwrap()).collect::<Vec<_>>()
         });

@@ -8,8 +8,8 @@ use super::{PoolBuilder, time_limit};
 use crate::conn::Conn;
 use crate::error::Result;
 use crate::pool::hooks::Hooks;
-use crate::pool::meter::Meter;
 use crate::pool::stats::close_reason::CloseReason;
+use crate::pool::stats::metrics::Meter;
 
 /// The records, the reports and the hooks of a pool.
 pub(super) struct Monitoring {

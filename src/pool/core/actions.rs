@@ -43,7 +43,7 @@ pub(crate) struct Closing<C> {
 #[derive(Debug)]
 pub(crate) struct Overdue {
     pub(crate) checkout: CheckoutInfo,
-    /// Shuts the connection down, if it is to be taken back.
+    /// Shuts the connection down, if it is reclaimed.
     pub(crate) shutdown: Option<ShutdownHandle>,
 }
 

@@ -6,7 +6,7 @@ use super::{Actions, Core, Grant};
 use crate::pool::stats::close_reason::CloseReason;
 
 impl<C, W> Core<C, W> {
-    /// Closes the pool: no more checkouts, and every waiter is woken up.
+    /// Closes the pool and wakes every waiter.
     pub(crate) fn close(&mut self) -> Actions<C, W> {
         let mut actions = Actions::none();
         self.closed = true;
@@ -22,7 +22,7 @@ impl<C, W> Core<C, W> {
 
     /// Returns true when the pool is closed and no connection is in use or being dialed.
     pub(crate) fn is_drained(&self) -> bool {
-        // A waiter that was told to dial and has not yet woken up will not dial.
+        // A waiter that must dial and has not yet woken up does not dial.
         let told_to_dial = self.granted.values().filter(|grant| matches!(grant, Grant::Dial(_)));
         self.closed && self.open() == told_to_dial.count()
     }

@@ -1,4 +1,4 @@
-//! All open connections of a pool: who uses each, since when, and how to shut it down.
+//! All open connections of a pool: their borrowers, use times and shutdown handles.
 
 use std::panic::Location;
 use std::sync::Arc;

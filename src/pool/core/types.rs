@@ -80,7 +80,7 @@ pub(crate) struct CheckoutRequest<'a> {
     pub(crate) borrower: Option<&'a Borrower>,
 }
 
-/// The core's answer to a caller, at once or after a wait.
+/// The core's answer to a caller, immediately or after a wait.
 #[derive(Debug)]
 pub(crate) enum Grant<C> {
     Conn(Ticket, Box<Entry<C>>),

@@ -9,8 +9,8 @@ use crate::pool::core::actions::Actions;
 use crate::pool::core::types::Disposition;
 use crate::pool::hooks::{self, Hook};
 use crate::pool::inner::{PoolEntry, PoolInner};
-use crate::pool::meter::Timing;
 use crate::pool::stats::close_reason::CloseReason;
+use crate::pool::stats::metrics::Timing;
 
 impl PoolInner {
     /// Returns a clean connection to the pool, unless `on_return` refuses it.

@@ -15,9 +15,9 @@ use crate::pool::core::types::{CheckoutRequest, Disposition, Entry, Grant, Refus
 use crate::pool::core::wait_queue::{RequestDialer, Ticket};
 use crate::pool::hooks;
 use crate::pool::inner::{PoolEntry, PoolInner};
-use crate::pool::meter::Timing;
 use crate::pool::parker::Parker;
 use crate::pool::stats::close_reason::CloseReason;
+use crate::pool::stats::metrics::Timing;
 
 /// How long one caller waits, and who the caller is.
 pub(crate) struct CheckoutLimit {

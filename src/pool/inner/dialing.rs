@@ -12,8 +12,8 @@ use crate::error::{DialStep, Error, Result, TimeoutKind};
 use crate::pool::core::types::{DialReason, Dialed};
 use crate::pool::hooks;
 use crate::pool::inner::PoolInner;
-use crate::pool::meter::Timing;
 use crate::pool::settings::Dial;
+use crate::pool::stats::metrics::Timing;
 
 impl PoolInner {
     /// Dials a connection, with up to `dial_retries` further attempts.

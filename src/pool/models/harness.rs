@@ -1,4 +1,4 @@
-//! A pool, the connections behind it, and what must hold of both at every instant.
+//! A pool, its fake server, and the invariants of both.
 
 use std::collections::VecDeque;
 use std::panic::resume_unwind;
@@ -17,102 +17,107 @@ use crate::net::stream::ShutdownHandle;
 use crate::pool::Pool;
 use crate::pool::pooled_conn::PooledConn;
 use crate::pool::stats::PoolStats;
-use crate::pool::upkeep;
+use crate::pool::timer;
 use crate::sync::model;
 use crate::value::Value;
 
-/// How long the impatient wait, and the first pause after a dial that failed.
+/// A short deadline, and the first pause after a failed dial.
 pub(super) const SHORT: Duration = Duration::from_millis(10);
-/// When an idle connection is asked whether it lives.
+/// The keepalive time.
 const QUIET: Duration = Duration::from_secs(30);
-/// When one that is idle is pruned, and one that is out is taken back.
+/// The idle timeout, and the leak threshold.
 pub(super) const MINUTE: Duration = Duration::from_secs(60);
-/// No model goes on for so long.
+/// Longer than any model.
 pub(super) const LONG: Duration = Duration::from_secs(1 << 20);
 
-/// What a pool is told to do by itself.
+/// The options of a pool.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// Nothing: it has no upkeep.
+    /// None that needs a timer.
     Plain,
-    /// To keep one ready, to ask the idle ones whether they live, and to prune them.
-    Kept,
-    /// To take back what is out for too long.
-    Watched,
-    /// To dial no more after one dial that failed.
-    Guarded,
+    /// `min_idle`, `keepalive` and `background_prune`.
+    Maintained,
+    /// `reclaim_leaked`.
+    LeakCheck,
+    /// `breaker`.
+    Breaker,
 }
 
-pub(super) const KINDS: [Kind; 4] = [Kind::Plain, Kind::Kept, Kind::Watched, Kind::Guarded];
+pub(super) const KINDS: [Kind; 4] = [Kind::Plain, Kind::Maintained, Kind::LeakCheck, Kind::Breaker];
 
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Verdict {
+pub(super) enum DialFault {
     Refuse,
     Panic,
 }
 
-/// The server, so to speak.
+/// A server that counts.
 #[derive(Default)]
-pub(super) struct Outside {
-    /// Connections that are not closed.
+pub(super) struct Server {
+    /// Open connections.
     open: AtomicUsize,
     dialed: AtomicUsize,
     pings: AtomicUsize,
-    /// How the next dials end, before they succeed again.
-    pub(super) verdicts: Mutex<VecDeque<Verdict>>,
-    /// How many of the next pings are not answered.
-    pub(super) deaf: AtomicUsize,
-    /// How many of the next tests before lending fail.
-    pub(super) unfit: AtomicUsize,
-    /// How often it was said that what was dialled before is of no use any more.
+    /// How the next dials fail.
+    pub(super) dial_faults: Mutex<VecDeque<DialFault>>,
+    /// The number of pings that fail from now on.
+    pub(super) failing_pings: AtomicUsize,
+    /// The number of borrow tests that fail from now on.
+    pub(super) failing_tests: AtomicUsize,
+    /// The number of evictions.
     pub(super) generation: AtomicUsize,
 }
 
-impl Outside {
-    /// Dials in the way number `way`.
-    pub(super) fn dial(self: &Arc<Self>, way: usize) -> Result<Conn> {
+impl Server {
+    /// Dials as the dialer with this number.
+    pub(super) fn dial(self: &Arc<Self>, dialer: usize) -> Result<Conn> {
         let generation = self.generation.load(SeqCst);
-        // Here another thread may come in between.
+        // Another thread can run here.
         thread::yield_now();
-        match lock(&self.verdicts).pop_front() {
-            Some(Verdict::Refuse) => return Err(Error::other("refused")),
-            Some(Verdict::Panic) => resume_unwind(Box::new("a trap in the dial function")),
+        match lock(&self.dial_faults).pop_front() {
+            Some(DialFault::Refuse) => return Err(Error::other("refused")),
+            Some(DialFault::Panic) => resume_unwind(Box::new("planned, in the dial function")),
             None => {}
         }
         self.open.fetch_add(1, SeqCst);
         self.dialed.fetch_add(1, SeqCst);
-        let says = Value::Int((way.max(1) * 100 + generation) as i64);
-        let is_cut = Arc::default();
-        Ok(Conn::new(Link { outside: Arc::clone(self), says, asked: false, is_open: true, is_cut }))
+        let answer = Value::Int((dialer.max(1) * 100 + generation) as i64);
+        Ok(Conn::new(CountingConn {
+            server: Arc::clone(self),
+            answer,
+            pinged: false,
+            is_open: true,
+            is_shut_down: Arc::default(),
+        }))
     }
 }
 
-/// True as often as the number says, which counts down.
-fn happens(times: &AtomicUsize) -> bool {
-    // No other thread of a model runs in between.
+/// Counts down, and returns true until zero is reached.
+fn count_down(times: &AtomicUsize) -> bool {
+    // No other thread of the model runs between the two steps.
     let left = times.load(SeqCst);
     times.store(left.saturating_sub(1), SeqCst);
     left > 0
 }
 
-/// A connection that counts, and says when and how it was dialled.
-struct Link {
-    outside: Arc<Outside>,
-    says: Value,
-    asked: bool,
+/// A connection that the server counts. It answers with its dialer and generation.
+struct CountingConn {
+    server: Arc<Server>,
+    answer: Value,
+    pinged: bool,
     is_open: bool,
-    is_cut: Arc<AtomicBool>,
+    is_shut_down: Arc<AtomicBool>,
 }
 
-impl Drop for Link {
+impl Drop for CountingConn {
     fn drop(&mut self) {
         self.close();
     }
 }
 
-impl RawSend for Link {
+impl RawSend for CountingConn {
     fn send(&mut self, command: &str, _: &dyn ToArgs, _: Option<Instant>) -> Result<()> {
-        self.asked = command == "PING";
+        self.pinged = command == "PING";
         Ok(())
     }
 
@@ -121,19 +126,19 @@ impl RawSend for Link {
     }
 }
 
-impl RawReceive for Link {
+impl RawReceive for CountingConn {
     fn receive(&mut self, _: Option<Instant>) -> Result<Value> {
-        if self.is_cut.load(SeqCst) {
+        if self.is_shut_down.load(SeqCst) {
             return Err(Error::Canceled);
         }
-        if self.asked {
+        if self.pinged {
             thread::yield_now();
-            self.outside.pings.fetch_add(1, SeqCst);
-            if happens(&self.outside.deaf) {
+            self.server.pings.fetch_add(1, SeqCst);
+            if count_down(&self.server.failing_pings) {
                 return Err(Error::other("no answer"));
             }
         }
-        Ok(self.says.clone())
+        Ok(self.answer.clone())
     }
 
     fn poll(&mut self, _: Option<Instant>) -> Result<bool> {
@@ -141,56 +146,55 @@ impl RawReceive for Link {
     }
 }
 
-impl RawConn for Link {
+impl RawConn for CountingConn {
     fn split(&mut self) -> (&mut dyn RawSend, &mut dyn RawReceive) {
         unreachable!("no model splits a connection")
     }
 
     fn shutdown_handle(&self) -> ShutdownHandle {
-        let is_cut = Arc::clone(&self.is_cut);
-        ShutdownHandle::new(move || is_cut.store(true, SeqCst))
+        let is_shut_down = Arc::clone(&self.is_shut_down);
+        ShutdownHandle::new(move || is_shut_down.store(true, SeqCst))
     }
 
     fn close(&mut self) {
         if std::mem::take(&mut self.is_open) {
-            self.outside.open.fetch_sub(1, SeqCst);
+            self.server.open.fetch_sub(1, SeqCst);
         }
     }
 }
 
-/// What the deeds are done to.
-pub(super) struct World {
+/// The pool of a model.
+pub(super) struct Harness {
     pub(super) pool: Pool,
     pub(super) kind: Kind,
-    pub(super) outside: Arc<Outside>,
-    /// CheckoutInfo before the model begins, for those who give back.
-    lent: Mutex<Vec<PooledConn>>,
+    pub(super) server: Arc<Server>,
+    /// Connections in use at the start.
+    borrowed: Mutex<Vec<PooledConn>>,
     pub(super) may_close: AtomicBool,
-    /// Whoever asks from now on gets nothing that was dialled before this generation, or in an older
-    /// way than this one.
-    pub(super) valid_from: AtomicUsize,
-    pub(super) valid_way: AtomicUsize,
-    /// How many were open when that was last looked at.
+    /// New callers get no connection of an older generation.
+    pub(super) valid_generation: AtomicUsize,
+    /// New callers get no connection of an older dialer.
+    pub(super) valid_dialer: AtomicUsize,
+    /// The number of open connections at the last check.
     last_open: model::Mutex<usize>,
-    /// One at a time suspends the pool.
+    /// Held by the thread that suspends the pool.
     pub(super) suspending: model::Mutex<()>,
 }
 
-impl World {
-    pub(super) fn new(kind: Kind, max_active: usize, lent: usize, idle: usize) -> World {
-        // What all pools share is made now: the checker takes it for poisoned when that happens while
-        // any thread unwinds.
-        upkeep::clock_was_set();
-        let outside = Arc::new(Outside::default());
-        let (server, tested) = (Arc::clone(&outside), Arc::clone(&outside));
+impl Harness {
+    pub(super) fn new(kind: Kind, max_active: usize, borrowed: usize, idle: usize) -> Harness {
+        // Creates the shared statics now: created during an unwind, they would count as poisoned.
+        timer::clocks_changed();
+        let server = Arc::new(Server::default());
+        let (dialed, tested) = (Arc::clone(&server), Arc::clone(&server));
         let test = move |_: &mut Conn, _| {
-            if happens(&tested.unfit) {
+            if count_down(&tested.failing_tests) {
                 thread::yield_now();
-                return Err(Error::other("it has died"));
+                return Err(Error::other("the test fails"));
             }
             Ok(())
         };
-        let builder = Pool::builder_with(move |_: &Context| server.dial(0))
+        let builder = Pool::builder_with(move |_: &Context| dialed.dial(0))
             .max_active(max_active)
             .wait(true)
             .idle_timeout(MINUTE)
@@ -199,43 +203,43 @@ impl World {
             .max_concurrent_dials(1);
         let builder = match kind {
             Kind::Plain => builder,
-            Kind::Kept => builder.min_idle(1).keepalive(QUIET).background_prune(true),
-            Kind::Watched => builder.leak_threshold(MINUTE).reclaim_leaked(true),
-            Kind::Guarded => builder.breaker(1),
+            Kind::Maintained => builder.min_idle(1).keepalive(QUIET).background_prune(true),
+            Kind::LeakCheck => builder.leak_threshold(MINUTE).reclaim_leaked(true),
+            Kind::Breaker => builder.breaker(1),
         };
         let pool = builder.build().expect("a pool");
-        let mut borrowed: Vec<_> =
-            (0..lent + idle).map(|_| pool.acquire().expect("a connection")).collect();
-        borrowed.truncate(lent);
-        World {
+        let mut conns: Vec<_> =
+            (0..borrowed + idle).map(|_| pool.acquire().expect("a connection")).collect();
+        conns.truncate(borrowed);
+        Harness {
             pool,
             kind,
-            outside,
-            lent: Mutex::new(borrowed),
+            server,
+            borrowed: Mutex::new(conns),
             may_close: AtomicBool::new(false),
-            valid_from: AtomicUsize::new(0),
-            valid_way: AtomicUsize::new(0),
+            valid_generation: AtomicUsize::new(0),
+            valid_dialer: AtomicUsize::new(0),
             last_open: model::Mutex::new(max_active),
             suspending: model::Mutex::new(()),
         }
     }
 
-    pub(super) fn take_lent(&self) -> PooledConn {
-        lock(&self.lent).pop().expect("one that was lent before")
+    pub(super) fn take_borrowed(&self) -> PooledConn {
+        lock(&self.borrowed).pop().expect("a connection in use")
     }
 
-    /// What must hold at each instant. It is about places: a connection that is on its way out has
-    /// given up its own before its socket is closed, on the time of nobody who waits for it.
+    /// Checks the invariants of slots. A closing connection frees its slot before its socket is closed,
+    /// so that no waiter waits for that.
     pub(super) fn check(&self) -> PoolStats {
         let mut last_open = self.last_open.lock();
         let stats = self.pool.stats();
         assert_eq!(stats.open, stats.idle + stats.in_use + stats.dialing, "{stats:?}");
-        // After the maximum was made smaller there may be more, but never more than before.
+        // After a shrink more can be open, but never more than before.
         let most = stats.max_active.expect("a maximum").max(*last_open);
-        assert!(stats.open <= most, "{most} may be open: {stats:?}");
+        assert!(stats.open <= most, "more than {most} are open: {stats:?}");
         assert!(
             stats.waiting == 0 || stats.idle == 0 || stats.suspended,
-            "idle while somebody waits: {stats:?}"
+            "a connection is idle while a caller waits: {stats:?}"
         );
         *last_open = stats.open;
         stats
@@ -247,28 +251,29 @@ impl World {
         *last_open = self.pool.stats().open;
     }
 
-    /// Asks, and gives back what comes of it. What may fail besides is `may_fail`.
+    /// Checks a connection out and returns it. The checkout can also fail as in `may_fail`.
     pub(super) fn get(
         &self,
-        ask: impl FnOnce(&Pool) -> Result<PooledConn>,
+        check_out: impl FnOnce(&Pool) -> Result<PooledConn>,
         may_fail: fn(&Error) -> bool,
     ) {
-        let (from, way) = (self.valid_from.load(SeqCst), self.valid_way.load(SeqCst));
-        let outcome = ask(&self.pool);
+        let (generation, dialer) =
+            (self.valid_generation.load(SeqCst), self.valid_dialer.load(SeqCst));
+        let outcome = check_out(&self.pool);
         self.check();
         match outcome {
-            Ok(mut conn) => assert_of_use(&mut conn, from, way),
-            Err(error) => assert!(self.may_fail(&error) || may_fail(&error), "{error:?}"),
+            Ok(mut conn) => assert_valid(&mut conn, generation, dialer),
+            Err(error) => assert!(self.others_can_cause(&error) || may_fail(&error), "{error:?}"),
         }
         self.check();
     }
 
-    /// What may become of whoever asks, for what others do.
-    fn may_fail(&self, error: &Error) -> bool {
+    /// Whether another thread's operation can cause this error.
+    fn others_can_cause(&self, error: &Error) -> bool {
         match error {
             Error::PoolClosed => self.may_close.load(SeqCst),
-            Error::BreakerOpen(_) => self.kind == Kind::Guarded,
-            // A dial fails one caller, whoever that is.
+            Error::BreakerOpen(_) => self.kind == Kind::Breaker,
+            // A failed dial can fail another caller.
             error => ["refused", "panicked"].iter().any(|why| error.to_string().contains(why)),
         }
     }
@@ -278,7 +283,7 @@ impl World {
         self.pool.close();
     }
 
-    /// Waits for what the pool's own threads do.
+    /// Waits for the pool's threads.
     fn until(&self, what: &str, holds: impl Fn(&PoolStats) -> bool) {
         for _ in 0..10_000 {
             if holds(&self.check()) {
@@ -289,58 +294,59 @@ impl World {
         panic!("never: {what}: {:?}", self.pool.stats());
     }
 
-    /// Everything comes to its end, and nothing is left.
+    /// Ends all borrows and checks that no connection is left.
     pub(super) fn end(self) {
-        lock(&self.lent).clear();
+        lock(&self.borrowed).clear();
         self.rest();
         match self.pool.is_closed() {
             true => assert_eq!(self.pool.stats().open, 0),
-            false => self.works(),
+            false => self.check_that_it_works(),
         }
-        let outside = Arc::clone(&self.outside);
+        let server = Arc::clone(&self.server);
         drop(self);
-        // The pool's threads may be about to close one.
-        while outside.open.load(SeqCst) > 0 {
+        // The pool's threads can still be closing one.
+        while server.open.load(SeqCst) > 0 {
             thread::yield_now();
         }
     }
 
-    /// Nothing is out, and nobody waits.
+    /// Waits until no connection is in use or dialing.
     fn rest(&self) {
-        self.until("nothing is out", |stats| {
-            let open = self.outside.open.load(SeqCst);
+        self.until("no connection is in use", |stats| {
+            let open = self.server.open.load(SeqCst);
             (stats.in_use, stats.dialing) == (0, 0) && open == stats.idle
         });
         assert_eq!(self.pool.stats().waiting, 0);
     }
 
-    /// The next one can have all that there is, and what is due is done.
-    fn works(&self) {
-        lock(&self.outside.verdicts).clear();
-        self.outside.deaf.store(0, SeqCst);
-        self.outside.unfit.store(0, SeqCst);
-        if self.kind == Kind::Kept {
+    /// Checks that all slots can be used and that maintenance runs.
+    fn check_that_it_works(&self) {
+        lock(&self.server.dial_faults).clear();
+        self.server.failing_pings.store(0, SeqCst);
+        self.server.failing_tests.store(0, SeqCst);
+        if self.kind == Kind::Maintained {
             model::advance(2 * SHORT);
-            self.until("one is kept ready", |stats| stats.idle >= 1);
-            let heard = || self.outside.pings.load(SeqCst) + self.outside.dialed.load(SeqCst);
+            self.until("min_idle is kept", |stats| stats.idle >= 1);
+            let heard = || self.server.pings.load(SeqCst) + self.server.dialed.load(SeqCst);
             let before = heard();
             model::advance(QUIET);
-            self.until("the idle ones are asked", |_| heard() > before);
+            self.until("idle connections are pinged", |_| heard() > before);
         }
         let most = self.pool.stats().max_active.expect("a maximum");
         loop {
             let all: Result<Vec<_>> = (0..most).map(|_| self.pool.acquire()).collect();
             match all {
                 Ok(mut all) => {
-                    let (from, way) = (self.valid_from.load(SeqCst), self.valid_way.load(SeqCst));
-                    all.iter_mut().for_each(|conn| assert_of_use(conn, from, way));
+                    let (generation, dialer) =
+                        (self.valid_generation.load(SeqCst), self.valid_dialer.load(SeqCst));
+                    all.iter_mut().for_each(|conn| assert_valid(conn, generation, dialer));
                     break;
                 }
-                // It is closed again when its pause is over, whoever comes by.
-                Err(Error::BreakerOpen(_)) if self.kind == Kind::Guarded => {
+                // A probe closes the breaker after the pause.
+                Err(Error::BreakerOpen(_)) if self.kind == Kind::Breaker => {
                     model::advance(2 * SHORT)
                 }
-                Err(error) => panic!("a place is lost: {error}"),
+                Err(error) => panic!("a slot is lost: {error}"),
             }
             thread::yield_now();
         }
@@ -348,10 +354,12 @@ impl World {
     }
 }
 
-/// It was dialled in this generation or later, and in this way or a newer one.
-fn assert_of_use(conn: &mut Conn, from: usize, way: usize) {
+/// Checks that the connection is of this generation and dialer or newer ones.
+fn assert_valid(conn: &mut Conn, generation: usize, dialer: usize) {
     match conn.query::<usize>("WHEN", ()) {
-        Ok(says) => assert!(says % 100 >= from && says / 100 >= way, "{says}: it is of no use"),
+        Ok(answer) => {
+            assert!(answer % 100 >= generation && answer / 100 >= dialer, "{answer}: outdated");
+        }
         Err(error) => assert!(error.is_canceled(), "{error:?}"),
     }
 }

@@ -1,4 +1,4 @@
-//! What is done to a pool, and which of it is dangerous together.
+//! The operations of the models, and the dangerous combinations of them.
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
@@ -6,97 +6,110 @@ use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 
 use shuttle::thread;
 
-use super::harness::{Kind, LONG, MINUTE, SHORT, Verdict, World, lock};
+use super::harness::{DialFault, Harness, Kind, LONG, MINUTE, SHORT, lock};
 use crate::context::Context;
 use crate::error::Error;
 use crate::sync::model;
 
-/// What is done at the same time as others. The second says how many connections it needs that were
-/// lent before.
-pub(super) type Deed = (&'static str, usize, fn(&World));
+/// One thread's part in a model.
+#[derive(Clone, Copy)]
+pub(super) struct Operation {
+    pub(super) name: &'static str,
+    /// The number of connections in use that it needs at the start.
+    pub(super) borrowed: usize,
+    pub(super) run: fn(&Harness),
+}
 
-pub(super) const DEEDS: [Deed; 26] = [
-    ("get", 0, |world| world.get(|pool| pool.acquire(), never)),
-    ("get patiently", 0, |world| world.get(|pool| pool.get_timeout(LONG), never)),
-    ("give up", 0, |world| world.get(|pool| pool.get_timeout(SHORT), Error::is_timeout)),
-    ("be cancelled", 0, |world| {
-        let (ctx, cancel) = Context::background().with_cancel();
-        let canceller = thread::spawn(move || cancel.cancel());
-        world.get(|pool| pool.get_context(&ctx), Error::is_canceled);
-        canceller.join().expect("it only cancels");
+const fn operation(name: &'static str, borrowed: usize, run: fn(&Harness)) -> Operation {
+    Operation { name, borrowed, run }
+}
+
+pub(super) const OPERATIONS: [Operation; 26] = [
+    operation("get", 0, |harness| harness.get(|pool| pool.acquire(), never)),
+    operation("get with a deadline", 0, |harness| {
+        harness.get(|pool| pool.get_timeout(LONG), never);
     }),
-    ("put", 1, |world| drop(world.take_lent())),
-    ("discard", 1, |world| world.take_lent().discard()),
-    ("panic with it", 1, |world| {
-        let conn = world.take_lent();
+    operation("time out", 0, |harness| {
+        harness.get(|pool| pool.get_timeout(SHORT), Error::is_timeout);
+    }),
+    operation("be canceled", 0, |harness| {
+        let (ctx, cancel) = Context::background().with_cancel();
+        let canceler = thread::spawn(move || cancel.cancel());
+        harness.get(|pool| pool.get_context(&ctx), Error::is_canceled);
+        canceler.join().expect("the canceler");
+    }),
+    operation("return", 1, |harness| drop(harness.take_borrowed())),
+    operation("discard", 1, |harness| harness.take_borrowed().discard()),
+    operation("panic", 1, |harness| {
+        let conn = harness.take_borrowed();
         let panicked = catch_unwind(AssertUnwindSafe(move || {
             let _conn = conn;
-            resume_unwind(Box::new("on purpose"));
+            resume_unwind(Box::new("planned"));
         }));
         assert!(panicked.is_err());
     }),
-    ("keep it for too long", 1, keep_it_for_too_long),
-    ("get, and the dial fails", 0, |world| {
-        lock(&world.outside.verdicts).push_back(Verdict::Refuse);
-        world.get(|pool| pool.acquire(), never);
+    operation("leak", 1, leak),
+    operation("get, and the dial fails", 0, |harness| {
+        lock(&harness.server.dial_faults).push_back(DialFault::Refuse);
+        harness.get(|pool| pool.acquire(), never);
     }),
-    ("get patiently, and the dial fails", 0, |world| {
-        lock(&world.outside.verdicts).push_back(Verdict::Refuse);
-        world.get(|pool| pool.get_timeout(LONG), never);
+    operation("get with a deadline, and the dial fails", 0, |harness| {
+        lock(&harness.server.dial_faults).push_back(DialFault::Refuse);
+        harness.get(|pool| pool.get_timeout(LONG), never);
     }),
-    ("get patiently, and the dial panics", 0, |world| {
-        lock(&world.outside.verdicts).push_back(Verdict::Panic);
-        world.get(|pool| pool.get_timeout(LONG), never);
+    operation("get with a deadline, and the dial panics", 0, |harness| {
+        lock(&harness.server.dial_faults).push_back(DialFault::Panic);
+        harness.get(|pool| pool.get_timeout(LONG), never);
     }),
-    ("get, and the test fails", 0, |world| {
-        world.outside.unfit.fetch_add(1, SeqCst);
-        world.get(|pool| pool.acquire(), never);
+    operation("get, and the test fails", 0, |harness| {
+        harness.server.failing_tests.fetch_add(1, SeqCst);
+        harness.get(|pool| pool.acquire(), never);
     }),
-    ("let a moment pass", 0, |_| model::advance(SHORT)),
-    ("let a minute pass", 0, |_| model::advance(MINUTE)),
-    ("let a minute pass, and a ping fails", 0, |world| {
-        world.outside.deaf.fetch_add(1, SeqCst);
+    operation("a moment passes", 0, |_| model::advance(SHORT)),
+    operation("a minute passes", 0, |_| model::advance(MINUTE)),
+    operation("a minute passes, and a ping fails", 0, |harness| {
+        harness.server.failing_pings.fetch_add(1, SeqCst);
         model::advance(MINUTE);
     }),
-    ("let a minute pass and prune", 0, |world| {
+    operation("a minute passes, and prune", 0, |harness| {
         model::advance(MINUTE);
-        world.pool.prune();
+        harness.pool.prune();
     }),
-    ("warm up", 0, |world| {
-        let warmed = while_time_passes(|| world.pool.warm_up(1, LONG));
-        let may_close = world.may_close.load(SeqCst);
+    operation("warm up", 0, |harness| {
+        let warmed = while_time_passes(|| harness.pool.warm_up(1, LONG));
+        let may_close = harness.may_close.load(SeqCst);
         assert!(warmed.is_ok() || may_close && matches!(warmed, Err(Error::PoolClosed)));
     }),
-    ("shrink", 0, |world| world.resize(1)),
-    ("grow", 0, |world| world.resize(3)),
-    ("suspend and resume", 0, suspend_and_resume),
-    ("evict", 0, |world| {
-        let generation = world.outside.generation.fetch_add(1, SeqCst) + 1;
-        world.pool.evict_all();
-        world.valid_from.fetch_max(generation, SeqCst);
+    operation("shrink", 0, |harness| harness.resize(1)),
+    operation("grow", 0, |harness| harness.resize(3)),
+    operation("suspend and resume", 0, suspend_and_resume),
+    operation("evict", 0, |harness| {
+        let generation = harness.server.generation.fetch_add(1, SeqCst) + 1;
+        harness.pool.evict_all();
+        harness.valid_generation.fetch_max(generation, SeqCst);
     }),
-    ("replace the dialler", 0, |world| {
-        let outside = Arc::clone(&world.outside);
-        world.pool.replace_dial_function(move |_| outside.dial(2));
-        world.valid_way.store(2, SeqCst);
+    operation("replace the dialer", 0, |harness| {
+        let server = Arc::clone(&harness.server);
+        harness.pool.replace_dial_function(move |_| server.dial(2));
+        harness.valid_dialer.store(2, SeqCst);
     }),
-    ("close", 0, World::close),
-    ("close and wait", 0, |world| {
-        world.may_close.store(true, SeqCst);
-        let report = world.pool.close_and_wait(LONG);
-        let stats = world.pool.stats();
+    operation("close", 0, Harness::close),
+    operation("close and wait", 0, |harness| {
+        harness.may_close.store(true, SeqCst);
+        let report = harness.pool.close_and_wait(LONG);
+        let stats = harness.pool.stats();
         assert_eq!((report.aborted, stats.in_use, stats.idle), (0, 0, 0), "{report}: {stats:?}");
     }),
-    ("close and wait for oneself", 1, |world| {
-        let conn = world.take_lent();
-        world.may_close.store(true, SeqCst);
-        let report = while_time_passes(|| world.pool.close_and_wait(SHORT));
-        assert!(report.aborted > 0 || world.kind == Kind::Watched, "{report}");
+    operation("close and wait with a connection", 1, |harness| {
+        let conn = harness.take_borrowed();
+        harness.may_close.store(true, SeqCst);
+        let report = while_time_passes(|| harness.pool.close_and_wait(SHORT));
+        assert!(report.aborted > 0 || harness.kind == Kind::LeakCheck, "{report}");
         drop(conn);
     }),
-    ("look", 0, |world| {
-        world.check();
-        world.pool.outstanding();
+    operation("look", 0, |harness| {
+        harness.check();
+        harness.pool.outstanding();
     }),
 ];
 
@@ -104,8 +117,8 @@ fn never(_: &Error) -> bool {
     false
 }
 
-/// Time passes until this is done.
-fn while_time_passes<T>(done: impl FnOnce() -> T) -> T {
+/// Lets time pass until this returns.
+fn while_time_passes<T>(run: impl FnOnce() -> T) -> T {
     let is_over = Arc::new(AtomicBool::new(false));
     let over = Arc::clone(&is_over);
     let clock = thread::spawn(move || {
@@ -114,95 +127,99 @@ fn while_time_passes<T>(done: impl FnOnce() -> T) -> T {
             thread::yield_now();
         }
     });
-    let outcome = done();
+    let outcome = run();
     is_over.store(true, SeqCst);
-    clock.join().expect("it only lets time pass");
+    clock.join().expect("the clock");
     outcome
 }
 
-/// Where the pool takes it back, it comes when that has been done.
-fn keep_it_for_too_long(world: &World) {
-    let mut conn = world.take_lent();
+/// If the pool reclaims the connection, it is returned after that.
+fn leak(harness: &Harness) {
+    let mut conn = harness.take_borrowed();
     model::advance(MINUTE);
-    if world.kind == Kind::Watched {
-        while conn.call("ECHO", ()).is_ok() && !world.pool.is_closed() {
+    if harness.kind == Kind::LeakCheck {
+        while conn.call("ECHO", ()).is_ok() && !harness.pool.is_closed() {
             thread::yield_now();
         }
     }
     drop(conn);
 }
 
-/// While it is suspended nothing is lent and nothing dialled.
-fn suspend_and_resume(world: &World) {
-    let alone = world.suspending.lock();
-    world.pool.suspend();
-    let mut before = world.check();
+/// While the pool is suspended, nothing is granted and nothing dialed.
+fn suspend_and_resume(harness: &Harness) {
+    let alone = harness.suspending.lock();
+    harness.pool.suspend();
+    let mut before = harness.check();
     for _ in 0..3 {
         thread::yield_now();
-        let now = world.check();
-        // One that is asked whether it lives counts as in use.
-        let lends_more = now.in_use > before.in_use && world.kind != Kind::Kept;
-        assert!(!lends_more && now.dialing <= before.dialing, "{before:?}, then {now:?}");
+        let now = harness.check();
+        // A pinged connection counts as in use.
+        let grants = now.in_use > before.in_use && harness.kind != Kind::Maintained;
+        assert!(!grants && now.dialing <= before.dialing, "{before:?}, then {now:?}");
         before = now;
     }
-    world.pool.resume();
+    harness.pool.resume();
     drop(alone);
 }
 
-/// Those of which three at a time are the most dangerous: somebody waits, the thing waited for comes,
-/// and something gets in between.
+/// The most dangerous combinations of three: a caller waits, its connection comes, and another event
+/// interferes.
 pub(super) const TRIPLES: [[&str; 3]; 50] = [
-    ["get patiently", "get patiently", "put"],
-    ["get", "get patiently", "put"],
-    ["get patiently", "give up", "put"],
-    ["give up", "let a moment pass", "put"],
-    ["give up", "let a moment pass", "close"],
-    ["give up", "let a moment pass", "discard"],
-    ["get patiently", "be cancelled", "put"],
-    ["get patiently", "be cancelled", "discard"],
-    ["be cancelled", "put", "close"],
-    ["get patiently", "put", "close"],
-    ["get patiently", "discard", "close"],
-    ["get patiently", "panic with it", "close"],
-    ["get patiently", "get, and the dial fails", "discard"],
-    ["get patiently", "get patiently, and the dial fails", "discard"],
-    ["get", "get patiently, and the dial panics", "discard"],
+    ["get with a deadline", "get with a deadline", "return"],
+    ["get", "get with a deadline", "return"],
+    ["get with a deadline", "time out", "return"],
+    ["time out", "a moment passes", "return"],
+    ["time out", "a moment passes", "close"],
+    ["time out", "a moment passes", "discard"],
+    ["get with a deadline", "be canceled", "return"],
+    ["get with a deadline", "be canceled", "discard"],
+    ["be canceled", "return", "close"],
+    ["get with a deadline", "return", "close"],
+    ["get with a deadline", "discard", "close"],
+    ["get with a deadline", "panic", "close"],
+    ["get with a deadline", "get, and the dial fails", "discard"],
+    ["get with a deadline", "get with a deadline, and the dial fails", "discard"],
+    ["get", "get with a deadline, and the dial panics", "discard"],
     ["get", "discard", "close"],
-    ["get", "panic with it", "close"],
-    ["get", "put", "let a minute pass and prune"],
-    ["get patiently", "get patiently, and the dial fails", "let a minute pass and prune"],
-    ["get patiently, and the dial panics", "discard", "let a minute pass and prune"],
-    // The upkeep comes in between.
-    ["get patiently", "put", "let a minute pass"],
-    ["get", "put", "let a minute pass, and a ping fails"],
-    ["get patiently", "let a minute pass, and a ping fails", "close"],
-    ["get patiently", "let a minute pass, and a ping fails", "evict"],
-    ["get patiently", "keep it for too long", "put"],
-    ["get", "keep it for too long", "discard"],
-    ["get patiently", "keep it for too long", "close"],
-    ["get patiently, and the dial fails", "get", "let a moment pass"],
-    ["get, and the dial fails", "get patiently", "let a moment pass"],
-    // Other limits, a pause, another generation.
-    ["get patiently", "put", "shrink"],
-    ["get patiently", "shrink", "grow"],
+    ["get", "panic", "close"],
+    ["get", "return", "a minute passes, and prune"],
+    [
+        "get with a deadline",
+        "get with a deadline, and the dial fails",
+        "a minute passes, and prune",
+    ],
+    ["get with a deadline, and the dial panics", "discard", "a minute passes, and prune"],
+    // Maintenance interferes.
+    ["get with a deadline", "return", "a minute passes"],
+    ["get", "return", "a minute passes, and a ping fails"],
+    ["get with a deadline", "a minute passes, and a ping fails", "close"],
+    ["get with a deadline", "a minute passes, and a ping fails", "evict"],
+    ["get with a deadline", "leak", "return"],
+    ["get", "leak", "discard"],
+    ["get with a deadline", "leak", "close"],
+    ["get with a deadline, and the dial fails", "get", "a moment passes"],
+    ["get, and the dial fails", "get with a deadline", "a moment passes"],
+    // Resize, suspend, evict.
+    ["get with a deadline", "return", "shrink"],
+    ["get with a deadline", "shrink", "grow"],
     ["get", "discard", "shrink"],
-    ["get patiently", "put", "suspend and resume"],
+    ["get with a deadline", "return", "suspend and resume"],
     ["get", "discard", "suspend and resume"],
-    ["give up", "let a moment pass", "suspend and resume"],
-    ["get patiently", "close", "suspend and resume"],
-    ["get", "get patiently", "evict"],
-    ["get patiently", "put", "evict"],
-    ["get", "get patiently", "replace the dialler"],
-    ["get", "put", "replace the dialler"],
-    // Those who wait for the pool itself.
+    ["time out", "a moment passes", "suspend and resume"],
+    ["get with a deadline", "close", "suspend and resume"],
+    ["get", "get with a deadline", "evict"],
+    ["get with a deadline", "return", "evict"],
+    ["get", "get with a deadline", "replace the dialer"],
+    ["get", "return", "replace the dialer"],
+    // Warm-up and close.
     ["warm up", "get, and the dial fails", "evict"],
-    ["warm up", "get patiently, and the dial fails", "close"],
-    ["warm up", "put", "shrink"],
-    ["close and wait", "get patiently", "put"],
+    ["warm up", "get with a deadline, and the dial fails", "close"],
+    ["warm up", "return", "shrink"],
+    ["close and wait", "get with a deadline", "return"],
     ["close and wait", "get", "discard"],
-    ["close and wait", "get, and the test fails", "put"],
-    ["get patiently", "get, and the test fails", "put"],
-    ["close and wait", "get patiently, and the dial fails", "discard"],
-    ["close and wait", "be cancelled", "put"],
-    ["close and wait for oneself", "get patiently", "discard"],
+    ["close and wait", "get, and the test fails", "return"],
+    ["get with a deadline", "get, and the test fails", "return"],
+    ["close and wait", "get with a deadline, and the dial fails", "discard"],
+    ["close and wait", "be canceled", "return"],
+    ["close and wait with a connection", "get with a deadline", "discard"],
 ];

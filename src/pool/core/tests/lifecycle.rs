@@ -173,7 +173,7 @@ fn the_larger_of_two_warm_ups_counts() {
 fn the_last_check_in_of_a_closed_pool_wakes_watchers() {
     let mut pool = all_in_use([1, 2]);
     assert_eq!((pool.get(), pool.get_timeout()), (AT_LIMIT, AT_LIMIT));
-    // Waiter 4 is told to dial and does not collect.
+    // Waiter 4 must dial but does not collect.
     assert_eq!(pool.close(2, CloseReason::Io), Step::default().wakes(4));
     assert_eq!(Step::of(pool.core.close()), Step::default().wakes(5));
     pool.core.watch(77);

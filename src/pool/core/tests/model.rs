@@ -213,7 +213,7 @@ impl Model {
         step
     }
 
-    /// The last connection of a closed pool may be gone. A waiter that was told to dial will not.
+    /// The last connection of a closed pool may be gone. A waiter that must dial does not dial.
     fn wake_if_drained(&mut self, step: Step) -> Step {
         let told_to_dial = self.granted.iter().filter(|(_, granted)| *granted == Granted::Dial);
         match self.closed && self.open() == told_to_dial.count() {

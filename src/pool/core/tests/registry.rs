@@ -47,18 +47,18 @@ fn the_oldest_checkout_is_known_overall_and_by_thread() {
 #[test]
 fn the_use_time_is_known_until_check_in_or_reclaim() {
     let mut pool = two_in_use();
-    let place = pool.borrowed[&3].slot;
+    let slot = pool.borrowed[&3].slot;
     pool.now += SECOND;
-    assert_eq!(pool.core.registry().used_for(place, pool.now), Some(2 * SECOND));
-    assert!(!pool.core.registry().is_reclaimed(place));
+    assert_eq!(pool.core.registry().used_for(slot, pool.now), Some(2 * SECOND));
+    assert!(!pool.core.registry().is_reclaimed(slot));
     pool.now += 28 * SECOND;
     let _ = pool.core.run_due(pool.now);
-    assert!(pool.core.registry().is_reclaimed(place));
-    assert_eq!(pool.core.registry().used_for(place, pool.now), None);
-    let place = pool.borrowed[&2].slot;
-    assert!(!pool.core.registry().is_reclaimed(place), "a second is left");
+    assert!(pool.core.registry().is_reclaimed(slot));
+    assert_eq!(pool.core.registry().used_for(slot, pool.now), None);
+    let slot = pool.borrowed[&2].slot;
+    assert!(!pool.core.registry().is_reclaimed(slot), "a second is left");
     let _ = pool.check_in(2);
-    assert_eq!(pool.core.registry().used_for(place, pool.now), None);
+    assert_eq!(pool.core.registry().used_for(slot, pool.now), None);
 }
 
 #[test]
