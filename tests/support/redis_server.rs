@@ -29,6 +29,9 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 /// The oldest server version that the tests support.
 const OLDEST: Version = (6, 2, 0);
 
+/// The names of a server on PATH.
+const NAMES: [&str; 2] = ["redis-server", "valkey-server"];
+
 /// The limit for a server to start or to stop.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -121,6 +124,18 @@ impl RedisServer {
     /// Returns the program's version, as in `server.redis_version() >= (7, 0, 0)`.
     pub(crate) fn redis_version(&self) -> Version {
         self.program.version
+    }
+
+    /// Is the server at least of this version? If not, the test's output says which feature it lacks.
+    pub(crate) fn has(&self, feature: &str, since: Version) -> bool {
+        let has = self.program.version >= since;
+        if !has {
+            let (major, minor, _) = self.program.version;
+            note(&format!(
+                "this redis-server {major}.{minor} has no {feature}: only its error is checked"
+            ));
+        }
+        has
     }
 
     /// Kills the server immediately (SIGKILL), like a crash. Clients see their connections closed or reset.
@@ -255,6 +270,13 @@ impl RedisServer {
         Ok(replies.lines().last().unwrap_or_default().to_owned())
     }
 
+    /// Did the server end because it was built without TLS?
+    fn lacks_tls(&self) -> bool {
+        let log = self.log_tail();
+        // Redis 6.2 quotes the unknown option.
+        log.contains(">>> 'tls-port") || log.contains("Failed finding TLS support")
+    }
+
     fn log_path(&self) -> PathBuf {
         self.folder.path.join("redis.log")
     }
@@ -291,6 +313,8 @@ impl Builder {
     }
 
     /// Uses TLS on the TCP port. The caller sets the certificates with [`args`](Self::args).
+    ///
+    /// If `$REDIS_SERVER_BIN` was built without TLS, the server is the one on PATH, and the output says so.
     pub(crate) fn tls(mut self) -> Self {
         self.tls = true;
         self
@@ -327,6 +351,15 @@ impl Builder {
                     tries_left -= 1;
                     let _ = fs::remove_file(server.log_path());
                 }
+                Err(error) if server.lacks_tls() => {
+                    let other =
+                        Program::on_path().filter(|other| other.path != server.program.path);
+                    server.program = other.ok_or(error)?;
+                    note(
+                        "REDIS_SERVER_BIN was built without TLS: the TLS server is the one on PATH",
+                    );
+                    let _ = fs::remove_file(server.log_path());
+                }
                 Err(error) => return Err(error),
                 Ok(()) => return Ok(server),
             }
@@ -350,17 +383,22 @@ impl Program {
     /// `$REDIS_SERVER_BIN` if set, else the first of `redis-server` and `valkey-server` on PATH that is new enough:
     /// the rule of scripts/setup.sh.
     fn find() -> io::Result<Self> {
-        let candidates = match std::env::var("REDIS_SERVER_BIN") {
-            Ok(path) if !path.is_empty() => vec![path],
-            _ => vec!["redis-server".to_owned(), "valkey-server".to_owned()],
+        let named = std::env::var("REDIS_SERVER_BIN").ok().filter(|path| !path.is_empty());
+        let found = match &named {
+            Some(path) => Self::probe(path),
+            None => Self::on_path(),
         };
-        candidates.iter().find_map(|name| Self::probe(name)).ok_or_else(|| {
+        found.ok_or_else(|| {
             let (major, minor, _) = OLDEST;
-            let names = candidates.join(", ");
+            let names = named.unwrap_or_else(|| NAMES.join(", "));
             let how = "run \"make test\" or scripts/setup.sh, which get one";
             let message = format!("no redis-server {major}.{minor} or newer ({names}): {how}");
             io::Error::new(io::ErrorKind::NotFound, message)
         })
+    }
+
+    fn on_path() -> Option<Self> {
+        NAMES.iter().find_map(|name| Self::probe(name))
     }
 
     fn probe(path: &str) -> Option<Self> {
@@ -375,6 +413,11 @@ fn parse_version(line: &str) -> Option<Version> {
     let text = line.split_whitespace().find_map(|word| word.strip_prefix("v="))?;
     let mut numbers = text.split('.').map(|number| number.parse().ok());
     Some((numbers.next()??, numbers.next()??, numbers.next().flatten().unwrap_or(0)))
+}
+
+/// Writes to the output of the test program. Rust's test harness hides the output of `eprintln!` if the test passes.
+fn note(text: &str) {
+    let _ = writeln!(io::stderr(), "note: {text}");
 }
 
 /// Uses the shell's builtin, because some systems have no program `kill`.
