@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::conn::observer::Observer;
 use crate::conn::raw::{RawReceive, RawSend};
+use crate::conn::session::ReplyTo;
 use crate::conn::{Conn, Parts};
 use crate::error::{Error, Result, ServerError, TimeoutKind};
 use crate::mux::core::{Command, SplitConn};
@@ -28,6 +29,7 @@ pub(crate) struct WriteHalf {
     /// How long the server may leave a batch unread.
     limit: Option<Duration>,
     stuck_after: Option<Instant>,
+    sent: usize,
     pub(crate) observer: SharedObserver,
 }
 
@@ -38,6 +40,7 @@ pub(crate) struct ReadHalf {
     pub(crate) replies: Vec<Value>,
     /// The slots of the calls that `replies` answer. Kept to reuse the memory.
     pub(crate) owners: Vec<Option<Arc<Slot>>>,
+    received: usize,
     /// The last reply, if it was an error.
     pub(crate) last_error: Option<ServerError>,
     pub(crate) observer: SharedObserver,
@@ -69,12 +72,14 @@ pub(crate) fn split(mut conn: Conn) -> Result<SplitConn<Box<WriteHalf>, Box<Read
             unflushed: false,
             limit: write_timeout.or(read_timeout),
             stuck_after: None,
+            sent: 0,
             observer: Arc::clone(&observer),
         }),
         reader: Box::new(ReadHalf {
             raw: reader,
             replies: Vec::new(),
             owners: Vec::new(),
+            received: 0,
             last_error: None,
             observer,
         }),
@@ -118,7 +123,8 @@ impl WriteHalf {
     fn write_until(&mut self, until: Option<Instant>) -> Result<()> {
         while let Some(Command { name, args, .. }) = self.backlog.pop_front() {
             self.unflushed = true;
-            self.observer.sending(&name, &args);
+            self.observer.sending(self.sent, &name, &args);
+            self.sent = self.sent.wrapping_add(1);
             self.raw.send(&name, &args, until)?;
         }
         self.raw.flush(until)?;
@@ -138,14 +144,20 @@ impl ReadHalf {
         while self.replies.len() < BATCH_LIMIT {
             match self.raw.receive(until) {
                 Ok(reply) => {
-                    self.observer.received(&reply);
+                    // A mux refuses commands whose replies would not be one for each command.
+                    self.observer.received(ReplyTo::Command(self.received), &reply);
+                    self.received = self.received.wrapping_add(1);
                     self.last_error = match &reply {
                         Value::Error(error) => Some(error.clone()),
                         _ => None,
                     };
                     self.replies.push(reply);
                 }
-                Err(Error::Timeout(TimeoutKind::Read)) if has_passed(until) => break,
+                Err(Error::Timeout(error))
+                    if error.kind() == TimeoutKind::Read && has_passed(until) =>
+                {
+                    break;
+                }
                 Err(error) => return Err(error),
             }
             // The next replies must be in the buffer already.

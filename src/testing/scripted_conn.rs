@@ -164,7 +164,7 @@ impl RawSend for Sender {
     fn flush(&mut self, deadline: Option<Instant>) -> Result<()> {
         self.check()?;
         if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
-            return Err(Error::Timeout(TimeoutKind::Write));
+            return Err(TimeoutKind::Write.into());
         }
         let failure = self.guard.script.state.lock().flush_errors.pop_front();
         if let Some(error) = failure {
@@ -201,7 +201,7 @@ impl Receiver {
                     let timed_out = !state.stays_open
                         || script.changed.wait_until(&mut state, deadline).timed_out();
                     if timed_out {
-                        return Err(Error::Timeout(TimeoutKind::Read));
+                        return Err(TimeoutKind::Read.into());
                     }
                 }
             }

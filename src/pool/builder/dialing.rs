@@ -64,7 +64,7 @@ impl PoolBuilder {
     /// use redigo::{Error, Pool, TimeoutKind, testing::ScriptedServer};
     ///
     /// let server = ScriptedServer::new();
-    /// server.fail_dial(Error::Timeout(TimeoutKind::Connect));
+    /// server.fail_dial(TimeoutKind::Connect);
     /// let pool = Pool::builder_with(server.dialer())
     ///     .dial_retries(2)
     ///     .dial_backoff(Duration::from_millis(1), Duration::from_millis(5))
