@@ -3,6 +3,8 @@
 // Included with #[path] by several programs; none uses all of it.
 #![allow(dead_code, unused_imports)]
 
+use std::env;
+use std::io::{self, Write};
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
@@ -53,6 +55,19 @@ impl RedisServer {
 
     pub(crate) fn redis_version(&self) -> (u32, u32, u32) {
         self.0.version()
+    }
+
+    /// Returns true if the server is at least of this version. If it is older, the test's output
+    /// says which feature it lacks.
+    pub(crate) fn has(&self, feature: &str, since: (u32, u32, u32)) -> bool {
+        let (major, minor, _) = self.redis_version();
+        let has = self.redis_version() >= since;
+        if !has {
+            note(&format!(
+                "this redis-server {major}.{minor} has no {feature}: only its error is checked"
+            ));
+        }
+        has
     }
 
     pub(crate) fn kill(&mut self) {
@@ -114,16 +129,25 @@ impl Builder {
         self
     }
 
-    /// Starts the server and returns when it answers.
+    /// Starts the server and returns when it answers. If `$REDIS_SERVER_BIN` has no TLS, a TLS
+    /// server is the one on the path, and the test's output says so.
     #[track_caller]
     pub(crate) fn start(self) -> RedisServer {
-        match self.temp_server().start() {
+        let chosen = env::var_os("REDIS_SERVER_BIN").is_some_and(|path| !path.is_empty());
+        let started = match self.temp_server().start() {
+            Err(_) if self.tls && chosen => {
+                note("REDIS_SERVER_BIN has no TLS: the TLS server is the one on the path");
+                self.temp_server().program("redis-server").start()
+            }
+            started => started,
+        };
+        match started {
             Ok(server) => RedisServer(server),
             Err(error) => panic!("{error} (\"make test\" and scripts/setup.sh install a server)"),
         }
     }
 
-    fn temp_server(self) -> TempServerBuilder {
+    fn temp_server(&self) -> TempServerBuilder {
         let mut server = TempServer::builder();
         if self.unix_only {
             server = server.unix_only();
@@ -133,11 +157,16 @@ impl Builder {
                 .map(|name| self.value(&format!("--tls-{name}-file")).to_owned());
             server = server.tls_files(cert, key, ca).arg("--tls-auth-clients", "yes");
         }
-        server.args(self.arguments)
+        server.args(self.arguments.clone())
     }
 
     fn value(&self, name: &str) -> &str {
         let option = self.arguments.iter().position(|argument| argument == name);
         option.and_then(|at| self.arguments.get(at + 1)).expect("a file for TLS")
     }
+}
+
+/// Writes to the output that a test's capture does not hide.
+fn note(text: &str) {
+    let _ = writeln!(io::stderr(), "note: {text}");
 }
