@@ -13,6 +13,7 @@ use crate::pool::stats::{Counters, PoolStats};
 
 pub(crate) mod actions;
 pub(crate) mod backoff;
+pub(crate) mod cleaning;
 mod dialing;
 mod idle;
 mod lifecycle;
@@ -22,7 +23,7 @@ pub(crate) mod types;
 pub(crate) mod wait_queue;
 
 use actions::{Actions, Overdue};
-use registry::{Borrower, Registry, SlotId};
+use registry::{Borrower, Registry, SlotId, WaitingBorrower};
 use types::{
     CheckoutRequest, CoreSettings, DialReason, Dialed, Disposition, Entry, Grant, Refusal,
     WaitReason,
@@ -39,10 +40,12 @@ pub(crate) struct Core<C, W> {
     /// Grants for waiters that have left the queue, until they collect them.
     granted: HashMap<Ticket, Grant<C>>,
     registry: Registry,
-    /// Connections that are checked out or being pinged.
+    /// Connections that are checked out, being pinged or being cleaned.
     in_use: usize,
     /// Connections that are being pinged, included in `in_use`.
     pinging: usize,
+    /// Included in `in_use`.
+    cleaning: cleaning::Cleaning<C>,
     /// Dials on the threads of their callers.
     caller_dials: usize,
     /// Dials on dial threads. Each serves the oldest waiter when it ends.
@@ -84,6 +87,7 @@ impl<C, W> Core<C, W> {
             registry: Registry::default(),
             in_use: 0,
             pinging: 0,
+            cleaning: cleaning::Cleaning::new(),
             caller_dials: 0,
             dials: 0,
             dial_health: dialing::DialHealth::default(),
@@ -201,8 +205,9 @@ impl<C, W> Core<C, W> {
                 return None;
             }
         } else if !self.settings.wait {
-            // A pinged connection comes back soon, for the next caller.
-            let expected = if self.pinging == 0 { 0 } else { self.pinging + self.dials };
+            // These come back soon, for the next callers.
+            let coming_back = self.coming_back();
+            let expected = if coming_back == 0 { 0 } else { coming_back + self.dials };
             return (self.queue.len() >= expected).then_some(Refusal::Exhausted);
         }
         if self.obtainable().is_some_and(over_max_waiters) {
@@ -218,8 +223,8 @@ impl<C, W> Core<C, W> {
         Some(self.settings.max_active?.saturating_sub(self.open()) + self.dials)
     }
 
-    /// Returns true if every connection is held by a thread that waits for another one, including
-    /// the caller's.
+    /// Returns true if every connection is held by a thread that waits for another one without a
+    /// deadline, or by the caller's thread.
     fn is_deadlocked(&self, request: CheckoutRequest<'_>) -> bool {
         let Some(own) = request.borrower else { return false };
         if self.registry.oldest_checkout_of(own.thread).is_none() {
@@ -227,7 +232,9 @@ impl<C, W> Core<C, W> {
         }
         let waits = |thread: u64| {
             let mut waiting = self.queue.iter().filter_map(|waiter| waiter.borrower.as_ref());
-            thread == own.thread || waiting.any(|other| other.thread.number == thread)
+            let is_stuck =
+                |other: &WaitingBorrower| other.thread.number == thread && !other.has_deadline;
+            thread == own.thread || waiting.any(is_stuck)
         };
         // A dial may still end with a connection.
         self.registry.len() == self.open() && self.registry.all_checked_out_by(waits)
@@ -266,8 +273,9 @@ impl<C, W> Core<C, W> {
         actions: &mut Actions<C, W>,
     ) -> Option<Detached<C>> {
         let detached = self.end_borrow(entry, disposition, now, actions);
-        if disposition != Disposition::Return {
-            self.slot_freed(actions);
+        match disposition {
+            Disposition::Return | Disposition::Clean { .. } => {}
+            Disposition::Close(_) | Disposition::Detach => self.slot_freed(actions),
         }
         self.check();
         detached
@@ -298,6 +306,10 @@ impl<C, W> Core<C, W> {
                 entry.returned = now;
                 entry.last_ping = None;
                 self.accept(entry, now, actions);
+                None
+            }
+            Disposition::Clean { dropped } => {
+                self.begin_cleaning(entry, dropped, actions);
                 None
             }
             Disposition::Close(reason) => {
@@ -464,6 +476,7 @@ impl<C, W> Core<C, W> {
             open: self.open(),
             idle: self.idle(),
             in_use: self.in_use(),
+            cleaning: self.cleaning.len(),
             dialing: self.dialing(),
             waiting: self.waiting(),
             overdue: self.registry.overdue(),
@@ -501,7 +514,7 @@ impl<C, W> Core<C, W> {
             "a connection is idle while a caller waits"
         );
         debug_assert!(self.dials <= self.settings.max_concurrent_dials, "too many dials");
-        debug_assert!(self.pinging <= self.in_use, "a pinged connection is not in use");
+        debug_assert!(self.coming_back() <= self.in_use, "a connection is not in use");
         debug_assert_eq!(self.registry.len(), self.idle() + self.in_use(), "registry");
         debug_assert!(!self.closed || self.idle.is_empty() && self.queue.is_empty(), "closed");
     }

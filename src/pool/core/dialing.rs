@@ -236,9 +236,10 @@ impl<C, W> Core<C, W> {
             return false;
         }
         let coming = self.dials.saturating_sub(self.queue.len());
-        // A pinged connection counts as idle.
-        let idle = self.idle() + self.pinging + coming;
-        let checked_out = self.in_use() - self.pinging;
+        // A connection that comes back soon counts as idle.
+        let coming_back = self.coming_back();
+        let idle = self.idle() + coming_back + coming;
+        let checked_out = self.in_use() - coming_back;
         let lacks = idle < self.settings.min_idle || idle + checked_out < self.warm_up_target();
         lacks && self.dial_health.paused_until.is_none()
     }

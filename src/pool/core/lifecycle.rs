@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::{Actions, Core, Grant};
+use super::{Actions, Core};
 use crate::pool::stats::close_reason::CloseReason;
 
 impl<C, W> Core<C, W> {
@@ -20,11 +20,10 @@ impl<C, W> Core<C, W> {
         actions
     }
 
-    /// Returns true when the pool is closed and no connection is in use or being dialed.
+    /// Returns true when the pool is closed and no connection is in use. A dial can still be running:
+    /// its connection will be closed.
     pub(crate) fn is_drained(&self) -> bool {
-        // A waiter that must dial and has not yet woken up does not dial.
-        let told_to_dial = self.granted.values().filter(|grant| matches!(grant, Grant::Dial(_)));
-        self.closed && self.open() == told_to_dial.count()
+        self.closed && self.in_use == 0
     }
 
     /// Changes the limits. Idle connections beyond them are closed immediately, others at check-in.

@@ -8,6 +8,7 @@ use crate::pool::core::backoff::Backoff;
 
 mod breaker;
 mod checkouts;
+mod cleaning;
 mod harness;
 mod lifecycle;
 mod maintenance;

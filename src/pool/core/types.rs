@@ -120,6 +120,10 @@ pub(crate) enum Refusal {
 pub(crate) enum Disposition {
     /// The connection is clean and can be checked out again.
     Return,
+    /// The connection was dropped at this time, by the system's clock, and must be cleaned first.
+    Clean {
+        dropped: Instant,
+    },
     Close(CloseReason),
     /// The borrower keeps the connection.
     Detach,

@@ -47,6 +47,8 @@ impl CheckoutLimit {
     #[inline]
     fn new(ctx: Context, kind: TimeoutKind, borrower: Option<Borrower>) -> CheckoutLimit {
         let began = Cell::new(ctx.is_bounded().then(Instant::now));
+        let has_deadline = ctx.deadline().is_some();
+        let borrower = borrower.map(|borrower| Borrower { has_deadline, ..borrower });
         CheckoutLimit { ctx, kind, began, borrower }
     }
 
@@ -76,7 +78,7 @@ impl PoolInner {
         let mut now = request.now;
         let mut actions = Actions::none();
         let mut grant = self.core().check_out(request, Parker::of_this_thread, &mut actions);
-        self.perform(actions);
+        self.perform_for_caller(actions);
         loop {
             grant = match grant {
                 Grant::Conn(ticket, entry) => match self.validate(entry, now, limit) {
@@ -198,13 +200,13 @@ impl PoolInner {
         if ended.is_some() || entry.returned.is_none() {
             let mut actions = Actions::none();
             self.core().check_in(entry, Disposition::Close(reason), None, &mut actions);
-            self.perform(actions);
+            self.perform_for_caller(actions);
             return Err(ended.map_or(error, |ended| self.limit_error(ended, 0, limit)));
         }
         let request = self.request(limit);
         let (waker, mut actions) = (Parker::of_this_thread, Actions::none());
         let grant = self.core().replace(ticket, entry, reason, request, waker, &mut actions);
-        self.perform(actions);
+        self.perform_for_caller(actions);
         Ok(grant)
     }
 
@@ -215,13 +217,13 @@ impl PoolInner {
                 let request = self.request(limit);
                 let (waker, mut actions) = (Parker::of_this_thread, Actions::none());
                 let grant = self.core().dialed(ticket, request, dialed, waker, &mut actions);
-                self.perform(actions);
+                self.perform_for_caller(actions);
                 Ok(grant)
             }
             Err(error) => {
                 let now = self.now();
                 let actions = self.core().dial_failed(now);
-                self.perform(actions);
+                self.perform_for_caller(actions);
                 Err(error)
             }
         }
@@ -259,7 +261,7 @@ impl PoolInner {
         }
         drop(core);
         drop(watch);
-        self.perform(actions);
+        self.perform_for_caller(actions);
         match outcome {
             // A canceled caller gets no connection, even if one came at the same moment.
             Ok(Grant::Conn(_, entry)) if limit.ctx.is_canceled() => {

@@ -22,6 +22,7 @@ pub(super) struct Step {
     pub(super) dials: usize,
     pub(super) closes: Vec<u32>,
     pub(super) pings: Option<u32>,
+    pub(super) cleans: Option<u32>,
 }
 
 /// A [`Grant`] in a form to compare.
@@ -46,6 +47,7 @@ impl Step {
             step.dials = deferred.dials.len();
             step.closes.extend(deferred.close.into_iter().map(|closing| closing.entry.conn));
             step.pings = deferred.ping.map(|entry| entry.conn);
+            step.cleans = deferred.clean.map(|unclean| unclean.entry.conn);
         }
         step
     }
@@ -84,6 +86,8 @@ pub(super) struct Harness {
     pub(super) lifetime: Option<Duration>,
     /// The calling thread, if checkouts are recorded.
     pub(super) thread: Option<u64>,
+    /// Whether checkouts have a deadline, if they are recorded.
+    pub(super) has_deadline: bool,
 }
 
 impl Harness {
@@ -94,6 +98,7 @@ impl Harness {
             now: Instant::now(),
             lifetime: None,
             thread: None,
+            has_deadline: false,
         }
     }
 
@@ -135,6 +140,7 @@ impl Harness {
             let borrower = Borrower {
                 location: Location::caller(),
                 thread: number,
+                has_deadline: self.has_deadline,
                 tag: TAGS[number as usize],
             };
             // Leaked, because a test has no thread that could own it.
@@ -305,6 +311,7 @@ pub(super) const fn waits(reason: WaitReason) -> Step {
         dials: 0,
         closes: Vec::new(),
         pings: None,
+        cleans: None,
     }
 }
 
