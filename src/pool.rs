@@ -30,6 +30,7 @@ use crate::pool::inner::checkout::CheckoutLimit;
 use crate::pool::inner::lifecycle::CloseReport;
 use crate::pool::pooled_conn::PooledConn;
 use crate::pool::stats::PoolStats;
+use crate::sync;
 
 /// A pool of connections that threads share.
 ///
@@ -264,7 +265,7 @@ impl Pool {
     #[doc(alias = "Stats")]
     #[doc(alias = "PoolStats")]
     pub fn stats(&self) -> PoolStats {
-        self.inner().core().stats()
+        self.inner().core().stats(sync::now())
     }
 
     /// Publishes the [statistics](Pool::stats) to the recorder of the `metrics` facade.

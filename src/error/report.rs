@@ -36,6 +36,10 @@ pub struct PoolReport {
     pub in_use: usize,
     /// The number of dials under way.
     pub dialing: usize,
+    /// How long the oldest dial under way had taken; `None` if there was none.
+    pub oldest_dial_age: Option<Duration>,
+    /// The number of attempts that the oldest dial had begun.
+    pub oldest_dial_attempts: u32,
     /// The number of other waiters.
     pub waiting: usize,
     /// The number of other waiters that arrived before this caller.
@@ -71,6 +75,12 @@ impl fmt::Display for PoolReport {
             write!(f, "; held by this thread: {borrow}")?;
         } else if let Some(borrow) = &self.oldest_borrow {
             write!(f, "; the oldest: {borrow}")?;
+        }
+        if let Some(age) = self.oldest_dial_age {
+            write!(f, "; the oldest dial has taken {age:.1?}")?;
+            if self.oldest_dial_attempts > 1 {
+                write!(f, " in {} attempts", self.oldest_dial_attempts)?;
+            }
         }
         match (&self.last_dial_error, self.last_dial_error_age) {
             (Some(error), Some(age)) => write!(f, "; a dial failed {age:.1?} ago: {error}"),

@@ -15,6 +15,7 @@ pub(crate) mod actions;
 pub(crate) mod backoff;
 pub(crate) mod cleaning;
 mod dialing;
+pub(crate) mod dials;
 mod idle;
 mod lifecycle;
 mod maintenance;
@@ -23,12 +24,13 @@ pub(crate) mod types;
 pub(crate) mod wait_queue;
 
 use actions::{Actions, Overdue};
+use dials::{Dial, Dials, OldestDial};
 use registry::{Borrower, Registry, SlotId, WaitingBorrower};
 use types::{
-    CheckoutRequest, CoreSettings, DialReason, Dialed, Disposition, Entry, Grant, Refusal,
+    CheckoutRequest, CoreSettings, Disposition, Entry, Grant, NewWaiter, Refusal, Ticket,
     WaitReason,
 };
-use wait_queue::{RequestDialer, Ticket, WaitQueue, Waiter};
+use wait_queue::{WaitQueue, Waiter};
 
 /// The state of a pool over connections `C`, with a `W` that wakes a waiter.
 #[derive(Debug)]
@@ -46,10 +48,7 @@ pub(crate) struct Core<C, W> {
     pinging: usize,
     /// Included in `in_use`.
     cleaning: cleaning::Cleaning<C>,
-    /// Dials on the threads of their callers.
-    caller_dials: usize,
-    /// Dials on dial threads. Each serves the oldest waiter when it ends.
-    dials: usize,
+    dials: Dials,
     dial_health: dialing::DialHealth,
     /// Woken at the end of a dial and when the last connection of a closed pool is checked in.
     watchers: Vec<W>,
@@ -88,8 +87,7 @@ impl<C, W> Core<C, W> {
             in_use: 0,
             pinging: 0,
             cleaning: cleaning::Cleaning::new(),
-            caller_dials: 0,
-            dials: 0,
+            dials: Dials::default(),
             dial_health: dialing::DialHealth::default(),
             watchers: Vec::new(),
             warm_ups: Vec::new(),
@@ -105,19 +103,19 @@ impl<C, W> Core<C, W> {
         }
     }
 
-    /// A caller wants a connection. `waker` is called only if the caller has to wait.
+    /// A caller wants a connection. `waiter` is called only if no connection is idle.
     pub(crate) fn check_out(
         &mut self,
         request: CheckoutRequest<'_>,
-        waker: impl FnOnce() -> W,
+        waiter: impl FnOnce() -> NewWaiter<W>,
         actions: &mut Actions<C, W>,
     ) -> Grant<C> {
         let ticket = Ticket(self.next_ticket);
         self.next_ticket += 1;
-        let grant = self.acquire_or_wait(ticket, request, waker, actions);
+        let grant = self.acquire_or_wait(ticket, request, waiter, actions);
         match grant {
             Grant::Conn(..) => self.counters.hits += 1,
-            Grant::Dial(_) | Grant::Wait(..) => self.counters.misses += 1,
+            Grant::Wait(..) => self.counters.misses += 1,
             Grant::Failed(_) | Grant::Refused(_) | Grant::Closed => {}
         }
         grant
@@ -131,11 +129,11 @@ impl<C, W> Core<C, W> {
         invalid: Box<Entry<C>>,
         reason: CloseReason,
         request: CheckoutRequest<'_>,
-        waker: impl FnOnce() -> W,
+        waiter: impl FnOnce() -> NewWaiter<W>,
         actions: &mut Actions<C, W>,
     ) -> Grant<C> {
         self.end_borrow(invalid, Disposition::Close(reason), None, actions);
-        let grant = self.acquire_or_wait(ticket, request, waker, actions);
+        let grant = self.acquire_or_wait(ticket, request, waiter, actions);
         // Another waiter can use the slot if this caller does not.
         self.slot_freed(actions);
         self.check();
@@ -147,7 +145,7 @@ impl<C, W> Core<C, W> {
         &mut self,
         ticket: Ticket,
         request: CheckoutRequest<'_>,
-        waker: impl FnOnce() -> W,
+        waiter: impl FnOnce() -> NewWaiter<W>,
         actions: &mut Actions<C, W>,
     ) -> Grant<C> {
         if self.closed {
@@ -166,28 +164,29 @@ impl<C, W> Core<C, W> {
             }
             return Grant::Conn(ticket, entry);
         }
+        let NewWaiter { waker, now } = waiter();
+        self.dials.mark_hung(now);
         let grant = if let Some(refusal) = self.refusal(request) {
             self.count_refusal(refusal);
-            // An expired connection may have freed a slot.
-            self.rebalance(actions);
             Grant::Refused(refusal)
-        } else if request.dialer == RequestDialer::Caller && self.has_slot() && !self.suspended {
-            self.caller_dials += 1;
-            Grant::Dial(ticket)
         } else {
+            let borrower = request.borrower.map(Borrower::waiting);
             let reason = match self.has_slot() {
                 _ if self.suspended => WaitReason::Suspended,
                 true => WaitReason::Dialing,
                 false => WaitReason::AtLimit,
             };
-            self.enqueue(ticket, request, waker, actions);
+            self.queue.push(ticket, Waiter { waker, borrower });
+            self.dials.cover_again(ticket);
             Grant::Wait(ticket, reason)
         };
+        // Also after a refusal, because an expired connection may have freed a slot.
+        self.rebalance(actions);
         self.check();
         grant
     }
 
-    /// Returns why a caller for which no connection is idle can neither dial nor wait.
+    /// Returns why a caller for which no connection is idle cannot wait.
     fn refusal(&self, request: CheckoutRequest<'_>) -> Option<Refusal> {
         let over_max_waiters = |extra| {
             self.settings
@@ -197,21 +196,14 @@ impl<C, W> Core<C, W> {
         if self.suspended {
             return over_max_waiters(0).then_some(Refusal::Exhausted);
         }
-        if self.has_slot() {
-            if self.dial_health.broken {
-                return Some(Refusal::BreakerOpen);
-            }
-            if request.dialer == RequestDialer::Caller {
-                return None;
-            }
-        } else if !self.settings.wait {
-            // These come back soon, for the next callers.
-            let coming_back = self.coming_back();
-            let expected = if coming_back == 0 { 0 } else { coming_back + self.dials };
-            return (self.queue.len() >= expected).then_some(Refusal::Exhausted);
+        if self.has_slot() && self.dial_health.broken {
+            return Some(Refusal::BreakerOpen);
         }
-        if self.obtainable().is_some_and(over_max_waiters) {
-            return Some(Refusal::Exhausted);
+        if let Some(obtainable) = self.obtainable() {
+            let expected = obtainable + self.coming_back();
+            if over_max_waiters(obtainable) || !self.settings.wait && self.queue.len() >= expected {
+                return Some(Refusal::Exhausted);
+            }
         }
         let stuck =
             self.settings.detect_deadlock && !self.has_slot() && self.is_deadlocked(request);
@@ -220,7 +212,7 @@ impl<C, W> Core<C, W> {
 
     /// Returns how many waiters can be served by dials that run or can start; `None` means all.
     fn obtainable(&self) -> Option<usize> {
-        Some(self.settings.max_active?.saturating_sub(self.open()) + self.dials)
+        Some(self.settings.max_active?.saturating_sub(self.open()) + self.dials.promising())
     }
 
     /// Returns true if every connection is held by a thread that waits for another one without a
@@ -242,23 +234,16 @@ impl<C, W> Core<C, W> {
 
     /// Returns the grant of a waiter that woke up, if there is one yet.
     pub(crate) fn collect(&mut self, ticket: Ticket) -> Option<Grant<C>> {
-        match self.granted.remove(&ticket) {
-            Some(Grant::Dial(_)) if self.closed => {
-                self.caller_dials -= 1;
-                Some(Grant::Closed)
-            }
-            None if self.closed => Some(Grant::Closed),
-            grant => grant,
-        }
+        let grant = self.granted.remove(&ticket);
+        grant.or_else(|| self.closed.then_some(Grant::Closed))
     }
 
     /// A waiter leaves the queue. Returns how many waiters were ahead of it. Call this only if there
     /// was no grant to collect.
-    pub(crate) fn leave_queue(&mut self, ticket: Ticket, actions: &mut Actions<C, W>) -> usize {
+    pub(crate) fn leave_queue(&mut self, ticket: Ticket) -> usize {
         let ahead = self.queue.ahead_of(ticket);
         drop(self.queue.remove(ticket));
-        // The next waiter may dial itself, while this one waited for a dial thread.
-        self.rebalance(actions);
+        self.dials.uncover(ticket);
         self.check();
         ahead
     }
@@ -331,11 +316,13 @@ impl<C, W> Core<C, W> {
         if let Some(reason) = self.retire_reason(&entry, now) {
             self.close_entry(entry, reason, actions);
             self.slot_freed(actions);
-        } else if let Some(entry) = self.hand_to_waiter(entry, now, actions) {
+            return;
+        }
+        if let Some(entry) = self.hand_to_waiter(entry, None, now, actions) {
             self.push_idle(entry, now, actions);
             self.trim_idle(self.settings.max_idle, actions);
-        } else {
-            // The next waiter may dial itself, while this one waited for a dial thread.
+        }
+        if self.lacks_idle() {
             self.rebalance(actions);
         }
     }
@@ -361,23 +348,13 @@ impl<C, W> Core<C, W> {
         self.wake_watchers_if_drained(actions);
     }
 
-    fn enqueue(
-        &mut self,
-        ticket: Ticket,
-        request: CheckoutRequest<'_>,
-        waker: impl FnOnce() -> W,
-        actions: &mut Actions<C, W>,
-    ) {
-        let borrower = request.borrower.map(Borrower::waiting);
-        self.queue.push(ticket, Waiter { waker: waker(), dialer: request.dialer, borrower });
-        self.rebalance(actions);
-    }
-
-    /// Grants the connection to the oldest waiter, or returns it if there is none.
+    /// Grants the connection to the oldest waiter, or returns it if there is none. `ended` is the dial
+    /// that the connection comes from.
     #[inline]
     fn hand_to_waiter(
         &mut self,
         mut entry: Box<Entry<C>>,
+        ended: Option<&Dial>,
         now: Option<Instant>,
         actions: &mut Actions<C, W>,
     ) -> Option<Box<Entry<C>>> {
@@ -385,6 +362,10 @@ impl<C, W> Core<C, W> {
             return Some(entry);
         }
         let Some((ticket, waiter)) = self.queue.pop() else { return Some(entry) };
+        match ended {
+            Some(ended) => self.dials.pass_on(ticket, ended),
+            None => self.dials.uncover(ticket),
+        }
         self.in_use += 1;
         self.mark_suspect(&mut entry);
         if let (Some(borrower), Some(now)) = (waiter.borrower, now) {
@@ -452,7 +433,11 @@ impl<C, W> Core<C, W> {
     }
 
     pub(crate) fn dialing(&self) -> usize {
-        self.caller_dials + self.dials
+        self.dials.len()
+    }
+
+    pub(crate) fn oldest_dial(&self, now: Instant) -> Option<OldestDial> {
+        self.dials.oldest(now)
     }
 
     pub(crate) fn waiting(&self) -> usize {
@@ -467,8 +452,10 @@ impl<C, W> Core<C, W> {
         self.settings.max_active.is_none_or(|max| self.open() < max)
     }
 
-    pub(crate) fn stats(&self) -> PoolStats {
+    /// Returns the statistics. `now` is the system's time.
+    pub(crate) fn stats(&self, now: Instant) -> PoolStats {
         let (settings, counters) = (&self.settings, &self.counters);
+        let oldest_dial = self.oldest_dial(now);
         PoolStats {
             max_active: settings.max_active,
             max_idle: settings.max_idle,
@@ -478,6 +465,8 @@ impl<C, W> Core<C, W> {
             in_use: self.in_use(),
             cleaning: self.cleaning.len(),
             dialing: self.dialing(),
+            oldest_dial_age: oldest_dial.map(|dial| dial.age),
+            oldest_dial_attempts: oldest_dial.map_or(0, |dial| dial.attempts),
             waiting: self.waiting(),
             overdue: self.registry.overdue(),
             suspended: self.suspended,
@@ -492,6 +481,7 @@ impl<C, W> Core<C, W> {
             hits: counters.hits,
             misses: counters.misses,
             dialed: counters.dialed,
+            dial_attempts: counters.dial_attempts,
             dial_errors: counters.dial_errors,
             late_dials: counters.late_dials,
             late_reused: counters.late_reused,
@@ -513,7 +503,7 @@ impl<C, W> Core<C, W> {
             self.suspended || self.queue.is_empty() || self.idle.is_empty(),
             "a connection is idle while a caller waits"
         );
-        debug_assert!(self.dials <= self.settings.max_concurrent_dials, "too many dials");
+        debug_assert!(self.dials.covering() <= self.queue.len(), "a dial covers no waiter");
         debug_assert!(self.coming_back() <= self.in_use, "a connection is not in use");
         debug_assert_eq!(self.registry.len(), self.idle() + self.in_use(), "registry");
         debug_assert!(!self.closed || self.idle.is_empty() && self.queue.is_empty(), "closed");

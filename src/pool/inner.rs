@@ -8,18 +8,20 @@ pub(crate) mod lifecycle;
 pub(crate) mod maintenance;
 pub(crate) mod thread_tag;
 
+use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::conn::Conn;
 use crate::context::{CancelHandle, Context};
-use crate::error::{Borrow, Error};
+use crate::error::{Borrow, Error, Result};
 use crate::net::stream::ShutdownHandle;
 use crate::pool::core::Core;
 use crate::pool::core::actions::{Actions, Closing, Deferred};
 use crate::pool::core::backoff::Jitter;
-use crate::pool::core::types::{CoreSettings, DialReason, Entry};
+use crate::pool::core::dials::DialId;
+use crate::pool::core::types::{CoreSettings, Entry};
 use crate::pool::parker::Parker;
 use crate::pool::settings::{Dial, Settings};
 use crate::pool::stats::churn::ChurnDetector;
@@ -178,16 +180,17 @@ impl PoolInner {
         mut deferred: Deferred<Conn, Parker>,
     ) -> Vec<Closing<Conn>> {
         deferred.wake.iter().for_each(Parker::unpark);
-        while let Some(reason) = deferred.dials.pop() {
-            let Err(error) = self.start_dial(reason) else { continue };
+        let mut dials = VecDeque::from(std::mem::take(&mut deferred.dials));
+        while let Some(id) = dials.pop_front() {
+            let Err(error) = self.start_dial(id) else { continue };
             // Without a thread the dial has failed, and the core may want another one.
+            self.note_dial_error(Some(error.clone()));
             let now = self.now();
-            let actions = self.core().thread_dial_failed(reason, &error, now);
-            self.note_dial_error(Some(error));
+            let actions = self.core().dial_failed(id, &error, now);
             actions.wake.iter().for_each(Parker::unpark);
             if let Some(more) = actions.deferred {
                 more.wake.iter().for_each(Parker::unpark);
-                deferred.dials.extend(more.dials);
+                dials.extend(more.dials);
                 deferred.close.extend(more.close);
                 deferred.alarm = more.alarm.or(deferred.alarm);
             }
@@ -206,11 +209,11 @@ impl PoolInner {
         deferred.close
     }
 
-    fn start_dial(self: &Arc<Self>, reason: DialReason) -> Result<(), Error> {
+    fn start_dial(self: &Arc<Self>, id: DialId) -> Result<()> {
         let pool = Arc::downgrade(self);
         self.threads.start(move || {
             if let Some(pool) = pool.upgrade() {
-                pool.run_dial(reason);
+                pool.run_dial(id);
             }
         })
     }

@@ -55,6 +55,12 @@ pub struct PoolStats {
     pub cleaning: usize,
     /// Connections being dialed.
     pub dialing: usize,
+    /// How long the oldest running dial has taken until now, all its attempts together; `None` if no
+    /// dial is running.
+    pub oldest_dial_age: Option<Duration>,
+    /// The number of attempts that the oldest running dial has begun. More than one only with
+    /// [`dial_retries`](crate::PoolBuilder::dial_retries).
+    pub oldest_dial_attempts: u32,
     /// Callers that wait for a connection.
     #[doc(alias = "PendingRequests")]
     #[doc(alias = "threadsAwaitingConnection")]
@@ -91,6 +97,8 @@ pub struct PoolStats {
     pub misses: u64,
     /// Successful dials, by cause.
     pub dialed: DialCounts,
+    /// Attempts to dial, including those of [`dial_retries`](crate::PoolBuilder::dial_retries).
+    pub dial_attempts: u64,
     /// Failed dials. A dial counts once, however often it was tried again.
     pub dial_errors: u64,
     /// Dials that succeeded after their caller had left, so that the connection became idle.
@@ -170,6 +178,7 @@ pub(crate) struct Counters {
     pub(crate) hits: u64,
     pub(crate) misses: u64,
     pub(crate) dialed: DialCounts,
+    pub(crate) dial_attempts: u64,
     pub(crate) dial_errors: u64,
     pub(crate) late_dials: u64,
     pub(crate) late_reused: u64,

@@ -141,7 +141,7 @@ fn r136_r137_canceled_context_fails_before_any_test() {
 }
 
 #[test]
-fn r160_hundred_threads_with_failing_tests_dial_once_each() {
+fn r160_hundred_threads_with_failing_tests_get_new_connections() {
     let dialer = FakeDialer::new();
     let options = dialer.pool().max_idle(100).max_active(100).test_on_borrow(|_, _| fails());
     let pool = options.build().unwrap();
@@ -149,12 +149,15 @@ fn r160_hundred_threads_with_failing_tests_dial_once_each() {
     conns.into_iter().for_each(|conn| conn.close().unwrap());
     dialer.check(&pool, (100, 100, 0));
 
-    // No idle connection passes its test, so each thread dials once.
+    // No connection that was idle passes its test, so each thread needs a new one. A thread dials twice
+    // only if its connection became idle while it tested another one.
     let caller = |pool: Pool| pool.acquire().and_then(PooledConn::close);
     let threads: Vec<_> = (0..100).map(|_| start(&pool, caller)).collect();
     assert!(join_all(threads).iter().all(Result::is_ok));
-    assert_eq!((dialer.dialed(), pool.stats().in_use), (200, 0));
-    assert_eq!(dialer.open(), pool.idle_count());
+    wait_until("all dials end", || pool.stats().dialing == 0);
+    assert!((200..=300).contains(&dialer.dialed()), "{} dials", dialer.dialed());
+    assert_eq!(pool.stats().in_use, 0);
+    wait_until("the others are closed", || dialer.open() == pool.idle_count());
     assert_eq!(pool.stats().exhausted, 0);
 }
 

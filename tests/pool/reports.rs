@@ -45,10 +45,13 @@ fn timeout_error_has_the_full_pool_report() {
 
     let thread = thread::current();
     let (name, column) = (thread.name().unwrap(), borrow.location.column());
+    let dial_age = report.oldest_dial_age.unwrap();
+    assert!(dial_age >= 30 * MILLI && report.oldest_dial_attempts == 1, "{dial_age:?}");
     let expected = format!(
         "no connection from the pool in {:.1?}: 2 in use, 0 idle, 1 dialing of at most 3; \
          1 other waiting, 1 of them ahead; the oldest: borrowed 4.0 s ago by thread \"{name}\" \
-         at {}:{line}:{column}; a dial failed 1.5s ago: connection refused",
+         at {}:{line}:{column}; the oldest dial has taken {dial_age:.1?}; a dial failed 1.5s ago: \
+         connection refused",
         report.waited,
         file!()
     );
@@ -109,6 +112,7 @@ fn numbers(stats: &PoolStats) -> BTreeMap<&'static str, u64> {
         ("dialed.demand", stats.dialed.demand),
         ("dialed.min_idle", stats.dialed.min_idle),
         ("dialed.probe", stats.dialed.probe),
+        ("dial_attempts", stats.dial_attempts),
         ("dial_errors", stats.dial_errors),
         ("late_dials", stats.late_dials),
         ("late_reused", stats.late_reused),
@@ -141,7 +145,7 @@ fn each_event_changes_only_its_own_counters() {
         options.breaker(2).dial_backoff(SECOND, SECOND).detect_deadlock(true)
     });
     let acquire = || pool.acquire().unwrap();
-    let a_dial = ["misses", "dialed.demand", "dial_time"];
+    let a_dial = ["misses", "dialed.demand", "dial_attempts", "dial_time", "wait_time"];
     let first = counts(&pool, &a_dial, acquire);
     counts(&pool, &["use_time"], || drop(first));
     let first = counts(&pool, &["hits"], acquire);
@@ -177,8 +181,8 @@ fn each_event_changes_only_its_own_counters() {
     // A dial whose caller has left, and whose connection is used later.
     dialer.set(Verdict::HangDeaf);
     let leaves = ["misses", "wait_timeouts", "wait_time"];
-    let comes = ["late_dials", "dialed.demand", "dial_time"];
-    counts(&pool, &[leaves, comes].concat(), || {
+    let comes = ["late_dials", "dialed.demand", "dial_attempts", "dial_time"];
+    counts(&pool, &[&leaves[..], &comes].concat(), || {
         pool.get_timeout(MILLI).unwrap_err();
         dialer.decide(Verdict::Connect);
         wait_until("the dial is over", || pool.idle_count() == 1);
@@ -188,11 +192,12 @@ fn each_event_changes_only_its_own_counters() {
     // Failed dials, and the breaker.
     dialer.set(Verdict::Refuse);
     for _ in 0..2 {
-        counts(&pool, &["misses", "dial_errors"], || pool.acquire().unwrap_err());
+        let fails = ["misses", "dial_attempts", "dial_errors", "wait_time"];
+        counts(&pool, &fails, || pool.acquire().unwrap_err());
     }
     counts(&pool, &["breaker_refusals"], || pool.acquire().unwrap_err());
     dialer.set(Verdict::Connect);
-    counts(&pool, &["dialed.probe", "dial_time"], || {
+    counts(&pool, &["dialed.probe", "dial_attempts", "dial_time"], || {
         clock.advance(SECOND);
         wait_until("the probe succeeds", || pool.idle_count() == 1);
     });
@@ -248,8 +253,8 @@ fn histograms_record_use_wait_and_dial_times() {
     let stats = pool.stats();
     assert_eq!(
         (stats.wait_time.count(), stats.wait_count),
-        (1, 0),
-        "a wait that timed out is in the histogram only"
+        (2, 0),
+        "the waits for the dial and until the timeout are in the histogram only"
     );
     assert!(stats.wait_time.sum() >= 5 * MILLI && stats.wait_duration.is_zero());
     assert_eq!(stats.dial_time.count(), 1);
@@ -334,7 +339,7 @@ fn report_with_a_frozen_real_server_names_the_cause() {
     join(busy);
     join(waiter).unwrap();
     let stats = pool.stats();
-    assert_eq!((stats.wait_count, stats.wait_time.count(), stats.use_time.count()), (1, 1, 2));
+    assert_eq!((stats.wait_count, stats.wait_time.count(), stats.use_time.count()), (1, 2, 2));
     let times = [&stats.wait_time, &stats.dial_time, &stats.use_time];
     assert!(times.iter().all(|times| times.mean() > Duration::ZERO), "{stats:?}");
 }

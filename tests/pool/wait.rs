@@ -343,7 +343,8 @@ fn report_has_other_waiters_and_the_last_failed_dial() {
     assert_eq!(error.source().unwrap().to_string(), "connection refused");
     assert!(told.last_dial_error_age.is_some_and(|age| age < PATIENCE));
     let text = error.to_string();
-    assert!(text.contains("; 1 other waiting, 1 of them ahead; a dial failed "), "{text}");
+    assert!(text.contains("; 1 other waiting, 1 of them ahead; the oldest dial has "), "{text}");
+    assert!(text.contains("; a dial failed "), "{text}");
     assert!(text.ends_with(" ago: connection refused"), "{text}");
 
     dialer.decide(Verdict::Connect);

@@ -3,8 +3,9 @@
 use std::time::Instant;
 
 use super::cleaning::Unclean;
+use super::dials::DialId;
 use super::registry::CheckoutInfo;
-use super::types::{DialReason, Entry};
+use super::types::Entry;
 use crate::net::stream::ShutdownHandle;
 use crate::pool::stats::close_reason::CloseReason;
 
@@ -21,7 +22,7 @@ pub(crate) struct Actions<C, W> {
 pub(crate) struct Deferred<C, W> {
     pub(crate) wake: Vec<W>,
     /// Dials to start.
-    pub(crate) dials: Vec<DialReason>,
+    pub(crate) dials: Vec<DialId>,
     pub(crate) close: Vec<Closing<C>>,
     /// When [`Core::run_due`](super::Core::run_due) is due, if that is earlier than before.
     pub(crate) alarm: Option<Instant>,
@@ -53,6 +54,10 @@ pub(crate) struct Overdue {
 impl<C, W> Actions<C, W> {
     pub(crate) fn none() -> Actions<C, W> {
         Actions { wake: None, deferred: None }
+    }
+
+    pub(crate) fn is_none(&self) -> bool {
+        self.wake.is_none() && self.deferred.is_none()
     }
 
     pub(super) fn deferred(&mut self) -> &mut Deferred<C, W> {

@@ -6,9 +6,6 @@ use std::time::Instant;
 
 use super::{Actions, Core, Disposition, Entry};
 
-/// The most connections of a pool that are cleaned at the same time, each on its own thread.
-pub(crate) const MAX_CLEANERS: usize = 16;
-
 /// The connections that are being cleaned, or will be.
 #[derive(Debug)]
 pub(super) struct Cleaning<C> {
@@ -31,6 +28,12 @@ impl<C> Cleaning<C> {
         Cleaning { running: 0, waiting: VecDeque::new() }
     }
 
+    /// Returns the connections without a cleaner.
+    #[cfg(test)]
+    pub(super) fn waiting(&self) -> impl Iterator<Item = &Entry<C>> {
+        self.waiting.iter().map(|unclean| &*unclean.entry)
+    }
+
     pub(super) fn len(&self) -> usize {
         self.running + self.waiting.len()
     }
@@ -44,7 +47,7 @@ impl<C, W> Core<C, W> {
         dropped: Instant,
         actions: &mut Actions<C, W>,
     ) {
-        if self.cleaning.running < MAX_CLEANERS {
+        if self.cleaning.running < self.settings.max_cleaners {
             self.cleaning.running += 1;
             actions.deferred().clean = Some(Unclean { entry, waited_since: None });
         } else {

@@ -1,14 +1,11 @@
 //! The events of dialing: when a dial starts, and what its end means.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use super::{
-    Actions, CheckoutRequest, Core, DialReason, Dialed, Entry, Grant, Refusal, RequestDialer,
-    WaitReason,
-};
+use super::dials::{Dial, DialId};
+use super::types::{DialReason, Dialed, Entry, Grant, Refusal, Ticket};
+use super::{Actions, Core};
 use crate::error::Error;
-use crate::pool::core::wait_queue::Ticket;
-use crate::pool::stats::close_reason::CloseReason;
 
 /// Whether dials succeed, as of the last ones.
 #[derive(Debug, Default)]
@@ -25,112 +22,124 @@ pub(super) struct DialHealth {
 }
 
 impl<C, W> Core<C, W> {
-    /// A caller's own dial succeeded. The caller gets the connection unless an older caller waits.
-    pub(crate) fn dialed(
-        &mut self,
-        ticket: Ticket,
-        request: CheckoutRequest<'_>,
-        dialed: Dialed<C>,
-        waker: impl FnOnce() -> W,
-        actions: &mut Actions<C, W>,
-    ) -> Grant<C> {
-        self.caller_dials -= 1;
-        self.counters.dialed.demand += 1;
-        let now = request.now;
-        let entry = self.admit(dialed);
-        let older_waits = self.queue.first().is_some_and(|(oldest, _)| oldest < ticket);
-        let grant = if self.closed {
-            self.close_entry(entry, CloseReason::PoolClosed, actions);
-            Grant::Closed
-        } else if entry.generation != self.generation {
-            self.close_entry(entry, CloseReason::Evicted, actions);
-            self.caller_dials += 1;
-            Grant::Dial(ticket)
-        } else if older_waits || self.suspended {
-            if let Some(mut entry) = self.hand_to_waiter(entry, now, actions) {
-                entry.returned = now;
-                self.push_idle(entry, now, actions);
-            }
-            let served_by_dial = self.obtainable().is_none_or(|max| self.queue.len() < max);
-            if !self.settings.wait && !self.suspended && !served_by_dial {
-                self.count_refusal(Refusal::Exhausted);
-                Grant::Refused(Refusal::Exhausted)
-            } else {
-                let reason =
-                    if self.suspended { WaitReason::Suspended } else { WaitReason::Dialing };
-                self.enqueue(ticket, request, waker, actions);
-                Grant::Wait(ticket, reason)
-            }
-        } else {
-            self.in_use += 1;
-            self.record_checkout(entry.slot, request);
-            if self.settings.has_timer {
-                self.schedule_leak_check(now, actions);
-            }
-            Grant::Conn(ticket, entry)
-        };
-        self.dial_succeeded(actions);
-        self.check();
-        grant
+    /// A thread begins a dial. The caller must read the dial function after this.
+    pub(crate) fn begin_dial(&mut self, id: DialId, now: Instant) -> u64 {
+        self.counters.dial_attempts += 1;
+        self.dials.begin(id, self.generation, now);
+        self.generation
     }
 
-    /// A caller's own dial failed. Only that caller fails.
-    pub(crate) fn dial_failed(&mut self, now: Instant) -> Actions<C, W> {
+    /// An attempt of a dial has failed, and the next one follows after a pause.
+    pub(crate) fn pause_dial(&mut self, id: DialId) -> Actions<C, W> {
         let mut actions = Actions::none();
-        self.caller_dials -= 1;
-        self.note_dial_failure(now, &mut actions);
+        self.dials.pause(id);
+        self.rebalance(&mut actions);
         self.check();
         actions
     }
 
-    /// A dial on a dial thread succeeded. The oldest waiter gets the connection.
-    pub(crate) fn thread_dialed(
+    /// The pause is over. Returns false if the dial must end with its last error, because the pool
+    /// no longer wants its connection.
+    pub(crate) fn retry_dial(&mut self, id: DialId) -> bool {
+        let wanted = self.dials.retry(id) && !self.suspended && !self.closed;
+        self.counters.dial_attempts += u64::from(wanted);
+        wanted
+    }
+
+    /// A dial succeeded. The oldest waiter gets the connection; if there is none, it becomes idle.
+    pub(crate) fn dial_succeeded(
         &mut self,
-        reason: DialReason,
+        id: DialId,
         dialed: Dialed<C>,
+        took: Duration,
         now: Instant,
     ) -> Actions<C, W> {
         let mut actions = Actions::none();
-        self.end_dial(reason);
-        match reason {
+        let Some(dial) = self.dials.end(id) else { return actions };
+        match dial.reason {
             DialReason::Demand => self.counters.dialed.demand += 1,
             DialReason::MinIdle => self.counters.dialed.min_idle += 1,
             DialReason::Probe => self.counters.dialed.probe += 1,
         }
-        let entry = self.admit(dialed);
+        self.counters.dial_time.record(took);
+        self.dials.note_duration(took);
+        let entry = self.admit(dialed, dial.generation);
         if let Some(reason) = self.retire_reason(&entry, Some(now)) {
             self.close_entry(entry, reason, &mut actions);
-        } else if let Some(mut entry) = self.hand_to_waiter(entry, Some(now), &mut actions) {
+        } else if let Some(mut entry) =
+            self.hand_to_waiter(entry, Some(&dial), Some(now), &mut actions)
+        {
             // Kept even beyond `max_idle`: if dials take longer than callers wait, closing the
             // connection would leave the pool empty forever.
-            if reason == DialReason::Demand {
+            if dial.reason == DialReason::Demand {
                 self.counters.late_dials += 1;
                 entry.late = true;
             }
             entry.returned = Some(now);
             self.push_idle(entry, Some(now), &mut actions);
         }
-        self.dial_succeeded(&mut actions);
+        self.probe_ended(dial.reason);
+        if !dial.evicted {
+            self.forget_dial_failures();
+        }
+        self.dial_ended(now, &mut actions);
+        actions
+    }
+
+    /// A dial failed. If it covered a waiter, the oldest waiter with a dial fails immediately.
+    ///
+    /// A failure of an older generation or in a suspended pool fails no waiter and does not count
+    /// for the breaker.
+    pub(crate) fn dial_failed(&mut self, id: DialId, error: &Error, now: Instant) -> Actions<C, W> {
+        let mut actions = Actions::none();
+        let Some(dial) = self.dials.end(id) else { return actions };
+        self.counters.dial_errors += 1;
+        self.probe_ended(dial.reason);
+        if !dial.evicted && !self.suspended {
+            if dial.covers_owner {
+                self.fail_oldest_covered(&dial, error, &mut actions);
+            }
+            self.note_dial_failure(now, &mut actions);
+        }
+        self.dial_ended(now, &mut actions);
+        actions
+    }
+
+    /// Fails the oldest waiter that has a dial, the ended one included.
+    fn fail_oldest_covered(&mut self, ended: &Dial, error: &Error, actions: &mut Actions<C, W>) {
+        let covered = self.dials.oldest_covered().into_iter().chain(ended.owner);
+        let Some(oldest) = covered.min() else { return };
+        self.dials.pass_on(oldest, ended);
+        if let Some(waker) = self.queue.remove(oldest) {
+            self.granted.insert(oldest, Grant::Failed(error.clone()));
+            actions.wake(waker);
+        }
+    }
+
+    fn dial_ended(&mut self, now: Instant, actions: &mut Actions<C, W>) {
+        if self.dial_health.broken {
+            self.pause_dials(now, actions);
+        }
+        self.rebalance(actions);
+        self.wake_watchers(actions);
+        self.check();
+    }
+
+    /// Marks hung dials, and starts the dials that this allows.
+    pub(crate) fn check_dials(&mut self, now: Instant) -> Actions<C, W> {
+        let mut actions = Actions::none();
+        self.dials.mark_hung(now);
+        self.rebalance(&mut actions);
         self.check();
         actions
     }
 
-    /// A dial on a dial thread failed. The oldest waiter fails immediately.
-    pub(crate) fn thread_dial_failed(
-        &mut self,
-        reason: DialReason,
-        error: &Error,
-        now: Instant,
-    ) -> Actions<C, W> {
-        let mut actions = Actions::none();
-        self.end_dial(reason);
-        if let Some((ticket, waiter)) = self.queue.pop() {
-            self.granted.insert(ticket, Grant::Failed(error.clone()));
-            actions.wake(waiter.waker);
-        }
-        self.note_dial_failure(now, &mut actions);
-        self.check();
-        actions
+    /// Returns when [`Core::check_dials`] can next start a dial for a waiter.
+    pub(crate) fn next_dial_check(&self, now: Instant) -> Option<Instant> {
+        let max = self.settings.max_concurrent_dials;
+        let at_limit = self.has_slot() && !self.dials.can_start(max);
+        let blocked = at_limit && (self.lacks_dial() || self.lacks_idle());
+        self.dials.next_hung_at(now, !blocked)
     }
 
     /// Returns when dials without a waiter can start again, if they are paused.
@@ -139,8 +148,8 @@ impl<C, W> Core<C, W> {
     }
 
     /// Adds a dialed connection to the pool.
-    fn admit(&mut self, dialed: Dialed<C>) -> Box<Entry<C>> {
-        let Dialed { conn, handle, generation, expires } = dialed;
+    fn admit(&mut self, dialed: Dialed<C>, generation: u64) -> Box<Entry<C>> {
+        let Dialed { conn, handle, expires } = dialed;
         Box::new(Entry {
             conn,
             slot: self.registry.add(handle),
@@ -154,17 +163,10 @@ impl<C, W> Core<C, W> {
         })
     }
 
-    fn end_dial(&mut self, reason: DialReason) {
-        self.dials -= 1;
+    fn probe_ended(&mut self, reason: DialReason) {
         if reason == DialReason::Probe {
             self.dial_health.probing = false;
         }
-    }
-
-    fn dial_succeeded(&mut self, actions: &mut Actions<C, W>) {
-        self.forget_dial_failures();
-        self.rebalance(actions);
-        self.wake_watchers(actions);
     }
 
     /// Closes the breaker and ends the pause. A running probe stays the only one.
@@ -174,14 +176,13 @@ impl<C, W> Core<C, W> {
     }
 
     fn note_dial_failure(&mut self, now: Instant, actions: &mut Actions<C, W>) {
-        self.counters.dial_errors += 1;
         self.dial_health.failures = self.dial_health.failures.saturating_add(1);
-        if self.settings.breaker.is_some_and(|limit| self.dial_health.failures >= limit) {
+        let limit = self.settings.breaker;
+        if !self.dial_health.broken && limit.is_some_and(|max| self.dial_health.failures >= max) {
             self.dial_health.broken = true;
+            self.refuse_waiters(actions);
         }
         self.pause_dials(now, actions);
-        self.rebalance(actions);
-        self.wake_watchers(actions);
     }
 
     /// Pauses dials without a waiter, each time for longer, unless they are paused already.
@@ -216,9 +217,9 @@ impl<C, W> Core<C, W> {
         if !self.dial_health.broken || self.dial_health.probing {
             return;
         }
-        if self.has_slot() && self.can_start_dial() {
+        if self.can_start_dial() {
             self.dial_health.probing = true;
-            self.start_dial(DialReason::Probe, actions);
+            self.start_dial(DialReason::Probe, None, actions);
         } else {
             self.pause_dials(now, actions);
         }
@@ -235,56 +236,62 @@ impl<C, W> Core<C, W> {
         if self.settings.min_idle == 0 && self.warm_ups.is_empty() {
             return false;
         }
-        let coming = self.dials.saturating_sub(self.queue.len());
-        // A connection that comes back soon counts as idle.
+        // A connection that comes back soon counts as idle, and so does a dial without a waiter.
         let coming_back = self.coming_back();
-        let idle = self.idle() + coming_back + coming;
+        let idle = self.idle() + coming_back + self.dials.spare();
         let checked_out = self.in_use() - coming_back;
         let lacks = idle < self.settings.min_idle || idle + checked_out < self.warm_up_target();
         lacks && self.dial_health.paused_until.is_none()
     }
 
+    /// Returns true if a waiter has no dial.
+    #[inline]
+    fn lacks_dial(&self) -> bool {
+        self.queue.len() > self.dials.covering()
+    }
+
     /// Starts a dial for each waiter without one and for each missing idle connection, as far as
-    /// slots are free.
+    /// slots are free and `max_concurrent_dials` allows.
     pub(super) fn rebalance(&mut self, actions: &mut Actions<C, W>) {
         if self.closed || self.suspended {
             return;
         }
         if self.dial_health.broken {
-            self.refuse_waiters(actions);
+            // Otherwise a waiter can still get a connection that is returned.
+            if self.in_use == 0 {
+                self.refuse_waiters(actions);
+            }
             return;
         }
-        while self.queue.len() > self.dials && self.has_slot() {
-            let Some((ticket, oldest)) = self.queue.first() else { return };
-            if oldest.dialer == RequestDialer::Caller {
-                let Some((_, waiter)) = self.queue.pop() else { return };
-                self.caller_dials += 1;
-                self.granted.insert(ticket, Grant::Dial(ticket));
-                actions.wake(waiter.waker);
-            } else if self.can_start_dial() {
-                self.start_dial(DialReason::Demand, actions);
-            } else {
-                return;
-            }
+        while self.lacks_dial() && self.can_start_dial() {
+            let oldest = self.queue.tickets().find(|ticket| !self.dials.covers(*ticket));
+            let Some(oldest) = oldest else { return };
+            self.start_dial(DialReason::Demand, Some(oldest), actions);
         }
-        while self.lacks_idle() && self.has_slot() && self.can_start_dial() {
-            self.start_dial(DialReason::MinIdle, actions);
+        while self.lacks_idle() && self.can_start_dial() {
+            self.start_dial(DialReason::MinIdle, None, actions);
         }
     }
 
     fn can_start_dial(&self) -> bool {
-        self.dials < self.settings.max_concurrent_dials
+        self.has_slot() && self.dials.can_start(self.settings.max_concurrent_dials)
     }
 
-    fn start_dial(&mut self, reason: DialReason, actions: &mut Actions<C, W>) {
-        self.dials += 1;
-        actions.deferred().dials.push(reason);
+    fn start_dial(
+        &mut self,
+        reason: DialReason,
+        waiter: Option<Ticket>,
+        actions: &mut Actions<C, W>,
+    ) {
+        let id = self.dials.start(reason, waiter, self.generation);
+        actions.deferred().dials.push(id);
     }
 
     /// Refuses the waiters that would need a dial, because the breaker is open.
-    fn refuse_waiters(&mut self, actions: &mut Actions<C, W>) {
+    pub(super) fn refuse_waiters(&mut self, actions: &mut Actions<C, W>) {
         while self.has_slot() {
             let Some((ticket, waiter)) = self.queue.pop() else { return };
+            self.dials.uncover(ticket);
             self.count_refusal(Refusal::BreakerOpen);
             self.granted.insert(ticket, Grant::Refused(Refusal::BreakerOpen));
             actions.wake(waiter.waker);

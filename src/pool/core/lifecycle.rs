@@ -13,6 +13,7 @@ impl<C, W> Core<C, W> {
         self.forget_dial_failures();
         self.alarm = None;
         self.close_idle(CloseReason::PoolClosed, &mut actions);
+        self.dials.uncover_all();
         let wakers = self.queue.take_all();
         actions.deferred().wake.extend(wakers);
         self.wake_watchers(&mut actions);
@@ -52,8 +53,11 @@ impl<C, W> Core<C, W> {
         self.expire(now, &mut actions);
         while !self.queue.is_empty() {
             let Some(entry) = self.pop_idle(Some(now), &mut actions) else { break };
-            let left = self.hand_to_waiter(entry, Some(now), &mut actions);
+            let left = self.hand_to_waiter(entry, None, Some(now), &mut actions);
             debug_assert!(left.is_none(), "a caller waits");
+        }
+        if self.dial_health.broken {
+            self.refuse_waiters(&mut actions);
         }
         self.end_pause(now, &mut actions);
         // While the pool was suspended, no alarm was set for the end of the pause.
@@ -66,10 +70,11 @@ impl<C, W> Core<C, W> {
     }
 
     /// Begins a new generation: connections dialed before are closed, idle ones immediately, others
-    /// at check-in or when their dial ends.
+    /// at check-in or when their dial ends. Waiters get new dials.
     pub(crate) fn evict_all(&mut self) -> Actions<C, W> {
         let mut actions = Actions::none();
         self.generation += 1;
+        self.dials.evict();
         self.forget_dial_failures();
         self.close_idle(CloseReason::Evicted, &mut actions);
         self.rebalance(&mut actions);

@@ -3,11 +3,14 @@
 use std::time::{Duration, Instant};
 
 use super::registry::{Borrower, SlotId};
-use super::wait_queue::{RequestDialer, Ticket};
 use crate::error::Error;
 use crate::net::stream::ShutdownHandle;
 use crate::pool::core::backoff::Backoff;
 use crate::pool::stats::close_reason::CloseReason;
+
+/// A caller's position in the order of arrival. A caller keeps it until its checkout ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Ticket(pub(crate) u64);
 
 /// The pool's options as far as the core needs them.
 #[derive(Debug, Clone)]
@@ -30,6 +33,8 @@ pub(crate) struct CoreSettings {
     /// Whether a checkout that would wait for its own thread fails.
     pub(crate) detect_deadlock: bool,
     pub(crate) max_concurrent_dials: usize,
+    /// The limit on connections that are cleaned at the same time.
+    pub(crate) max_cleaners: usize,
     /// The number of failed dials in a row that opens the breaker.
     pub(crate) breaker: Option<u32>,
     pub(crate) backoff: Backoff,
@@ -66,27 +71,28 @@ pub(crate) struct Entry<C> {
 pub(crate) struct Dialed<C> {
     pub(crate) conn: C,
     pub(crate) handle: ShutdownHandle,
-    /// The pool's generation when the dial began.
-    pub(crate) generation: u64,
     pub(crate) expires: Option<Instant>,
 }
 
 /// A caller that wants a connection, and the time if an option needs it.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct CheckoutRequest<'a> {
-    pub(crate) dialer: RequestDialer,
     pub(crate) now: Option<Instant>,
     /// Set if checkouts are recorded.
     pub(crate) borrower: Option<&'a Borrower>,
+}
+
+/// A caller that has to wait.
+pub(crate) struct NewWaiter<W> {
+    pub(crate) waker: W,
+    /// The system's time, which measures the age of dials.
+    pub(crate) now: Instant,
 }
 
 /// The core's answer to a caller, immediately or after a wait.
 #[derive(Debug)]
 pub(crate) enum Grant<C> {
     Conn(Ticket, Box<Entry<C>>),
-    /// The caller must dial, then call [`Core::dialed`](super::Core::dialed) or
-    /// [`Core::dial_failed`](super::Core::dial_failed).
-    Dial(Ticket),
     /// The caller must sleep until it is woken, then call [`Core::collect`](super::Core::collect).
     Wait(Ticket, WaitReason),
     Failed(Error),
@@ -129,7 +135,7 @@ pub(crate) enum Disposition {
     Detach,
 }
 
-/// Why a connection is dialed on a dial thread.
+/// Why a connection is dialed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum DialReason {
     /// A caller waits.

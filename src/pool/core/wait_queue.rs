@@ -3,10 +3,7 @@
 use std::collections::VecDeque;
 
 use super::registry::WaitingBorrower;
-
-/// A caller's position in the order of arrival. A caller keeps it until it leaves.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct Ticket(pub(crate) u64);
+use super::types::Ticket;
 
 /// The waiters, oldest first. A waiter that left and comes back gets its old position again.
 ///
@@ -20,19 +17,9 @@ pub(crate) struct WaitQueue<W> {
     occupied: usize,
 }
 
-/// Where a connection for a caller is dialed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum RequestDialer {
-    /// On the caller's own thread.
-    Caller,
-    /// On a dial thread, because the caller has a deadline or can be canceled.
-    Thread,
-}
-
 #[derive(Debug)]
 pub(crate) struct Waiter<W> {
     pub(crate) waker: W,
-    pub(crate) dialer: RequestDialer,
     /// Set if checkouts are recorded.
     pub(crate) borrower: Option<WaitingBorrower>,
 }
@@ -60,12 +47,6 @@ impl<W> WaitQueue<W> {
         self.occupied += 1;
     }
 
-    /// Returns the oldest waiter without removing it.
-    pub(crate) fn first(&self) -> Option<(Ticket, &Waiter<W>)> {
-        let (ticket, waiter) = self.positions.front()?;
-        Some((*ticket, waiter.as_ref()?))
-    }
-
     pub(crate) fn pop(&mut self) -> Option<(Ticket, Waiter<W>)> {
         let (ticket, waiter) = self.positions.pop_front()?;
         self.occupied -= 1;
@@ -76,6 +57,11 @@ impl<W> WaitQueue<W> {
     /// Returns the waiters, oldest first.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Waiter<W>> {
         self.positions.iter().filter_map(|(_, waiter)| waiter.as_ref())
+    }
+
+    /// Returns the tickets of the waiters, oldest first.
+    pub(crate) fn tickets(&self) -> impl Iterator<Item = Ticket> {
+        self.positions.iter().filter(|(_, waiter)| waiter.is_some()).map(|(ticket, _)| *ticket)
     }
 
     /// Returns the number of waiters with an earlier ticket.
@@ -119,7 +105,7 @@ mod tests {
     use super::*;
 
     fn waiter<W>(waker: W) -> Waiter<W> {
-        Waiter { waker, dialer: RequestDialer::Thread, borrower: None }
+        Waiter { waker, borrower: None }
     }
 
     #[test]
@@ -131,7 +117,7 @@ mod tests {
         assert_eq!(queue.ahead_of(Ticket(3)), 2);
         assert_eq!(queue.remove(Ticket(2)), Some(2));
         assert_eq!(queue.remove(Ticket(2)), None);
-        assert_eq!(queue.first().map(|(ticket, _)| ticket), Some(Ticket(1)));
+        assert!(queue.tickets().eq([1, 3, 4].map(Ticket)));
         assert_eq!((queue.len(), queue.ahead_of(Ticket(3)), queue.ahead_of(Ticket(1))), (3, 1, 0));
         let order: Vec<_> =
             std::iter::from_fn(|| queue.pop()).map(|(_, waiter)| waiter.waker).collect();

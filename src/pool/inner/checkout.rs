@@ -11,13 +11,15 @@ use crate::error::{Error, PoolReport, Result, TimeoutKind};
 use crate::pool::check;
 use crate::pool::core::actions::Actions;
 use crate::pool::core::registry::Borrower;
-use crate::pool::core::types::{CheckoutRequest, Disposition, Entry, Grant, Refusal, WaitReason};
-use crate::pool::core::wait_queue::{RequestDialer, Ticket};
+use crate::pool::core::types::{
+    CheckoutRequest, Disposition, Entry, Grant, NewWaiter, Refusal, Ticket, WaitReason,
+};
 use crate::pool::hooks;
 use crate::pool::inner::{PoolEntry, PoolInner};
 use crate::pool::parker::Parker;
 use crate::pool::stats::close_reason::CloseReason;
 use crate::pool::stats::metrics::Timing;
+use crate::sync;
 
 /// How long one caller waits, and who the caller is.
 pub(crate) struct CheckoutLimit {
@@ -51,10 +53,6 @@ impl CheckoutLimit {
         let borrower = borrower.map(|borrower| Borrower { has_deadline, ..borrower });
         CheckoutLimit { ctx, kind, began, borrower }
     }
-
-    fn dialer(&self) -> RequestDialer {
-        if self.ctx.is_bounded() { RequestDialer::Thread } else { RequestDialer::Caller }
-    }
 }
 
 /// A connection that failed its validation.
@@ -62,6 +60,16 @@ struct Invalid {
     entry: PoolEntry,
     reason: CloseReason,
     error: Error,
+}
+
+/// A wait that ended at the caller's limit.
+struct Expired {
+    error: Error,
+    ahead: usize,
+}
+
+fn new_waiter() -> NewWaiter<Parker> {
+    NewWaiter { waker: Parker::of_this_thread(), now: sync::now() }
 }
 
 impl PoolInner {
@@ -77,7 +85,7 @@ impl PoolInner {
         let request = self.request(limit);
         let mut now = request.now;
         let mut actions = Actions::none();
-        let mut grant = self.core().check_out(request, Parker::of_this_thread, &mut actions);
+        let mut grant = self.core().check_out(request, new_waiter, &mut actions);
         self.perform_for_caller(actions);
         loop {
             grant = match grant {
@@ -85,7 +93,6 @@ impl PoolInner {
                     Ok(entry) => return Ok(entry),
                     Err(invalid) => self.replace(ticket, invalid, limit)?,
                 },
-                Grant::Dial(ticket) => self.dial_for(ticket, limit)?,
                 Grant::Wait(ticket, reason) => {
                     let grant = self.wait(ticket, reason, limit)?;
                     now = self.now_on_check_out();
@@ -113,7 +120,7 @@ impl PoolInner {
 
     fn request<'a>(&self, limit: &'a CheckoutLimit) -> CheckoutRequest<'a> {
         let borrower = limit.borrower.as_ref();
-        CheckoutRequest { dialer: limit.dialer(), now: self.now_on_check_out(), borrower }
+        CheckoutRequest { now: self.now_on_check_out(), borrower }
     }
 
     /// Checks a connection before the caller gets it: the socket, the borrow tests, `on_borrow`.
@@ -204,29 +211,10 @@ impl PoolInner {
             return Err(ended.map_or(error, |ended| self.limit_error(ended, 0, limit)));
         }
         let request = self.request(limit);
-        let (waker, mut actions) = (Parker::of_this_thread, Actions::none());
-        let grant = self.core().replace(ticket, entry, reason, request, waker, &mut actions);
+        let mut actions = Actions::none();
+        let grant = self.core().replace(ticket, entry, reason, request, new_waiter, &mut actions);
         self.perform_for_caller(actions);
         Ok(grant)
-    }
-
-    /// Dials on the caller's thread.
-    fn dial_for(self: &Arc<Self>, ticket: Ticket, limit: &CheckoutLimit) -> Result<Grant<Conn>> {
-        match self.dial() {
-            Ok(dialed) => {
-                let request = self.request(limit);
-                let (waker, mut actions) = (Parker::of_this_thread, Actions::none());
-                let grant = self.core().dialed(ticket, request, dialed, waker, &mut actions);
-                self.perform_for_caller(actions);
-                Ok(grant)
-            }
-            Err(error) => {
-                let now = self.now();
-                let actions = self.core().dial_failed(now);
-                self.perform_for_caller(actions);
-                Err(error)
-            }
-        }
     }
 
     /// Sleeps until the core has a grant or the caller's limit passes.
@@ -236,24 +224,32 @@ impl PoolInner {
         reason: WaitReason,
         limit: &CheckoutLimit,
     ) -> Result<Grant<Conn>> {
-        let since = Instant::now();
+        let since = sync::now();
         limit.began.set(limit.began.get().or(Some(since)));
         let parker = Parker::of_this_thread();
         let (pool, canceled) = (Arc::clone(self), parker.clone());
         // If the context is already canceled, the loop returns in its first round.
         let watch = limit.ctx.on_cancel(move || canceled.unpark_through(pool.core_mutex()));
-        let mut actions = Actions::none();
         let mut core = self.core();
         let outcome = loop {
             if let Some(grant) = core.collect(ticket) {
                 break Ok(grant);
             }
             if let Some(error) = limit.ctx.err() {
-                break Err((error, core.leave_queue(ticket, &mut actions)));
+                break Err(Expired { error, ahead: core.leave_queue(ticket) });
             }
-            parker.park(&mut core, limit.ctx.deadline());
+            let now = sync::now();
+            let actions = core.check_dials(now);
+            if !actions.is_none() {
+                drop(core);
+                self.perform_for_caller(actions);
+                core = self.core();
+                continue;
+            }
+            let wake = limit.ctx.deadline().into_iter().chain(core.next_dial_check(now)).min();
+            parker.park(&mut core, wake);
         };
-        let waited = since.elapsed();
+        let waited = sync::now().saturating_duration_since(since);
         core.counters.wait_time.record(waited);
         if reason != WaitReason::Dialing && outcome.is_ok() {
             core.counters.wait_count += 1;
@@ -261,7 +257,6 @@ impl PoolInner {
         }
         drop(core);
         drop(watch);
-        self.perform_for_caller(actions);
         match outcome {
             // A canceled caller gets no connection, even if one came at the same moment.
             Ok(Grant::Conn(_, entry)) if limit.ctx.is_canceled() => {
@@ -269,7 +264,7 @@ impl PoolInner {
                 Err(self.limit_error(Error::Canceled, 0, limit))
             }
             Ok(grant) => Ok(grant),
-            Err((error, ahead)) => Err(self.limit_error(error, ahead, limit)),
+            Err(Expired { error, ahead }) => Err(self.limit_error(error, ahead, limit)),
         }
     }
 
@@ -310,6 +305,7 @@ impl PoolInner {
         let now = self.now();
         let core = self.core();
         let waiting = core.waiting();
+        let oldest_dial = core.oldest_dial(sync::now());
         let oldest = core.registry().oldest_checkout();
         PoolReport {
             waited: limit.began.get().map_or(Duration::ZERO, |began| began.elapsed()),
@@ -318,6 +314,8 @@ impl PoolInner {
             idle: core.idle(),
             in_use: core.in_use(),
             dialing: core.dialing(),
+            oldest_dial_age: oldest_dial.map(|dial| dial.age),
+            oldest_dial_attempts: oldest_dial.map_or(0, |dial| dial.attempts),
             waiting,
             waiters_ahead: ahead.map_or(waiting, |ahead| ahead.min(waiting)),
             suspended: core.is_suspended(),

@@ -147,9 +147,17 @@ impl PoolInner {
                 self.perform(actions);
                 continue;
             }
+            let system_now = sync::now();
+            let actions = core.check_dials(system_now);
+            if !actions.is_none() {
+                drop(core);
+                self.perform(actions);
+                continue;
+            }
             core.watch(parker.clone());
-            let retry = pause.and_then(|pause| sync::now().checked_add(pause));
-            parker.park(&mut core, deadline.into_iter().chain(retry).min());
+            let retry = pause.and_then(|pause| system_now.checked_add(pause));
+            let wake = [deadline, retry, core.next_dial_check(system_now)];
+            parker.park(&mut core, wake.into_iter().flatten().min());
         }
     }
 

@@ -5,22 +5,29 @@ use super::*;
 
 /// A pool whose breaker opens with the second failure in a row.
 fn harness(max_active: usize) -> Harness {
-    Harness::new(CoreSettings {
-        max_active: Some(max_active),
-        breaker: Some(2),
-        has_timer: true,
-        ..settings()
-    })
+    let max_active = Some(max_active);
+    Harness::new(CoreSettings { max_active, breaker: Some(2), has_timer: true, ..settings() })
 }
 
 /// A pool whose breaker is open.
 fn broken(max_active: usize) -> Harness {
     let mut pool = harness(max_active);
     for _ in 0..2 {
-        assert_eq!(pool.get(), Step::answers(Outcome::Dial));
-        assert_eq!(pool.own_dial_fails(), Step::default());
+        dial_fails(&mut pool);
     }
     pool
+}
+
+/// A caller's dial fails.
+fn dial_fails(pool: &mut Harness) {
+    let ticket = pool.core.next_ticket;
+    assert_eq!(pool.get(), DIALING.dials(1));
+    assert_eq!(pool.dial_fails(), Step::default().wakes(ticket));
+    assert_eq!(pool.collect(ticket), Some(Outcome::Failed));
+}
+
+fn refused() -> Step {
+    Step::answers(Outcome::BreakerOpen)
 }
 
 /// Lets the pause pass.
@@ -29,31 +36,16 @@ fn pause_ends(pool: &mut Harness) -> Step {
     pool.after(pause)
 }
 
-fn probe_fails(pool: &mut Harness) -> Step {
-    Step::of(pool.core.thread_dial_failed(DialReason::Probe, &Error::other("refused"), pool.now))
-}
-
-fn probe_succeeds(pool: &mut Harness, conn: u32) -> Step {
-    let fresh = pool.new_conn(conn);
-    Step::of(pool.core.thread_dialed(DialReason::Probe, fresh, pool.now))
-}
-
 #[test]
 fn the_breaker_opens_after_consecutive_failures() {
     let mut pool = harness(3);
-    assert_eq!(pool.get(), Step::answers(Outcome::Dial));
-    assert_eq!(pool.own_dial_fails(), Step::default());
+    dial_fails(&mut pool);
     // A success resets the count.
-    assert_eq!(pool.get_timeout(), DIALING.dials(1));
-    assert_eq!(pool.dial_succeeds(1), Step::default().wakes(1));
-    assert_eq!(pool.collect(1), Some(Outcome::Conn(1)));
-    assert_eq!(pool.get(), Step::answers(Outcome::Dial));
-    assert_eq!((pool.own_dial_fails(), pool.due()), (Step::default(), None));
-    assert_eq!(pool.get_timeout(), DIALING.dials(1));
-    assert_eq!(pool.dial_fails(), Step::default().wakes(3));
-    assert_eq!(pool.collect(3), Some(Outcome::Failed));
-    assert_eq!(pool.get(), Step::answers(Outcome::BreakerOpen));
-    assert_eq!(pool.get_timeout(), Step::answers(Outcome::BreakerOpen));
+    pool.take(1);
+    dial_fails(&mut pool);
+    assert_eq!(pool.due(), None);
+    dial_fails(&mut pool);
+    assert_eq!((pool.get(), pool.get()), (refused(), refused()));
     assert_eq!(pool.core.counters.breaker_refusals, 2);
 }
 
@@ -61,11 +53,9 @@ fn the_breaker_opens_after_consecutive_failures() {
 fn an_open_breaker_still_grants_idle_connections() {
     let mut pool = harness(3).idle([1]);
     assert_eq!(pool.get(), grants(1));
-    for _ in 0..2 {
-        assert_eq!(pool.get(), Step::answers(Outcome::Dial));
-        assert_eq!(pool.own_dial_fails(), Step::default());
-    }
-    assert_eq!(pool.get(), Step::answers(Outcome::BreakerOpen));
+    dial_fails(&mut pool);
+    dial_fails(&mut pool);
+    assert_eq!(pool.get(), refused());
     assert_eq!(pool.check_in(1), Step::default());
     assert_eq!(pool.get(), grants(1));
 }
@@ -78,8 +68,8 @@ fn an_open_breaker_probes_after_growing_pauses() {
         assert!(pause > longest / 2 && pause <= longest, "{pause:?}");
         assert_eq!(pause_ends(&mut pool), Step::default().dials(1));
         assert_eq!(pool.after(Duration::from_secs(60)), Step::default(), "one probe at a time");
-        assert_eq!(pool.get(), Step::answers(Outcome::BreakerOpen));
-        assert_eq!(probe_fails(&mut pool), Step::default());
+        assert_eq!(pool.get(), refused());
+        assert_eq!(pool.dial_fails(), Step::default());
     }
 }
 
@@ -87,42 +77,30 @@ fn an_open_breaker_probes_after_growing_pauses() {
 fn a_successful_probe_closes_the_breaker() {
     let mut pool = broken(3);
     assert_eq!(pause_ends(&mut pool), Step::default().dials(1));
-    assert_eq!(probe_succeeds(&mut pool, 1), Step::default());
+    assert_eq!(pool.dial_succeeds(1), Step::default());
     assert_eq!((pool.counts(), pool.core.counters.dialed.probe), ((1, 0, 0), 1));
     assert_eq!(pool.core.counters.late_dials, 0, "a probe is never late");
     assert_eq!(pool.get(), grants(1));
-    assert_eq!(pool.get(), Step::answers(Outcome::Dial));
-    assert_eq!(
-        (pool.own_dial_fails(), pool.due()),
-        (Step::default(), None),
-        "one failure does not open the breaker"
-    );
+    dial_fails(&mut pool);
+    assert_eq!(pool.due(), None, "one failure does not open the breaker");
 }
 
 #[test]
 fn waiters_that_would_need_a_dial_fail_when_the_breaker_opens() {
     let mut pool = harness(2).idle([1]);
-    assert_eq!(pool.get(), grants(1));
-    assert_eq!(
-        (pool.get(), pool.get(), pool.get()),
-        (Step::answers(Outcome::Dial), AT_LIMIT, AT_LIMIT)
-    );
-    assert_eq!(pool.own_dial_fails(), Step::default().wakes(3));
-    assert_eq!(pool.collect(3), Some(Outcome::Dial));
-    assert_eq!(pool.own_dial_fails(), Step::default().wakes(4));
-    assert_eq!(pool.collect(4), Some(Outcome::BreakerOpen));
+    assert_eq!((pool.get(), pool.get()), (grants(1), DIALING.dials(1)));
+    assert_eq!((pool.get(), pool.get()), (AT_LIMIT, AT_LIMIT));
+    assert_eq!(pool.dial_fails(), Step::default().wakes(2).dials(1));
+    assert_eq!(pool.dial_fails(), Step::default().wakes(3).wakes(4));
+    assert_eq!((pool.collect(3), pool.collect(4)), (Some(Outcome::Failed), refused().outcome));
 }
 
 #[test]
 fn waiters_behind_an_invalid_connection_fail_with_an_open_breaker() {
     let mut pool = harness(1).idle([1]);
     pool.core.dial_health.broken = true;
-    assert_eq!(pool.get(), grants(1));
-    assert_eq!((pool.get(), pool.get()), (AT_LIMIT, AT_LIMIT));
-    assert_eq!(
-        pool.replace(1, 1, RequestDialer::Caller),
-        Step::answers(Outcome::BreakerOpen).wakes(2).wakes(3)
-    );
+    assert_eq!((pool.get(), pool.get(), pool.get()), (grants(1), AT_LIMIT, AT_LIMIT));
+    assert_eq!(pool.replace(1, 1), refused().wakes(2).wakes(3));
     assert_eq!(pool.collect(2), Some(Outcome::BreakerOpen));
     assert_eq!(pool.core.waiting(), 0);
 }
@@ -133,31 +111,40 @@ fn a_suspended_pool_probes_after_resume() {
     pool.core.suspend();
     assert_eq!(pause_ends(&mut pool), Step::default(), "a suspended pool does not dial");
     assert_eq!(pool.due(), None, "nothing is due while suspended");
-    assert_eq!(Step::of(pool.core.resume(pool.now)), Step::default().dials(1));
+    assert_eq!(pool.resume(), Step::default().dials(1));
 
     // Resumed during the pause, it probes after the pause.
     let mut pool = broken(3);
     let pause = pool.due().unwrap();
     pool.core.suspend();
     assert_eq!(pool.after(pause / 2), Step::default());
-    assert_eq!(Step::of(pool.core.resume(pool.now)), Step::default());
+    assert_eq!(pool.resume(), Step::default());
     assert_eq!(pool.due(), Some(pause - pause / 2));
+    assert_eq!(pause_ends(&mut pool), Step::default().dials(1));
+}
+
+#[test]
+fn a_probe_that_fails_in_a_suspended_pool_is_repeated() {
+    let mut pool = broken(3);
+    assert_eq!(pause_ends(&mut pool), Step::default().dials(1));
+    pool.core.suspend();
+    assert_eq!(pool.dial_fails(), Step::default());
+    assert_eq!(pool.resume(), Step::default());
     assert_eq!(pause_ends(&mut pool), Step::default().dials(1));
 }
 
 #[test]
 fn evict_all_closes_the_breaker() {
     let mut pool = broken(3);
-    assert_eq!(Step::of(pool.core.evict_all()), Step::default());
-    assert_eq!(pool.get(), Step::answers(Outcome::Dial));
+    assert_eq!(pool.evict_all(), Step::default());
+    assert_eq!(pool.get(), DIALING.dials(1));
 }
 
 #[test]
 fn without_a_breaker_every_caller_dials() {
     let mut pool = Harness::new(CoreSettings { has_timer: true, ..settings() });
     for _ in 0..100 {
-        assert_eq!(pool.get(), Step::answers(Outcome::Dial));
-        assert_eq!(pool.own_dial_fails(), Step::default());
+        dial_fails(&mut pool);
     }
     assert_eq!(pool.due(), None);
 }

@@ -1,6 +1,6 @@
 //! Recorded checkouts: leaks, reclaimed connections, use times, deadlocks.
 
-use super::harness::{AT_LIMIT, Harness, Outcome, Step, grants, settings};
+use super::harness::{AT_LIMIT, DIALING, Harness, Outcome, Step, grants, settings};
 use super::*;
 
 const THRESHOLD: Duration = Duration::from_secs(30);
@@ -53,9 +53,9 @@ fn a_reclaimed_connection_frees_its_slot_and_is_closed_at_check_in() {
     pool.now += THRESHOLD;
     let actions = pool.core.run_due(pool.now);
     assert!(actions.deferred.as_ref().unwrap().overdue[0].shutdown.is_some());
-    assert_eq!(Step::of(actions), Step::default().wakes(2));
-    assert_eq!(pool.collect(2), Some(Outcome::Dial));
-    assert_eq!((pool.own_dial_succeeds(2, 2), pool.counts()), (grants(2), (0, 1, 0)));
+    assert_eq!(pool.effects(actions), Step::default().dials(1));
+    assert_eq!(pool.dial_succeeds(2), Step::default().wakes(2));
+    assert_eq!((pool.collect(2), pool.counts()), (Some(Outcome::Conn(2)), (0, 1, 0)));
     let checkouts = pool.core.registry().checkouts().count();
     assert_eq!(checkouts, 1, "the reclaimed one no longer counts");
     assert!(pool.core.registry().is_reclaimed(pool.borrowed[&1].slot));
@@ -72,7 +72,7 @@ fn a_reclaimed_connection_can_come_back_broken_after_close() {
     assert_eq!(pool.get(), grants(1));
     pool.now += THRESHOLD;
     assert_eq!(overdue(&mut pool).len(), 1);
-    assert_eq!(Step::of(pool.core.close()), Step::default());
+    assert_eq!(pool.close_pool(), Step::default());
     assert!(pool.core.is_drained());
     assert_eq!(pool.close(1, CloseReason::Io), Step::default());
     let closed = &pool.core.counters.closed;
@@ -109,29 +109,21 @@ fn on_thread(pool: &mut Harness, number: u64) -> &mut Harness {
     pool
 }
 
-/// Dials and keeps a connection.
-fn takes(pool: &mut Harness, conn: u32) {
-    let ticket = pool.core.next_ticket;
-    assert_eq!(pool.get(), Step::answers(Outcome::Dial));
-    assert_eq!(pool.own_dial_succeeds(ticket, conn), grants(conn));
-}
-
 #[test]
 fn a_thread_that_would_wait_for_itself_fails() {
     let mut pool = detects_deadlock(2);
-    takes(on_thread(&mut pool, 1), 1);
-    takes(on_thread(&mut pool, 1), 2);
+    on_thread(&mut pool, 1).take(1);
+    on_thread(&mut pool, 1).take(2);
     assert_eq!(pool.get(), Step::answers(Outcome::Deadlock));
-    assert_eq!(pool.get_timeout(), Step::answers(Outcome::Deadlock));
-    assert_eq!((pool.core.counters.deadlocks, pool.core.waiting()), (2, 0));
+    assert_eq!((pool.core.counters.deadlocks, pool.core.waiting()), (1, 0));
     assert_eq!(on_thread(&mut pool, 2).get(), AT_LIMIT, "this thread holds no connection");
 }
 
 #[test]
 fn the_last_thread_of_a_deadlock_fails() {
     let mut pool = detects_deadlock(2);
-    takes(on_thread(&mut pool, 1), 1);
-    takes(on_thread(&mut pool, 2), 2);
+    on_thread(&mut pool, 1).take(1);
+    on_thread(&mut pool, 2).take(2);
     assert_eq!(on_thread(&mut pool, 1).get(), AT_LIMIT, "thread 2 can still return its connection");
     assert_eq!(on_thread(&mut pool, 2).get(), Step::answers(Outcome::Deadlock));
 }
@@ -140,10 +132,10 @@ fn the_last_thread_of_a_deadlock_fails() {
 #[test]
 fn a_wait_with_a_deadline_is_no_part_of_a_deadlock() {
     let mut pool = detects_deadlock(2);
-    takes(on_thread(&mut pool, 1), 1);
-    takes(on_thread(&mut pool, 2), 2);
+    on_thread(&mut pool, 1).take(1);
+    on_thread(&mut pool, 2).take(2);
     pool.has_deadline = true;
-    assert_eq!(on_thread(&mut pool, 1).get_timeout(), AT_LIMIT);
+    assert_eq!(on_thread(&mut pool, 1).get(), AT_LIMIT);
     pool.has_deadline = false;
     assert_eq!(on_thread(&mut pool, 2).get(), AT_LIMIT);
 }
@@ -152,18 +144,18 @@ fn a_wait_with_a_deadline_is_no_part_of_a_deadlock() {
 fn a_caller_waits_if_a_connection_can_still_become_free() {
     // A dial is running.
     let mut pool = detects_deadlock(2);
-    takes(on_thread(&mut pool, 1), 1);
-    assert_eq!(on_thread(&mut pool, 2).get(), Step::answers(Outcome::Dial));
+    on_thread(&mut pool, 1).take(1);
+    assert_eq!(on_thread(&mut pool, 2).get(), DIALING.dials(1));
     assert_eq!(on_thread(&mut pool, 1).get(), AT_LIMIT);
     // A slot is free.
     let mut pool = detects_deadlock(2);
-    takes(on_thread(&mut pool, 1), 1);
-    takes(on_thread(&mut pool, 1), 2);
+    on_thread(&mut pool, 1).take(1);
+    on_thread(&mut pool, 1).take(2);
     assert_eq!(pool.close(2, CloseReason::Io), Step::default());
-    takes(&mut pool, 3);
+    pool.take(3);
     // The option is off.
     let settings = CoreSettings { max_active: Some(1), track_borrows: true, ..settings() };
     let mut pool = Harness { thread: Some(1), ..Harness::new(settings) };
-    takes(&mut pool, 1);
+    pool.take(1);
     assert_eq!(pool.get(), AT_LIMIT);
 }

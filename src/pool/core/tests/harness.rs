@@ -29,7 +29,6 @@ pub(super) struct Step {
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Outcome {
     Conn(u32),
-    Dial,
     Wait(WaitReason),
     Exhausted,
     BreakerOpen,
@@ -39,19 +38,6 @@ pub(super) enum Outcome {
 }
 
 impl Step {
-    pub(super) fn of<W: Into<u64>>(actions: Actions<u32, W>) -> Step {
-        let mut step = Step::default();
-        step.wakes.extend(actions.wake.map(Into::into));
-        if let Some(deferred) = actions.deferred {
-            step.wakes.extend(deferred.wake.into_iter().map(Into::into));
-            step.dials = deferred.dials.len();
-            step.closes.extend(deferred.close.into_iter().map(|closing| closing.entry.conn));
-            step.pings = deferred.ping.map(|entry| entry.conn);
-            step.cleans = deferred.clean.map(|unclean| unclean.entry.conn);
-        }
-        step
-    }
-
     pub(super) fn answers(outcome: Outcome) -> Step {
         Step { outcome: Some(outcome), ..Step::default() }
     }
@@ -88,6 +74,10 @@ pub(super) struct Harness {
     pub(super) thread: Option<u64>,
     /// Whether checkouts have a deadline, if they are recorded.
     pub(super) has_deadline: bool,
+    /// The running dials, oldest first.
+    pub(super) dials: Vec<DialId>,
+    /// Dials that wait for a thread. Otherwise, they begin as soon as they are started.
+    pub(super) dials_wait: bool,
 }
 
 impl Harness {
@@ -99,6 +89,8 @@ impl Harness {
             lifetime: None,
             thread: None,
             has_deadline: false,
+            dials: Vec::new(),
+            dials_wait: false,
         }
     }
 
@@ -114,28 +106,27 @@ impl Harness {
 
     /// Dials these connections and returns them in this order.
     pub(super) fn idle<const N: usize>(mut self, conns: [u32; N]) -> Harness {
-        for conn in conns {
-            let ticket = self.core.next_ticket;
-            assert_eq!(self.get(), Step::answers(Outcome::Dial));
-            assert_eq!(self.own_dial_succeeds(ticket, conn), grants(conn));
-        }
+        conns.iter().for_each(|conn| self.take(*conn));
         for conn in conns {
             assert_eq!(self.check_in(conn), Step::default());
         }
         self
     }
 
-    pub(super) fn new_conn(&self, conn: u32) -> Dialed<u32> {
-        self.new_conn_of(conn, self.core.generation())
+    /// Checks out a connection that is dialed for it.
+    pub(super) fn take(&mut self, conn: u32) {
+        let ticket = self.core.next_ticket;
+        assert_eq!(self.get(), DIALING.dials(1));
+        assert_eq!(self.dial_succeeds(conn), Step::default().wakes(ticket));
+        assert_eq!(self.collect(ticket), Some(Outcome::Conn(conn)));
     }
 
-    /// A connection whose dial began in this generation.
-    pub(super) fn new_conn_of(&self, conn: u32, generation: u64) -> Dialed<u32> {
+    fn new_conn(&self, conn: u32) -> Dialed<u32> {
         let expires = self.lifetime.map(|lifetime| self.now + lifetime);
-        Dialed { conn, handle: ShutdownHandle::new(|| {}), generation, expires }
+        Dialed { conn, handle: ShutdownHandle::new(|| {}), expires }
     }
 
-    pub(super) fn request(&self, dialer: RequestDialer) -> CheckoutRequest<'static> {
+    fn request(&self) -> CheckoutRequest<'static> {
         let borrower = self.thread.map(|number| {
             let borrower = Borrower {
                 location: Location::caller(),
@@ -146,11 +137,32 @@ impl Harness {
             // Leaked, because a test has no thread that could own it.
             &*Box::leak(Box::new(borrower))
         });
-        CheckoutRequest { dialer, now: Some(self.now), borrower }
+        CheckoutRequest { now: Some(self.now), borrower }
     }
 
-    pub(super) fn step(&mut self, grant: Grant<u32>, actions: Actions<u32, u64>) -> Step {
-        Step { outcome: Some(self.outcome(grant)), ..Step::of(actions) }
+    /// The effects of the actions. The dials that they start are added to the running ones.
+    pub(super) fn effects(&mut self, actions: Actions<u32, u64>) -> Step {
+        let mut step = Step::default();
+        step.wakes.extend(actions.wake);
+        if let Some(deferred) = actions.deferred {
+            step.wakes.extend(deferred.wake);
+            step.dials = deferred.dials.len();
+            step.closes.extend(deferred.close.into_iter().map(|closing| closing.entry.conn));
+            step.pings = deferred.ping.map(|entry| entry.conn);
+            step.cleans = deferred.clean.map(|unclean| unclean.entry.conn);
+            for id in deferred.dials {
+                self.dials.push(id);
+                if !self.dials_wait {
+                    self.core.begin_dial(id, self.now);
+                }
+            }
+        }
+        step
+    }
+
+    fn answer(&mut self, grant: Grant<u32>, actions: Actions<u32, u64>) -> Step {
+        let outcome = Some(self.outcome(grant));
+        Step { outcome, ..self.effects(actions) }
     }
 
     fn outcome(&mut self, grant: Grant<u32>) -> Outcome {
@@ -160,7 +172,6 @@ impl Harness {
                 assert!(self.borrowed.insert(conn, entry).is_none(), "{conn} is granted twice");
                 Outcome::Conn(conn)
             }
-            Grant::Dial(_) => Outcome::Dial,
             Grant::Wait(_, reason) => Outcome::Wait(reason),
             Grant::Failed(_) => Outcome::Failed,
             Grant::Refused(Refusal::Exhausted) => Outcome::Exhausted,
@@ -170,58 +181,105 @@ impl Harness {
         }
     }
 
-    pub(super) fn check_out(&mut self, dialer: RequestDialer) -> Step {
-        let (ticket, mut actions) = (self.core.next_ticket, Actions::none());
-        let grant = self.core.check_out(self.request(dialer), || ticket, &mut actions);
-        self.step(grant, actions)
-    }
-
-    /// A checkout without a deadline.
     pub(super) fn get(&mut self) -> Step {
-        self.check_out(RequestDialer::Caller)
+        let (waiter, mut actions) = (self.waiter(self.core.next_ticket), Actions::none());
+        let grant = self.core.check_out(self.request(), waiter, &mut actions);
+        self.answer(grant, actions)
     }
 
-    /// A checkout with a deadline.
-    pub(super) fn get_timeout(&mut self) -> Step {
-        self.check_out(RequestDialer::Thread)
+    fn waiter(&self, ticket: u64) -> impl FnOnce() -> NewWaiter<u64> + use<> {
+        let now = self.now;
+        move || NewWaiter { waker: ticket, now }
     }
 
     /// The connection is invalid and closed. The step has only the further effects.
-    pub(super) fn replace(&mut self, ticket: u64, invalid: u32, dialer: RequestDialer) -> Step {
-        let entry = self.take_borrowed(invalid);
-        let (request, reason) = (self.request(dialer), CloseReason::Health);
-        let mut actions = Actions::none();
-        let grant =
-            self.core.replace(Ticket(ticket), entry, reason, request, || ticket, &mut actions);
-        self.step(grant, actions).without_close(invalid)
+    pub(super) fn replace(&mut self, ticket: u64, invalid: u32) -> Step {
+        let (entry, mut actions) = (self.take_borrowed(invalid), Actions::none());
+        let (request, waiter) = (self.request(), self.waiter(ticket));
+        let reason = CloseReason::Health;
+        let grant = self.core.replace(Ticket(ticket), entry, reason, request, waiter, &mut actions);
+        self.answer(grant, actions).without_close(invalid)
     }
 
-    pub(super) fn own_dial_succeeds(&mut self, ticket: u64, conn: u32) -> Step {
-        let dialed = self.new_conn(conn);
-        self.own_dial_returns(ticket, dialed)
-    }
-
-    pub(super) fn own_dial_returns(&mut self, ticket: u64, dialed: Dialed<u32>) -> Step {
-        let (request, mut actions) = (self.request(RequestDialer::Caller), Actions::none());
-        let grant = self.core.dialed(Ticket(ticket), request, dialed, || ticket, &mut actions);
-        self.step(grant, actions)
-    }
-
-    pub(super) fn own_dial_fails(&mut self) -> Step {
-        Step::of(self.core.dial_failed(self.now))
-    }
-
+    /// The oldest dial succeeds.
     pub(super) fn dial_succeeds(&mut self, conn: u32) -> Step {
-        let dialed = self.new_conn(conn);
-        Step::of(self.core.thread_dialed(DialReason::Demand, dialed, self.now))
+        self.nth_dial_succeeds(0, conn)
     }
 
+    pub(super) fn nth_dial_succeeds(&mut self, at: usize, conn: u32) -> Step {
+        self.dial_succeeds_after(at, conn, Duration::ZERO)
+    }
+
+    pub(super) fn dial_succeeds_after(&mut self, at: usize, conn: u32, took: Duration) -> Step {
+        let id = self.dials.remove(at);
+        let actions = self.core.dial_succeeded(id, self.new_conn(conn), took, self.now);
+        self.effects(actions)
+    }
+
+    /// The oldest dial fails.
     pub(super) fn dial_fails(&mut self) -> Step {
-        self.dial_fails_for(DialReason::Demand)
+        self.nth_dial_fails(0)
     }
 
-    pub(super) fn dial_fails_for(&mut self, reason: DialReason) -> Step {
-        Step::of(self.core.thread_dial_failed(reason, &Error::other("refused"), self.now))
+    pub(super) fn nth_dial_fails(&mut self, at: usize) -> Step {
+        let id = self.dials.remove(at);
+        let actions = self.core.dial_failed(id, &Error::other("refused"), self.now);
+        self.effects(actions)
+    }
+
+    /// The oldest dial pauses before its next attempt.
+    pub(super) fn dial_pauses(&mut self) -> Step {
+        let actions = self.core.pause_dial(self.dials[0]);
+        self.effects(actions)
+    }
+
+    /// A waiter checks for hung dials.
+    pub(super) fn check_dials(&mut self) -> Step {
+        let actions = self.core.check_dials(self.now);
+        self.effects(actions)
+    }
+
+    pub(super) fn evict_all(&mut self) -> Step {
+        let actions = self.core.evict_all();
+        self.effects(actions)
+    }
+
+    pub(super) fn resize(&mut self, max_active: usize, max_idle: usize) -> Step {
+        let actions = self.core.resize(Some(max_active), max_idle);
+        self.effects(actions)
+    }
+
+    pub(super) fn resume(&mut self) -> Step {
+        let actions = self.core.resume(self.now);
+        self.effects(actions)
+    }
+
+    pub(super) fn close_pool(&mut self) -> Step {
+        let actions = self.core.close();
+        self.effects(actions)
+    }
+
+    pub(super) fn prune(&mut self) -> Step {
+        let actions = self.core.prune(self.now);
+        self.effects(actions)
+    }
+
+    pub(super) fn begin_warm_up(&mut self, connections: usize) -> Step {
+        let actions = self.core.begin_warm_up(connections);
+        self.effects(actions)
+    }
+
+    /// Returns the connection to ping now, if any.
+    pub(super) fn to_ping(&mut self) -> Option<Box<Entry<u32>>> {
+        let mut actions = self.core.run_due(self.now);
+        let pinged = actions.deferred.as_mut().and_then(|deferred| deferred.ping.take());
+        assert_eq!(self.effects(actions), Step::default());
+        pinged
+    }
+
+    pub(super) fn ping_ends(&mut self, entry: Box<Entry<u32>>, alive: bool) -> Step {
+        let actions = self.core.ping_ended(entry, alive, self.now);
+        self.effects(actions)
     }
 
     pub(super) fn take_borrowed(&mut self, conn: u32) -> Box<Entry<u32>> {
@@ -242,12 +300,14 @@ impl Harness {
     }
 
     pub(super) fn check_in(&mut self, conn: u32) -> Step {
-        Step::of(self.end(conn, Disposition::Return, Some(self.now)))
+        let actions = self.end(conn, Disposition::Return, Some(self.now));
+        self.effects(actions)
     }
 
     /// Closes the connection. The step has only the further effects.
     pub(super) fn close(&mut self, conn: u32, reason: CloseReason) -> Step {
-        Step::of(self.end(conn, Disposition::Close(reason), Some(self.now))).without_close(conn)
+        let actions = self.end(conn, Disposition::Close(reason), Some(self.now));
+        self.effects(actions).without_close(conn)
     }
 
     pub(super) fn collect(&mut self, ticket: u64) -> Option<Outcome> {
@@ -255,16 +315,15 @@ impl Harness {
         Some(self.outcome(grant))
     }
 
-    pub(super) fn leave_queue(&mut self, ticket: u64) -> (usize, Step) {
-        let mut actions = Actions::none();
-        let ahead = self.core.leave_queue(Ticket(ticket), &mut actions);
-        (ahead, Step::of(actions))
+    pub(super) fn leave_queue(&mut self, ticket: u64) -> usize {
+        self.core.leave_queue(Ticket(ticket))
     }
 
     /// Lets time pass, then runs what is due.
     pub(super) fn after(&mut self, time: Duration) -> Step {
         self.now += time;
-        Step::of(self.core.run_due(self.now))
+        let actions = self.core.run_due(self.now);
+        self.effects(actions)
     }
 
     /// The time until the alarm.
@@ -294,6 +353,7 @@ pub(super) fn settings() -> CoreSettings {
         reclaim_leaked: false,
         detect_deadlock: false,
         max_concurrent_dials: 4,
+        max_cleaners: 2,
         breaker: None,
         backoff: Backoff { first: Duration::from_secs(1), longest: Duration::from_secs(8) },
         track_borrows: false,

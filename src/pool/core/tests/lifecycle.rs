@@ -17,8 +17,8 @@ fn all_in_use<const N: usize>(conns: [u32; N]) -> Harness {
 fn shrinking_closes_idle_then_returned_connections() {
     let mut pool = Harness::of(4).idle([1, 2, 3, 4]);
     assert_eq!((pool.get(), pool.get()), (grants(4), grants(3)));
-    assert_eq!(Step::of(pool.core.resize(Some(3), 3)), Step::default().closes([1]));
-    assert_eq!(Step::of(pool.core.resize(Some(1), 1)), Step::default().closes([2]));
+    assert_eq!(pool.resize(3, 3), Step::default().closes([1]));
+    assert_eq!(pool.resize(1, 1), Step::default().closes([2]));
     assert_eq!(pool.get(), AT_LIMIT, "more than max_active are open");
     assert_eq!(pool.check_in(4), Step::default().closes([4]), "although a caller waits");
     assert_eq!(pool.check_in(3), Step::default().wakes(6));
@@ -29,19 +29,15 @@ fn shrinking_closes_idle_then_returned_connections() {
 #[test]
 fn growing_serves_the_waiters_immediately() {
     let mut pool = all_in_use([1]);
-    assert_eq!(
-        (pool.get(), pool.get_timeout(), pool.get_timeout()),
-        (AT_LIMIT, AT_LIMIT, AT_LIMIT)
-    );
-    assert_eq!(Step::of(pool.core.resize(Some(3), 3)), Step::default().wakes(2).dials(1));
-    assert_eq!(pool.collect(2), Some(Outcome::Dial));
+    assert_eq!((pool.get(), pool.get(), pool.get()), (AT_LIMIT, AT_LIMIT, AT_LIMIT));
+    assert_eq!(pool.resize(3, 3), Step::default().dials(2));
     assert_eq!(pool.counts(), (0, 1, 2));
 }
 
 #[test]
 fn a_smaller_max_idle_closes_the_oldest_idle_connections() {
     let mut pool = Harness::of(4).idle([1, 2, 3]);
-    assert_eq!(Step::of(pool.core.resize(Some(4), 1)), Step::default().closes([1, 2]));
+    assert_eq!(pool.resize(4, 1), Step::default().closes([1, 2]));
     assert_eq!(pool.counts(), (1, 0, 0));
 }
 
@@ -50,25 +46,20 @@ fn a_suspended_pool_grants_and_dials_nothing() {
     let mut pool = Harness::of(3).idle([1, 2]);
     assert_eq!(pool.get(), grants(2));
     pool.core.suspend();
-    assert_eq!((pool.get(), pool.get_timeout()), (SUSPENDED, SUSPENDED));
+    assert_eq!((pool.get(), pool.get()), (SUSPENDED, SUSPENDED));
     assert_eq!(pool.check_in(2), Step::default(), "the connection becomes idle");
-    assert_eq!(pool.get_timeout(), SUSPENDED);
-    assert_eq!(Step::of(pool.core.resume(pool.now)), Step::default().wakes(3).wakes(4).dials(1));
-    assert_eq!(
-        (pool.collect(3), pool.collect(4)),
-        (Some(Outcome::Conn(2)), Some(Outcome::Conn(1)))
-    );
+    assert_eq!(pool.get(), SUSPENDED);
+    assert_eq!(pool.resume(), Step::default().wakes(3).wakes(4).dials(1));
+    assert_eq!(pool.collect(3), Some(Outcome::Conn(2)));
+    assert_eq!(pool.collect(4), Some(Outcome::Conn(1)));
     assert_eq!(pool.collect(5), None, "its dial is running");
 }
 
 #[test]
 fn without_wait_callers_of_a_suspended_pool_wait_up_to_max_waiters() {
-    let mut pool = Harness::new(CoreSettings {
-        wait: false,
-        max_active: Some(1),
-        max_waiters: Some(2),
-        ..settings()
-    });
+    let settings =
+        CoreSettings { wait: false, max_active: Some(1), max_waiters: Some(2), ..settings() };
+    let mut pool = Harness::new(settings);
     pool.core.suspend();
     assert_eq!((pool.get(), pool.get()), (SUSPENDED, SUSPENDED));
     assert_eq!(pool.get(), Step::answers(Outcome::Exhausted));
@@ -77,16 +68,13 @@ fn without_wait_callers_of_a_suspended_pool_wait_up_to_max_waiters() {
 #[test]
 fn a_connection_dialed_in_a_suspended_pool_is_kept() {
     let mut pool = Harness::of(3);
-    assert_eq!((pool.get(), pool.get_timeout()), (Step::answers(Outcome::Dial), DIALING.dials(1)));
+    assert_eq!((pool.get(), pool.get()), (DIALING.dials(1), DIALING.dials(1)));
     pool.core.suspend();
-    assert_eq!(pool.own_dial_succeeds(0, 1), SUSPENDED);
-    assert_eq!(pool.dial_succeeds(2), Step::default());
+    assert_eq!((pool.dial_succeeds(1), pool.dial_succeeds(2)), (Step::default(), Step::default()));
     assert_eq!(pool.counts(), (2, 0, 0));
-    assert_eq!(Step::of(pool.core.resume(pool.now)), Step::default().wakes(0).wakes(1));
-    assert_eq!(
-        (pool.collect(0), pool.collect(1)),
-        (Some(Outcome::Conn(2)), Some(Outcome::Conn(1)))
-    );
+    assert_eq!(pool.resume(), Step::default().wakes(0).wakes(1));
+    assert_eq!(pool.collect(0), Some(Outcome::Conn(2)));
+    assert_eq!(pool.collect(1), Some(Outcome::Conn(1)));
 }
 
 #[test]
@@ -94,38 +82,36 @@ fn connections_that_expire_in_a_suspended_pool_are_not_granted() {
     let settings = CoreSettings { idle_timeout: Some(Duration::from_secs(1)), ..settings() };
     let mut pool = Harness::new(settings).idle([1]);
     pool.core.suspend();
-    assert_eq!(pool.get_timeout(), SUSPENDED);
+    assert_eq!(pool.get(), SUSPENDED);
     pool.now += Duration::from_secs(2);
-    assert_eq!(Step::of(pool.core.resume(pool.now)), Step::default().closes([1]).dials(1));
+    assert_eq!(pool.resume(), Step::default().closes([1]).dials(1));
 }
 
 #[test]
 fn evict_all_closes_idle_returned_and_dialed_connections() {
-    let mut pool = Harness::of(3).idle([1, 2]);
-    assert_eq!(pool.get(), grants(2));
-    let before = (pool.new_conn(3), pool.new_conn(4));
-    assert_eq!(Step::of(pool.core.evict_all()), Step::default().closes([1]));
-    assert_eq!((pool.get(), pool.get_timeout()), (Step::answers(Outcome::Dial), DIALING.dials(1)));
+    let mut pool = Harness::of(4).idle([1, 2]);
+    assert_eq!((pool.get(), pool.get()), (grants(2), grants(1)));
+    assert_eq!((pool.check_in(1), pool.get(), pool.get()), {
+        (Step::default(), grants(1), DIALING.dials(1))
+    });
+    assert_eq!(pool.check_in(1), Step::default().wakes(5));
+    assert_eq!((pool.collect(5), pool.check_in(1)), (Some(Outcome::Conn(1)), Step::default()));
+    assert_eq!(pool.evict_all(), Step::default().closes([1]));
+    assert_eq!(pool.get(), DIALING.dials(1));
     assert_eq!(pool.check_in(2), Step::default().closes([2]));
-    let returned = pool.own_dial_returns(3, before.0);
-    assert_eq!(returned, Step::answers(Outcome::Dial).closes([3]), "the caller dials again");
-    let done = pool.core.thread_dialed(DialReason::Demand, before.1, pool.now);
-    assert_eq!(Step::of(done), Step::default().closes([4]).dials(1), "a caller waits");
-    assert_eq!(pool.core.counters.closed.of(CloseReason::Evicted), 4);
-    assert_eq!((pool.own_dial_succeeds(3, 5), pool.collect(4)), (grants(5), None));
+    assert_eq!(pool.dial_succeeds(3), Step::default().closes([3]));
+    assert_eq!(pool.core.counters.closed.of(CloseReason::Evicted), 3);
+    assert_eq!(pool.dial_succeeds(4), Step::default().wakes(6));
 }
 
 #[test]
 fn max_waiters_limits_the_waiters() {
-    let mut pool =
-        Harness::new(CoreSettings { max_active: Some(1), max_waiters: Some(2), ..settings() })
-            .idle([1]);
+    let settings = CoreSettings { max_active: Some(1), max_waiters: Some(2), ..settings() };
+    let mut pool = Harness::new(settings).idle([1]);
     assert_eq!(pool.get(), grants(1));
-    assert_eq!((pool.get(), pool.get_timeout()), (AT_LIMIT, AT_LIMIT));
-    assert_eq!((pool.get(), pool.get_timeout()), {
-        (Step::answers(Outcome::Exhausted), Step::answers(Outcome::Exhausted))
-    });
-    assert_eq!(pool.core.counters.exhausted, 2);
+    assert_eq!((pool.get(), pool.get()), (AT_LIMIT, AT_LIMIT));
+    assert_eq!(pool.get(), Step::answers(Outcome::Exhausted));
+    assert_eq!(pool.core.counters.exhausted, 1);
     assert_eq!(pool.check_in(1), Step::default().wakes(2));
     assert_eq!(pool.get(), AT_LIMIT, "one waiter has left the queue");
 }
@@ -138,16 +124,16 @@ fn waiters_that_a_dial_will_serve_do_not_count_as_waiters() {
         max_concurrent_dials: 2,
         ..settings()
     });
-    assert_eq!((pool.get_timeout(), pool.get_timeout()), (DIALING.dials(1), DIALING.dials(1)));
-    assert_eq!((pool.get_timeout(), pool.get_timeout()), (DIALING, DIALING));
-    assert_eq!(pool.get_timeout(), Step::answers(Outcome::Exhausted));
+    assert_eq!((pool.get(), pool.get()), (DIALING.dials(1), DIALING.dials(1)));
+    assert_eq!((pool.get(), pool.get()), (DIALING, DIALING));
+    assert_eq!(pool.get(), Step::answers(Outcome::Exhausted));
 }
 
 #[test]
 fn a_warm_up_counts_connections_in_use() {
     let mut pool = Harness::of(8).idle([1, 2]);
     assert_eq!(pool.get(), grants(2));
-    assert_eq!(Step::of(pool.core.begin_warm_up(4)), Step::default().dials(2));
+    assert_eq!(pool.begin_warm_up(4), Step::default().dials(2));
     pool.core.watch(77);
     assert_eq!(pool.dial_succeeds(3), Step::default().wakes(77));
     assert_eq!(pool.dial_succeeds(4), Step::default());
@@ -159,38 +145,37 @@ fn a_warm_up_counts_connections_in_use() {
 #[test]
 fn the_larger_of_two_warm_ups_counts() {
     let mut pool = Harness::of(8);
-    assert_eq!(Step::of(pool.core.begin_warm_up(1)), Step::default().dials(1));
-    assert_eq!(Step::of(pool.core.begin_warm_up(3)), Step::default().dials(2));
+    assert_eq!(pool.begin_warm_up(1), Step::default().dials(1));
+    assert_eq!(pool.begin_warm_up(3), Step::default().dials(2));
     pool.core.end_warm_up(3);
     assert_eq!((pool.dial_succeeds(1), pool.dial_succeeds(2)), (Step::default(), Step::default()));
     pool.core.watch(77);
     assert_eq!(pool.dial_fails(), Step::default().wakes(77));
-    assert_eq!(Step::of(pool.core.redial(pool.now + Duration::from_secs(9))), Step::default());
+    let redialed = pool.core.redial(pool.now + Duration::from_secs(9));
+    assert_eq!(pool.effects(redialed), Step::default());
 }
 
 /// Otherwise `close_and_wait` would sleep until its timeout.
 #[test]
 fn the_last_check_in_of_a_closed_pool_wakes_watchers() {
     let mut pool = all_in_use([1, 2]);
-    assert_eq!((pool.get(), pool.get_timeout()), (AT_LIMIT, AT_LIMIT));
-    // Waiter 4 must dial but does not collect.
-    assert_eq!(pool.close(2, CloseReason::Io), Step::default().wakes(4));
-    assert_eq!(Step::of(pool.core.close()), Step::default().wakes(5));
+    assert_eq!((pool.get(), pool.get()), (AT_LIMIT, AT_LIMIT));
+    assert_eq!(pool.close_pool(), Step::default().wakes(4).wakes(5));
     pool.core.watch(77);
+    assert_eq!(pool.check_in(2), Step::default().closes([2]));
     assert!(!pool.core.is_drained());
     assert_eq!(pool.check_in(1), Step::default().wakes(77).closes([1]));
     assert!(pool.core.is_drained());
     assert_eq!(pool.collect(4), Some(Outcome::Closed));
-    assert!(pool.core.is_drained());
 }
 
 #[test]
 fn the_last_invalid_connection_of_a_closed_pool_wakes_watchers() {
     let mut pool = Harness::of(1).idle([1]);
     assert_eq!(pool.get(), grants(1));
-    assert_eq!(Step::of(pool.core.close()), Step::default());
+    assert_eq!(pool.close_pool(), Step::default());
     pool.core.watch(7);
-    assert_eq!(pool.replace(1, 1, RequestDialer::Caller), Step::answers(Outcome::Closed).wakes(7));
+    assert_eq!(pool.replace(1, 1), Step::answers(Outcome::Closed).wakes(7));
 }
 
 #[test]
@@ -198,9 +183,9 @@ fn a_connection_stays_suspect_through_a_suspension() {
     let mut pool = Harness::of(2).idle([1, 2]);
     assert_eq!(pool.get(), grants(2));
     pool.core.suspend();
-    assert_eq!(pool.get(), waits(WaitReason::Suspended));
+    assert_eq!(pool.get(), SUSPENDED);
     assert_eq!(pool.close(2, CloseReason::Io), Step::default());
-    assert_eq!(Step::of(pool.core.resume(pool.now)), Step::default().wakes(3));
+    assert_eq!(pool.resume(), Step::default().wakes(3));
     assert_eq!(pool.collect(3), Some(Outcome::Conn(1)));
     assert!(pool.borrowed[&1].suspect);
 }
@@ -209,8 +194,8 @@ fn a_connection_stays_suspect_through_a_suspension() {
 fn a_connection_dialed_in_a_suspended_pool_can_expire() {
     let idle_timeout = Some(Duration::from_secs(5));
     let mut pool = Harness::new(CoreSettings { idle_timeout, has_timer: true, ..settings() });
-    assert_eq!(pool.get(), Step::answers(Outcome::Dial));
+    assert_eq!(pool.get(), DIALING.dials(1));
     pool.core.suspend();
-    assert_eq!(pool.own_dial_succeeds(0, 1), waits(WaitReason::Suspended));
+    assert_eq!(pool.dial_succeeds(1), Step::default());
     assert!(pool.due() > idle_timeout);
 }

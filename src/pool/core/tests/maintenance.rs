@@ -14,7 +14,7 @@ fn with_min_idle(min_idle: usize, max_active: usize) -> Harness {
         has_timer: true,
         ..settings()
     });
-    let begun = Step::of(pool.core.prune(pool.now));
+    let begun = pool.prune();
     assert_eq!(
         begun,
         Step::default().dials(min_idle.min(pool.core.settings().max_concurrent_dials))
@@ -24,11 +24,6 @@ fn with_min_idle(min_idle: usize, max_active: usize) -> Harness {
 
 fn pings(conn: u32) -> Step {
     Step { pings: Some(conn), ..Step::default() }
-}
-
-/// Returns the connection to ping now, if any.
-fn to_ping(pool: &mut Harness) -> Option<Box<Entry<u32>>> {
-    pool.core.run_due(pool.now).deferred.and_then(|deferred| deferred.ping)
 }
 
 #[test]
@@ -62,7 +57,7 @@ fn min_idle_stays_within_max_active() {
     let mut pool = with_min_idle(2, 2);
     assert_eq!((pool.dial_succeeds(1), pool.dial_succeeds(2)), (Step::default(), Step::default()));
     assert_eq!(pool.get(), grants(2));
-    assert_eq!(pool.get_timeout(), grants(1));
+    assert_eq!(pool.get(), grants(1));
     assert_eq!(pool.close(1, CloseReason::Io), Step::default().dials(1));
     assert_eq!(pool.counts(), (0, 1, 1));
 }
@@ -89,7 +84,7 @@ fn failed_min_idle_dials_are_repeated_after_growing_pauses() {
 fn waiters_are_dialed_for_during_a_pause() {
     let mut pool = with_min_idle(1, 3);
     assert_eq!(pool.dial_fails(), Step::default());
-    assert_eq!(pool.get_timeout(), DIALING.dials(1));
+    assert_eq!(pool.get(), DIALING.dials(1));
     assert_eq!(pool.dial_succeeds(1), Step::default().wakes(0).dials(1));
 }
 
@@ -114,8 +109,8 @@ fn without_a_timer_no_alarm_is_set() {
     let mut pool =
         Harness::new(CoreSettings { idle_timeout: Some(SECOND), ..settings() }).idle([1, 2]);
     assert_eq!((pool.get(), pool.due()), (grants(2), None));
-    assert_eq!((pool.get(), pool.get()), (grants(1), Step::answers(Outcome::Dial)));
-    assert_eq!((pool.own_dial_fails(), pool.due()), (Step::default(), None));
+    assert_eq!((pool.get(), pool.get()), (grants(1), DIALING.dials(1)));
+    assert_eq!((pool.dial_fails(), pool.due()), (Step::default().wakes(4), None));
 }
 
 #[test]
@@ -132,12 +127,12 @@ fn silent_connections_are_pinged_one_at_a_time() {
     assert_eq!(pool.check_in(2), Step::default());
     assert_eq!(pool.after(10 * SECOND - 2 * NANO), Step::default());
     pool.now += 2 * NANO;
-    let first = to_ping(&mut pool).expect("a connection that was silent for ten seconds");
+    let first = pool.to_ping().expect("a connection that was silent for ten seconds");
     assert_eq!((first.conn, pool.counts()), (1, (1, 1, 0)));
     assert_eq!(pool.after(Duration::ZERO), Step::default(), "one ping at a time");
-    assert_eq!(Step::of(pool.core.ping_ended(first, true, pool.now)), Step::default());
-    let second = to_ping(&mut pool).expect("the other connection");
-    assert_eq!(Step::of(pool.core.ping_ended(second, true, pool.now)), Step::default());
+    assert_eq!(pool.ping_ends(first, true), Step::default());
+    let second = pool.to_ping().expect("the other connection");
+    assert_eq!(pool.ping_ends(second, true), Step::default());
     assert_eq!(pool.after(Duration::ZERO), Step::default());
     assert_eq!((pool.due(), pool.counts()), (Some(10 * SECOND), (2, 0, 0)));
     // The idle connections are in their old order.
@@ -165,9 +160,9 @@ fn a_connection_that_answers_a_ping_goes_to_a_waiter() {
     };
     let mut pool = Harness::new(settings).idle([1]);
     pool.now += SECOND;
-    let pinged = to_ping(&mut pool).unwrap();
+    let pinged = pool.to_ping().unwrap();
     assert_eq!(pool.get(), AT_LIMIT);
-    assert_eq!(Step::of(pool.core.ping_ended(pinged, true, pool.now)), Step::default().wakes(1));
+    assert_eq!(pool.ping_ends(pinged, true), Step::default().wakes(1));
     assert_eq!(pool.collect(1), Some(Outcome::Conn(1)));
 }
 
@@ -176,12 +171,9 @@ fn a_connection_that_fails_its_ping_makes_the_others_suspect() {
     let settings = CoreSettings { keepalive: Some(SECOND), has_timer: true, ..settings() };
     let mut pool = Harness::new(settings).idle([1, 2]);
     pool.now += SECOND;
-    let pinged = to_ping(&mut pool).unwrap();
+    let pinged = pool.to_ping().unwrap();
     let dead = pinged.conn;
-    assert_eq!(
-        Step::of(pool.core.ping_ended(pinged, false, pool.now)),
-        Step::default().closes([dead])
-    );
+    assert_eq!(pool.ping_ends(pinged, false), Step::default().closes([dead]));
     assert_eq!(pool.core.counters.closed.of(CloseReason::Health), 1);
     assert_eq!(pool.get(), grants(3 - dead));
     assert!(pool.borrowed[&(3 - dead)].suspect);
@@ -194,8 +186,8 @@ fn a_ping_does_not_extend_the_idle_time() {
     let mut pool = Harness::new(settings).idle([1]);
     for _ in 0..2 {
         pool.now += 4 * SECOND;
-        let pinged = to_ping(&mut pool).unwrap();
-        assert_eq!(Step::of(pool.core.ping_ended(pinged, true, pool.now)), Step::default());
+        let pinged = pool.to_ping().unwrap();
+        assert_eq!(pool.ping_ends(pinged, true), Step::default());
     }
     assert_eq!(pool.after(2 * SECOND + NANO), Step::default().closes([1]));
 }
@@ -205,8 +197,7 @@ fn a_connection_that_expires_in_use_is_closed_at_check_in() {
     let mut pool = Harness { lifetime: Some(SECOND), ..Harness::of(1) }.idle([1]);
     assert_eq!((pool.get(), pool.get()), (grants(1), AT_LIMIT));
     pool.now += SECOND;
-    assert_eq!(pool.check_in(1), Step::default().wakes(2).closes([1]));
-    assert_eq!(pool.collect(2), Some(Outcome::Dial));
+    assert_eq!(pool.check_in(1), Step::default().closes([1]).dials(1));
     assert_eq!(pool.core.counters.closed.of(CloseReason::Lifetime), 1);
 }
 

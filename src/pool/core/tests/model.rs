@@ -4,8 +4,10 @@ use super::*;
 
 mod dialing;
 
+pub(super) use dialing::Dial;
+
 /// Everything is a list, oldest first, and time is a number.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Model {
     pub(super) settings: CoreSettings,
     lifetime: Option<Duration>,
@@ -15,15 +17,18 @@ pub(super) struct Model {
     /// The number of open connections when the maximum was set below it.
     pub(super) shrink_ceiling: Option<usize>,
     pub(super) idle: Vec<Conn>,
-    pub(super) queue: Vec<(u64, RequestDialer)>,
+    pub(super) queue: Vec<u64>,
     /// Grants that waiters have not collected yet.
     pub(super) granted: Vec<(u64, Granted)>,
     pub(super) borrowed: Vec<(u64, Conn)>,
     pub(super) pinged: Option<Conn>,
-    /// Dials on callers' threads: ticket and generation.
-    pub(super) own_dials: Vec<(u64, u64)>,
-    /// Dials on dial threads: reason and generation.
-    pub(super) dials: Vec<(DialReason, u64)>,
+    /// Connections that cleaners have.
+    pub(super) cleaning: Vec<Conn>,
+    /// Connections that wait for a cleaner.
+    unclean: Vec<Conn>,
+    pub(super) dials: Vec<Dial>,
+    /// The typical time of a dial.
+    typical: Duration,
     /// Failed dials in a row.
     dial_failures: u32,
     pub(super) broken: bool,
@@ -54,7 +59,6 @@ pub(super) struct Conn {
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Granted {
     Conn(Conn),
-    Dial,
     Failure,
     BreakerOpen,
 }
@@ -73,8 +77,10 @@ impl Model {
             granted: Vec::new(),
             borrowed: Vec::new(),
             pinged: None,
-            own_dials: Vec::new(),
+            cleaning: Vec::new(),
+            unclean: Vec::new(),
             dials: Vec::new(),
+            typical: Duration::ZERO,
             dial_failures: 0,
             broken: false,
             paused: false,
@@ -101,16 +107,16 @@ impl Model {
 
     pub(super) fn in_use(&self) -> usize {
         let out = self.granted_conns().chain(self.borrowed.iter().map(|(_, conn)| conn));
-        out.filter(|conn| !conn.reclaimed).count() + usize::from(self.pinged.is_some())
+        out.filter(|conn| !conn.reclaimed).count() + self.coming_back()
     }
 
-    pub(super) fn dialing(&self) -> usize {
-        let allowed = self.granted.iter().filter(|(_, granted)| *granted == Granted::Dial);
-        self.own_dials.len() + allowed.count() + self.dials.len()
+    /// Connections in use without a borrower.
+    fn coming_back(&self) -> usize {
+        usize::from(self.pinged.is_some()) + self.cleaning.len() + self.unclean.len()
     }
 
     pub(super) fn open(&self) -> usize {
-        self.idle.len() + self.in_use() + self.dialing()
+        self.idle.len() + self.in_use() + self.dials.len()
     }
 
     pub(super) fn has_slot(&self) -> bool {
@@ -122,7 +128,7 @@ impl Model {
     }
 
     /// A caller asks, for the first time or because its connection is invalid.
-    pub(super) fn check_out(&mut self, ticket: u64, dialer: RequestDialer, now: Duration) -> Step {
+    pub(super) fn check_out(&mut self, ticket: u64, now: Duration) -> Step {
         if self.closed {
             return Step::answers(Outcome::Closed);
         }
@@ -137,21 +143,22 @@ impl Model {
             step.outcome = Some(Outcome::Conn(next.id));
             return self.settle(step);
         }
-        if let Some(refusal) = self.refusal(dialer) {
-            step.outcome = Some(refusal);
-        } else if dialer == RequestDialer::Caller && self.has_slot() && !self.suspended {
-            self.own_dials.push((ticket, self.generation));
-            step.outcome = Some(Outcome::Dial);
-        } else {
-            step.outcome = Some(Outcome::Wait(match self.has_slot() {
-                _ if self.suspended => WaitReason::Suspended,
-                true => WaitReason::Dialing,
-                false => WaitReason::AtLimit,
-            }));
-            self.enqueue(ticket, dialer);
-            step = self.settle(step);
-        }
-        step
+        self.mark_hung(now);
+        step.outcome = Some(match self.refusal() {
+            Some(refusal) => refusal,
+            None => {
+                let reason = match self.has_slot() {
+                    _ if self.suspended => WaitReason::Suspended,
+                    true => WaitReason::Dialing,
+                    false => WaitReason::AtLimit,
+                };
+                self.queue.push(ticket);
+                self.queue.sort_unstable();
+                self.cover_again(ticket);
+                Outcome::Wait(reason)
+            }
+        });
+        self.settle(step)
     }
 
     fn take_next_idle(&mut self) -> Conn {
@@ -159,7 +166,7 @@ impl Model {
         self.idle.remove(at)
     }
 
-    fn refusal(&self, dialer: RequestDialer) -> Option<Outcome> {
+    fn refusal(&self) -> Option<Outcome> {
         let waiting = self.queue.len();
         let max_waiters = self.settings.max_waiters.unwrap_or(usize::MAX);
         if self.suspended {
@@ -168,21 +175,11 @@ impl Model {
         if self.has_slot() && self.broken {
             return Some(Outcome::BreakerOpen);
         }
-        if self.has_slot() && dialer == RequestDialer::Caller {
-            return None;
-        }
-        if !self.has_slot() && !self.settings.wait {
-            let coming = usize::from(self.pinged.is_some());
-            let hopeless = coming == 0 || waiting >= coming + self.dials.len();
-            return hopeless.then_some(Outcome::Exhausted);
-        }
-        let too_many = waiting >= max_waiters.saturating_add(self.obtainable());
+        let obtainable = self.free_slots().saturating_add(self.promising_dials());
+        let expected = obtainable.saturating_add(self.coming_back());
+        let too_many = waiting >= max_waiters.saturating_add(obtainable)
+            || !self.settings.wait && waiting >= expected;
         too_many.then_some(Outcome::Exhausted)
-    }
-
-    /// How many waiters can be served by dials that run or can start.
-    fn obtainable(&self) -> usize {
-        self.free_slots().saturating_add(self.dials.len())
     }
 
     pub(super) fn collect(&mut self, ticket: u64) -> Option<Outcome> {
@@ -195,17 +192,13 @@ impl Model {
             Some(Granted::Failure) => Some(Outcome::Failed),
             Some(Granted::BreakerOpen) => Some(Outcome::BreakerOpen),
             _ if self.closed => Some(Outcome::Closed),
-            Some(Granted::Dial) => {
-                self.own_dials.push((ticket, self.generation));
-                Some(Outcome::Dial)
-            }
             None => None,
         }
     }
 
-    pub(super) fn leave_queue(&mut self, ticket: u64) -> Step {
-        self.queue.retain(|(waiter, _)| *waiter != ticket);
-        self.settle(Step::default())
+    pub(super) fn leave_queue(&mut self, ticket: u64) {
+        self.queue.retain(|waiter| *waiter != ticket);
+        self.uncover(ticket);
     }
 
     fn wake_watchers(&mut self, mut step: Step) -> Step {
@@ -213,10 +206,9 @@ impl Model {
         step
     }
 
-    /// The last connection of a closed pool may be gone. A waiter that must dial does not dial.
+    /// The last connection of a closed pool may be gone.
     fn wake_if_drained(&mut self, step: Step) -> Step {
-        let told_to_dial = self.granted.iter().filter(|(_, granted)| *granted == Granted::Dial);
-        match self.closed && self.open() == told_to_dial.count() {
+        match self.closed && self.in_use() == 0 {
             true => self.wake_watchers(step),
             false => step,
         }
@@ -236,14 +228,37 @@ impl Model {
                 self.slot_freed(Step { closes: vec![id], ..Step::default() })
             }
             Disposition::Detach => self.slot_freed(Step::default()),
+            Disposition::Clean { .. } if self.cleaning.len() < self.settings.max_cleaners => {
+                self.cleaning.push(conn);
+                Step { cleans: Some(id), ..Step::default() }
+            }
+            Disposition::Clean { .. } => {
+                self.unclean.push(conn);
+                Step::default()
+            }
         }
+    }
+
+    /// A cleaner has ended, and takes the next connection.
+    pub(super) fn cleaned(&mut self, at: usize, is_clean: bool, now: Duration) -> Step {
+        let conn = self.cleaning.remove(at);
+        let next = (!self.unclean.is_empty()).then(|| self.unclean.remove(0));
+        self.cleaning.extend(next);
+        let step = match is_clean {
+            true => self.accept(Conn { returned: now, heard: now, overdue: false, ..conn }, now),
+            false => {
+                self.failures += 1;
+                self.slot_freed(Step { closes: vec![conn.id], ..Step::default() })
+            }
+        };
+        Step { cleans: next.map(|next| next.id), ..step }
     }
 
     fn accept(&mut self, conn: Conn, now: Duration) -> Step {
         if self.must_close(conn, now) {
             return self.slot_freed(Step { closes: vec![conn.id], ..Step::default() });
         }
-        let mut step = self.offer(conn, now, Step::default());
+        let mut step = self.offer(conn, None, now, Step::default());
         let surplus = self.idle.len().saturating_sub(self.settings.max_idle);
         // Only a connection that no waiter gets can be too many.
         if step.wakes.is_empty() {
@@ -253,15 +268,9 @@ impl Model {
     }
 
     /// The connection is invalid and closed, and its caller asks again.
-    pub(super) fn replace(
-        &mut self,
-        id: u32,
-        ticket: u64,
-        dialer: RequestDialer,
-        now: Duration,
-    ) -> Step {
+    pub(super) fn replace(&mut self, id: u32, ticket: u64, now: Duration) -> Step {
         self.failures += u64::from(!self.take_borrowed(id).reclaimed);
-        let step = self.check_out(ticket, dialer, now);
+        let step = self.check_out(ticket, now);
         self.slot_freed(step)
     }
 
@@ -364,7 +373,10 @@ impl Model {
         let mut step = Step { closes: self.expire_all(now), ..Step::default() };
         while !self.queue.is_empty() && !self.idle.is_empty() {
             let next = self.take_next_idle();
-            step = self.offer(next, now, step);
+            step = self.offer(next, None, now, step);
+        }
+        if self.broken {
+            step = self.refuse_waiters(step);
         }
         self.end_pause(pause_over, &mut step);
         self.settle(step)
@@ -372,6 +384,7 @@ impl Model {
 
     pub(super) fn evict_all(&mut self) -> Step {
         self.generation += 1;
+        self.evict_dials();
         self.forget_dial_failures();
         let closes = self.idle.drain(..).map(|conn| conn.id).collect();
         self.settle(Step { closes, ..Step::default() })
@@ -386,7 +399,8 @@ impl Model {
         self.closed = true;
         self.forget_dial_failures();
         let closes = self.idle.drain(..).map(|conn| conn.id).collect();
-        let wakes = self.queue.drain(..).map(|(ticket, _)| ticket).collect();
+        let wakes = self.queue.drain(..).collect();
+        self.dials.iter_mut().for_each(|dial| dial.covers_owner = false);
         self.wake_watchers(Step { closes, wakes, ..Step::default() })
     }
 
@@ -431,14 +445,13 @@ impl Model {
         Conn { since: now, failures: self.failures, suspect, ..conn }
     }
 
-    fn enqueue(&mut self, ticket: u64, dialer: RequestDialer) {
-        self.queue.push((ticket, dialer));
-        self.queue.sort_by_key(|(ticket, _)| *ticket);
-    }
-
-    /// Gives the connection to the oldest waiter, or makes it idle, sorted by its return.
-    fn offer(&mut self, conn: Conn, now: Duration, step: Step) -> Step {
+    /// Gives the connection to the oldest waiter, or makes it idle, sorted by its return. `ended` is
+    /// the dial that it comes from.
+    fn offer(&mut self, conn: Conn, ended: Option<&Dial>, now: Duration, step: Step) -> Step {
         if !self.queue.is_empty() && !self.suspended {
+            if let Some(ended) = ended {
+                self.pass_on(self.queue[0], ended);
+            }
             return self.grant_to_oldest(Granted::Conn(self.borrow(conn, now)), step);
         }
         let older = self.idle.iter().filter(|idle| idle.returned <= conn.returned).count();
@@ -447,7 +460,8 @@ impl Model {
     }
 
     fn grant_to_oldest(&mut self, granted: Granted, step: Step) -> Step {
-        let (oldest, _) = self.queue.remove(0);
+        let oldest = self.queue.remove(0);
+        self.uncover(oldest);
         self.granted.push((oldest, granted));
         step.wakes(oldest)
     }

@@ -8,18 +8,14 @@ const SECOND: Duration = Duration::from_secs(1);
 /// Returns the connection that is pinged a second from now.
 fn ping_one(pool: &mut Harness) -> Box<Entry<u32>> {
     pool.now += SECOND;
-    let deferred = pool.core.run_due(pool.now).deferred.expect("work");
-    deferred.ping.expect("a connection to ping")
+    pool.to_ping().expect("a connection to ping")
 }
 
 #[test]
 fn a_pinged_connection_returns_to_its_old_position() {
     let mut pool =
         Harness::new(CoreSettings { keepalive: Some(2 * SECOND), has_timer: true, ..settings() });
-    for (ticket, conn) in [(0, 1), (1, 2), (2, 3)] {
-        assert_eq!(pool.get(), Step::answers(Outcome::Dial));
-        assert_eq!(pool.own_dial_succeeds(ticket, conn), grants(conn));
-    }
+    [1, 2, 3].map(|conn| pool.take(conn));
     for conn in [1, 2, 3] {
         pool.now += SECOND / 4;
         let _ = pool.check_in(conn);
@@ -27,7 +23,7 @@ fn a_pinged_connection_returns_to_its_old_position() {
     pool.now += SECOND / 2;
     let pinged = ping_one(&mut pool);
     assert_eq!(pinged.conn, 1);
-    assert_eq!(Step::of(pool.core.ping_ended(pinged, true, pool.now)), Step::default());
+    assert_eq!(pool.ping_ends(pinged, true), Step::default());
     for conn in [3, 2, 1] {
         assert_eq!(pool.get().outcome, Some(Outcome::Conn(conn)));
     }
@@ -43,28 +39,24 @@ fn without_wait_one_caller_waits_for_a_pinged_connection() {
         ..settings()
     };
     let mut pool = Harness::new(settings);
-    assert_eq!(pool.get(), Step::answers(Outcome::Dial));
-    assert_eq!(pool.own_dial_succeeds(0, 1), grants(1));
+    pool.take(1);
     assert_eq!(pool.get(), Step::answers(Outcome::Exhausted));
     let _ = pool.check_in(1);
     let pinged = ping_one(&mut pool);
     assert_eq!((pool.get(), pool.get()), (AT_LIMIT, Step::answers(Outcome::Exhausted)));
-    assert_eq!(Step::of(pool.core.ping_ended(pinged, true, pool.now)), Step::default().wakes(2));
+    assert_eq!(pool.ping_ends(pinged, true), Step::default().wakes(2));
     assert_eq!(pool.collect(2), Some(Outcome::Conn(1)));
 }
 
 #[test]
 fn a_failure_during_a_pause_does_not_extend_it() {
     let mut pool = Harness::new(CoreSettings { breaker: Some(1), has_timer: true, ..settings() });
-    assert_eq!(
-        (pool.get(), pool.get()),
-        (Step::answers(Outcome::Dial), Step::answers(Outcome::Dial))
-    );
-    let _ = pool.own_dial_fails();
+    assert_eq!((pool.get(), pool.get()), (DIALING.dials(1), DIALING.dials(1)));
+    let _ = pool.dial_fails();
     let until = pool.core.paused_until();
     assert!(until.is_some());
     pool.now += SECOND / 4;
-    let _ = pool.own_dial_fails();
+    let _ = pool.dial_fails();
     assert_eq!(pool.core.paused_until(), until);
 }
 
@@ -72,14 +64,14 @@ fn a_failure_during_a_pause_does_not_extend_it() {
 fn at_most_one_probe_runs() {
     let mut pool = Harness::new(CoreSettings { breaker: Some(1), has_timer: true, ..settings() });
     for _ in 0..3 {
-        assert_eq!(pool.get(), Step::answers(Outcome::Dial));
+        assert_eq!(pool.get(), DIALING.dials(1));
     }
-    let _ = pool.own_dial_fails();
+    let _ = pool.dial_fails();
     pool.now = pool.core.paused_until().expect("a pause");
-    assert_eq!(Step::of(pool.core.run_due(pool.now)), Step::default().dials(1));
+    assert_eq!(pool.after(Duration::ZERO), Step::default().dials(1));
     // Another dial closes the breaker and a third opens it again.
-    assert_eq!(pool.own_dial_succeeds(1, 1), grants(1));
-    let _ = pool.own_dial_fails();
+    assert_eq!((pool.dial_succeeds(1), pool.get()), (Step::default(), grants(1)));
+    let _ = pool.dial_fails();
     assert_eq!(pool.get(), Step::answers(Outcome::BreakerOpen));
     assert_eq!(pool.core.paused_until(), None, "no pause while the probe runs");
 }
@@ -89,18 +81,15 @@ fn a_probe_needs_a_free_slot() {
     let settings =
         CoreSettings { max_active: Some(2), breaker: Some(1), has_timer: true, ..settings() };
     let mut pool = Harness::new(settings);
-    for (ticket, conn) in [(0, 1), (1, 2)] {
-        assert_eq!(pool.get(), Step::answers(Outcome::Dial));
-        assert_eq!(pool.own_dial_succeeds(ticket, conn), grants(conn));
-    }
+    [1, 2].map(|conn| pool.take(conn));
     let _ = pool.close(2, CloseReason::Io);
-    assert_eq!(pool.get(), Step::answers(Outcome::Dial));
-    let _ = pool.own_dial_fails();
+    assert_eq!(pool.get(), DIALING.dials(1));
+    let _ = pool.dial_fails();
     let until = pool.core.paused_until().expect("a pause");
     // No slot is free now.
-    let _ = pool.core.resize(Some(1), 1);
+    let _ = pool.resize(1, 1);
     pool.now = until;
-    assert_eq!(Step::of(pool.core.run_due(pool.now)), Step::default());
+    assert_eq!(pool.after(Duration::ZERO), Step::default());
     assert!(pool.core.paused_until().is_some_and(|at| at > pool.now), "the probe is delayed");
     assert_eq!(pool.counts(), (0, 1, 0));
 }
@@ -119,8 +108,8 @@ fn work_that_could_not_start_is_rescheduled() {
 #[test]
 fn detached_and_late_connections_are_counted() {
     let mut pool = Harness::of(2);
-    assert_eq!(pool.get_timeout().dials, 1);
-    assert_eq!(pool.leave_queue(0).0, 0);
+    assert_eq!(pool.get().dials, 1);
+    assert_eq!(pool.leave_queue(0), 0);
     let _ = pool.dial_succeeds(1);
     assert_eq!(pool.get(), grants(1));
     assert_eq!((pool.core.counters.late_dials, pool.core.counters.late_reused), (1, 1));
@@ -136,12 +125,13 @@ fn a_probe_counts_against_max_concurrent_dials() {
         has_timer: true,
         ..settings()
     });
-    assert_eq!((pool.get(), pool.get_timeout()), (Step::answers(Outcome::Dial), DIALING.dials(1)));
-    // The dial thread's waiter leaves, and the breaker opens while it dials.
-    let _ = pool.leave_queue(1);
-    let _ = pool.own_dial_fails();
+    // The first dial hangs, and its failure opens the breaker while the second one runs.
+    assert_eq!(pool.get(), DIALING.dials(1));
+    pool.now += SECOND + Duration::from_nanos(1);
+    assert_eq!(pool.get(), DIALING.dials(1));
+    let _ = pool.dial_fails();
     pool.now = pool.core.paused_until().expect("a pause");
-    assert_eq!(Step::of(pool.core.run_due(pool.now)), Step::default());
+    assert_eq!(pool.after(Duration::ZERO), Step::default());
     assert!(pool.core.paused_until().is_some_and(|at| at > pool.now), "the probe is delayed");
 }
 
@@ -151,16 +141,16 @@ fn a_pinged_connection_counts_once_in_a_warm_up() {
         Harness::new(CoreSettings { keepalive: Some(SECOND), has_timer: true, ..settings() })
             .idle([1]);
     let pinged = ping_one(&mut pool);
-    assert_eq!(Step::of(pool.core.begin_warm_up(3)), Step::default().dials(2));
-    assert_eq!(Step::of(pool.core.ping_ended(pinged, true, pool.now)), Step::default());
+    assert_eq!(pool.begin_warm_up(3), Step::default().dials(2));
+    assert_eq!(pool.ping_ends(pinged, true), Step::default());
 }
 
 #[test]
 fn a_pool_without_max_active_reports_none() {
     let mut pool = Harness::new(settings());
-    assert_eq!(pool.core.stats().max_active, None);
-    let _ = pool.core.resize(Some(3), 3);
-    assert_eq!(pool.core.stats().max_active, Some(3));
+    assert_eq!(pool.core.settings().max_active, None);
+    let _ = pool.resize(3, 3);
+    assert_eq!(pool.core.settings().max_active, Some(3));
 }
 
 #[test]
