@@ -91,7 +91,7 @@ impl Conn {
         calls: impl FnOnce(&mut Conn) -> Result<T>,
     ) -> Result<T> {
         match ctx.err() {
-            Some(error) => self.record_fatal(Err(error), Deadline::default()),
+            Some(error) => self.record_outcome(Err(error), Deadline::default()),
             None => self.run_even_if_ended(ctx, calls),
         }
     }

@@ -74,19 +74,20 @@ use std::time::Instant;
 
 use crate::args::ToArgs;
 use crate::conn::command_buffer::EncodedCommands;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, ServerError};
 use crate::net::stream::{Peek, ShutdownHandle};
 use crate::value::Value;
 
 /// The sending side of a connection.
 ///
-/// When a deadline passes, the bytes that are not written stay in the write buffer, so that a
-/// later call can continue. A [`Mux`](crate::Mux) continues; a [`Conn`](crate::Conn) has ended.
+/// When a deadline passes, a [`Conn`](crate::Conn) has ended. A [`Mux`](crate::Mux) continues: a
+/// sending side that was taken with [`RawConn::halves`] must keep the bytes that are not written.
 pub trait RawSend: Send {
     /// Adds a command to the write buffer. May write when the buffer is large.
     ///
     /// # Errors
-    /// An error for which [`Error::is_fatal`] is true ends the connection.
+    /// An error for which [`Error::is_fatal`] is true ends the connection. Any other means that
+    /// the command was not added.
     fn send(&mut self, command: &str, args: &dyn ToArgs, deadline: Option<Instant>) -> Result<()>;
 
     /// Writes the buffered commands.
@@ -139,6 +140,14 @@ pub trait RawReceive: Send {
     /// Any other reply is left for [`RawReceive::receive`]. The default takes nothing.
     #[doc(hidden)]
     fn take_bulk(&mut self) -> Option<&[u8]> {
+        None
+    }
+
+    /// Returns the last error reply that has been received and not taken, without waiting for
+    /// more. Called when a write has failed because the server has closed the connection. The
+    /// default returns `None`.
+    #[doc(hidden)]
+    fn last_error(&mut self) -> Option<ServerError> {
         None
     }
 

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use crate::args::ToArgs;
 use crate::conn::deadline::{Deadline, Timeouts};
+use crate::conn::exchange::whole;
 use crate::conn::raw::{RawReceive, RawSend};
-use crate::conn::session::Session;
 use crate::conn::status::Status;
 use crate::context::Context;
 use crate::error::{Error, Result};
@@ -15,7 +15,6 @@ use crate::value::Value;
 /// The sending half of a [`Conn`](crate::Conn), returned by [`Conn::split`](crate::Conn::split).
 pub struct SendHalf<'a> {
     raw: &'a mut dyn RawSend,
-    session: &'a mut Session,
     status: &'a Status,
     timeouts: Timeouts,
 }
@@ -30,11 +29,10 @@ pub struct ReceiveHalf<'a> {
 impl<'a> SendHalf<'a> {
     pub(super) fn new(
         raw: &'a mut dyn RawSend,
-        session: &'a mut Session,
         status: &'a Status,
         timeouts: Timeouts,
     ) -> SendHalf<'a> {
-        SendHalf { raw, session, status, timeouts }
+        SendHalf { raw, status, timeouts }
     }
 
     /// Queues a command, like [`Conn::send`](crate::Conn::send).
@@ -55,7 +53,9 @@ impl<'a> SendHalf<'a> {
     /// ```
     pub fn send(&mut self, command: &str, args: impl ToArgs) -> Result<()> {
         let deadline = self.timeouts.for_write();
-        self.status.send(self.raw, self.session, command, &args, deadline)
+        self.status.check()?;
+        let sent = self.status.send(self.raw, command, &args, deadline);
+        self.status.record_fatal(sent, deadline)
     }
 
     /// Writes the queued commands, like [`Conn::flush`](crate::Conn::flush).
@@ -74,7 +74,10 @@ impl<'a> SendHalf<'a> {
     /// # Ok::<(), Error>(())
     /// ```
     pub fn flush(&mut self) -> Result<()> {
-        self.status.flush(self.raw, self.timeouts.for_write())
+        self.status.check()?;
+        let deadline = self.timeouts.for_write();
+        let flushed = self.status.flush(self.raw, deadline);
+        self.status.record_fatal(flushed, deadline)
     }
 
     /// Returns the error that ended the connection, like [`Conn::err`](crate::Conn::err).
@@ -119,7 +122,7 @@ impl<'a> ReceiveHalf<'a> {
     /// # Ok::<(), Error>(())
     /// ```
     pub fn receive(&mut self) -> Result<Value> {
-        self.status.receive(self.raw, self.timeouts.for_read())
+        self.receive_until(self.timeouts.for_read())
     }
 
     /// Waits at most `timeout` for the next reply, like
@@ -139,7 +142,7 @@ impl<'a> ReceiveHalf<'a> {
     /// ```
     pub fn receive_timeout(&mut self, timeout: impl Into<Option<Duration>>) -> Result<Value> {
         let deadline = Deadline::after(timeout.into()).or_sooner(self.timeouts.overall);
-        self.status.receive(self.raw, deadline)
+        self.receive_until(deadline)
     }
 
     /// Waits for the next reply until the context ends, like
@@ -166,7 +169,7 @@ impl<'a> ReceiveHalf<'a> {
         }
         let watch = self.status.watch(ctx)?;
         let deadline = self.timeouts.for_read().or_sooner(Deadline::of(ctx));
-        let received = self.status.receive(self.raw, deadline);
+        let received = self.receive_until(deadline);
         self.status.unwatch(watch, ctx, received)
     }
 
@@ -190,7 +193,12 @@ impl<'a> ReceiveHalf<'a> {
     /// ```
     pub fn poll(&mut self, timeout: Duration) -> Result<Option<Value>> {
         let wait = Deadline::after(Some(timeout)).or_sooner(self.timeouts.overall);
-        self.status.poll(self.raw, wait, &self.timeouts)
+        self.status.check()?;
+        let begun = self.status.poll(self.raw, wait);
+        match self.status.record_fatal(begun, wait)? {
+            true => self.receive().map(Some),
+            false => Ok(None),
+        }
     }
 
     /// Returns the error that ended the connection, like [`Conn::err`](crate::Conn::err).
@@ -203,6 +211,14 @@ impl<'a> ReceiveHalf<'a> {
     /// ```
     pub fn err(&self) -> Option<&Error> {
         self.status.err()
+    }
+}
+
+impl ReceiveHalf<'_> {
+    fn receive_until(&mut self, deadline: Deadline) -> Result<Value> {
+        self.status.check()?;
+        let received = self.status.receive(self.raw, deadline);
+        whole(self.status.record_fatal(received, deadline)?)
     }
 }
 

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::conn::observer::Observer;
 use crate::conn::raw::{RawReceive, RawSend};
+use crate::conn::session::ReplyTo;
 use crate::conn::{Conn, Parts};
 use crate::error::{Error, Result, ServerError, TimeoutKind};
 use crate::mux::core::{Command, SplitConn};
@@ -28,6 +29,8 @@ pub(crate) struct WriteHalf {
     /// How long the server may leave a batch unread.
     limit: Option<Duration>,
     stuck_after: Option<Instant>,
+    /// The number of commands sent.
+    sent: usize,
     pub(crate) observer: SharedObserver,
 }
 
@@ -40,6 +43,8 @@ pub(crate) struct ReadHalf {
     pub(crate) owners: Vec<Option<Arc<Slot>>>,
     /// The last reply, if it was an error.
     pub(crate) last_error: Option<ServerError>,
+    /// The number of replies received.
+    received: usize,
     pub(crate) observer: SharedObserver,
 }
 
@@ -69,6 +74,7 @@ pub(crate) fn split(mut conn: Conn) -> Result<SplitConn<Box<WriteHalf>, Box<Read
             unflushed: false,
             limit: write_timeout.or(read_timeout),
             stuck_after: None,
+            sent: 0,
             observer: Arc::clone(&observer),
         }),
         reader: Box::new(ReadHalf {
@@ -76,6 +82,7 @@ pub(crate) fn split(mut conn: Conn) -> Result<SplitConn<Box<WriteHalf>, Box<Read
             replies: Vec::new(),
             owners: Vec::new(),
             last_error: None,
+            received: 0,
             observer,
         }),
         shutdown,
@@ -118,7 +125,8 @@ impl WriteHalf {
     fn write_until(&mut self, until: Option<Instant>) -> Result<()> {
         while let Some(Command { name, args, .. }) = self.backlog.pop_front() {
             self.unflushed = true;
-            self.observer.sending(&name, &args);
+            self.observer.sending(self.sent, &name, &args);
+            self.sent = self.sent.wrapping_add(1);
             self.raw.send(&name, &args, until)?;
         }
         self.raw.flush(until)?;
@@ -138,7 +146,9 @@ impl ReadHalf {
         while self.replies.len() < BATCH_LIMIT {
             match self.raw.receive(until) {
                 Ok(reply) => {
-                    self.observer.received(&reply);
+                    // A mux refuses commands whose replies would not be one for each command.
+                    self.observer.received(ReplyTo::Command(self.received), &reply);
+                    self.received = self.received.wrapping_add(1);
                     self.last_error = match &reply {
                         Value::Error(error) => Some(error.clone()),
                         _ => None,

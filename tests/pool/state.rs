@@ -300,7 +300,9 @@ fn hanging_server_delays_close_by_at_most_cleanup_timeout() {
     let (clean, mut multi) = (pool.acquire().unwrap(), pool.acquire().unwrap());
     let mut subscribed = pool.acquire().unwrap();
     multi.call("MULTI", ()).unwrap();
-    subscribed.call("SUBSCRIBE", "channel").unwrap();
+    subscribed.send("SUBSCRIBE", "channel").unwrap();
+    subscribed.flush().unwrap();
+    subscribed.receive().unwrap();
     server.freeze();
     let outcome = promptly("a return", || {
         (clean.close(), multi.close().unwrap_err(), subscribed.close().unwrap_err())

@@ -168,6 +168,8 @@ fn reply_of_a_plain_connection_converts_to_an_event() {
     let reply = Value::from(vec![Value::from("message"), Value::from("c"), Value::from("hi")]);
     assert_eq!(reply.convert::<PubSubEvent>().unwrap(), message("c", "hi"));
     let mut conn = publisher();
-    let event: PubSubEvent = conn.query("SUBSCRIBE", "typed").unwrap();
+    conn.send("SUBSCRIBE", "typed").unwrap();
+    conn.flush().unwrap();
+    let event: PubSubEvent = conn.receive().unwrap().convert().unwrap();
     assert_eq!(event, confirmed(SubscriptionKind::Subscribe, "typed", 1));
 }

@@ -392,7 +392,9 @@ fn is_alive_ignores_session_tickets() {
         // Unexpected bytes.
         let mut stray = dialer(&server).dial().unwrap();
         conn.call("CLIENT", ("TRACKING", "ON", "REDIRECT", id(&mut stray))).unwrap();
-        stray.call("SUBSCRIBE", "__redis__:invalidate").unwrap();
+        stray.send("SUBSCRIBE", "__redis__:invalidate").unwrap();
+        stray.flush().unwrap();
+        stray.receive().unwrap();
         conn.call("GET", "k").unwrap();
         conn.call("SET", ("k", 1)).unwrap();
         wait_until("the invalidation arrives", || !stray.is_alive());
