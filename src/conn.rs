@@ -4,6 +4,7 @@ pub(crate) mod command_buffer;
 pub(crate) mod deadline;
 pub(crate) mod exchange;
 pub(crate) mod observer;
+pub(crate) mod owned;
 pub(crate) mod pipeline;
 pub mod raw;
 pub(crate) mod reset;
@@ -41,7 +42,8 @@ use crate::value::Value;
 /// The first I/O error, timeout, cancellation or protocol error is final: the socket is closed
 /// immediately, and every later call returns the same error, which [`err`](Conn::err) shows. So a
 /// reply that arrives too late is never taken for the reply to another command. An error reply
-/// of the server does not end the connection.
+/// of the server does not end the connection. If the caller's code panics in the middle of an
+/// exchange (arguments, conversions, a stream, a logger), the connection has ended, too.
 ///
 /// A [`Pool`](crate::Pool) or a [`Dialer`](crate::Dialer) returns connections. Dropping a `Conn`
 /// closes it.
@@ -60,7 +62,7 @@ pub struct Conn {
     pub(super) raw: Box<dyn RawConn>,
     pub(super) status: Status,
     pub(super) closed: bool,
-    pub(super) session: Session,
+    pub(super) pooled: bool,
     pub(super) read_timeout: Option<Duration>,
     pub(super) write_timeout: Option<Duration>,
     /// A deadline over all calls, such as that of a context.
@@ -84,7 +86,7 @@ impl Conn {
             status: Status::new(raw.shutdown_handle()),
             raw: Box::new(raw),
             closed: false,
-            session: Session::default(),
+            pooled: false,
             read_timeout: None,
             write_timeout: None,
             outer_deadline: Deadline::default(),
@@ -114,6 +116,8 @@ impl Conn {
     ///
     /// # Errors
     /// [`Error::Server`] for an error reply. A fatal error ends the connection.
+    /// [`Error::Unsupported`] for `SUBSCRIBE` and its variants, which have several replies: use
+    /// [`PubSubConn`](crate::PubSubConn), or [`send`](Conn::send) and [`receive`](Conn::receive).
     ///
     /// ```
     /// # use redigo::{Dialer, testing::MemoryStream, Error};
@@ -150,14 +154,13 @@ impl Conn {
     /// ```
     #[doc(alias = "Do")]
     pub fn query<T: FromValue>(&mut self, command: &str, args: impl ToArgs) -> Result<T> {
-        if command.is_empty() || self.status.observer.is_some() {
-            // The observer needs whole replies.
+        if command.is_empty() {
             return self.call(command, args)?.convert();
         }
         let timeouts = self.timeouts();
         let (first_error, deadline) = self.send_command(command, &args, &timeouts)?;
         match first_error {
-            Some(error) => self.receive_raw(deadline).and(Err(Error::Server(error))),
+            Some(error) => self.receive_raw(deadline).and(Err(error)),
             None => self.receive_as(deadline),
         }
     }
@@ -246,9 +249,7 @@ impl Conn {
     #[doc(alias = "Send")]
     pub fn send(&mut self, command: &str, args: impl ToArgs) -> Result<()> {
         let deadline = self.timeouts().for_write();
-        let sent = self.status.send(&mut *self.raw, &mut self.session, command, &args, deadline);
-        self.close_if_ended();
-        sent
+        self.send_until(command, &args, deadline)
     }
 
     /// Writes the queued commands.
@@ -348,11 +349,44 @@ impl Conn {
     /// # Ok::<(), Error>(())
     /// ```
     pub fn poll(&mut self, timeout: Duration) -> Result<Option<Value>> {
-        let wait = Deadline::after(Some(timeout)).or_sooner(self.outer_deadline);
+        self.poll_until(Deadline::after(Some(timeout)))
+    }
+
+    /// Waits for the next reply to begin, at most `timeout` and until the context ends.
+    ///
+    /// Like [`poll`](Conn::poll), but another thread can cancel the wait. `None` as the timeout
+    /// waits until the context ends.
+    ///
+    /// # Errors
+    /// Those of [`receive`](Conn::receive). The end of the context is fatal; the timeout is not.
+    ///
+    /// ```
+    /// # use redigo::{Context, Dialer, testing::MemoryStream, Error};
+    /// # use std::time::Duration;
+    /// # let mut conn = Dialer::tcp(":6379").wrap(MemoryStream::silent());
+    /// let (ctx, cancel) = Context::background().with_cancel();
+    /// assert!(conn.poll_context(&ctx, Duration::from_millis(1))?.is_none());
+    /// cancel.cancel();
+    /// assert!(conn.poll_context(&ctx, None).unwrap_err().is_canceled());
+    /// # Ok::<(), Error>(())
+    /// ```
+    pub fn poll_context(
+        &mut self,
+        ctx: &Context,
+        timeout: impl Into<Option<Duration>>,
+    ) -> Result<Option<Value>> {
+        let wait = Deadline::after(timeout.into());
+        self.run_within(ctx, |conn| match (conn.poll_until(wait)?, ctx.err()) {
+            (None, Some(ended)) => conn.record_outcome(Err(ended), Deadline::default()),
+            (polled, _) => Ok(polled),
+        })
+    }
+
+    /// Waits until the deadline for a reply to begin.
+    pub(crate) fn poll_until(&mut self, wait: Deadline) -> Result<Option<Value>> {
         let timeouts = self.timeouts();
-        let polled = self.status.poll(&mut *self.raw, wait, &timeouts);
-        self.close_if_ended();
-        polled
+        let wait = wait.or_sooner(self.outer_deadline);
+        self.poll_within(wait, &timeouts)
     }
 
     /// Writes the queued commands and receives all pending replies.
@@ -400,7 +434,7 @@ impl Conn {
         let timeouts = self.timeouts();
         let (sender, receiver) = self.raw.split();
         (
-            SendHalf::new(sender, &mut self.session, &self.status, timeouts),
+            SendHalf::new(sender, &self.status, timeouts),
             ReceiveHalf::new(receiver, &self.status, timeouts),
         )
     }
@@ -495,8 +529,17 @@ impl Conn {
         self.status.is_retired()
     }
 
+    /// A pool's read timeout is meant for commands, so a subscriber does not use it for silence.
+    pub(crate) fn set_pooled(&mut self, pooled: bool) {
+        self.pooled = pooled;
+    }
+
+    pub(crate) fn is_pooled(&self) -> bool {
+        self.pooled
+    }
+
     pub(crate) fn session(&mut self) -> &mut Session {
-        &mut self.session
+        self.status.session()
     }
 
     pub(crate) fn has_unread(&self) -> bool {

@@ -6,6 +6,7 @@ use std::fmt::{self, Write as _};
 use crate::args::{Args, ToArgs};
 use crate::conn::Conn;
 use crate::conn::observer::Observer;
+use crate::conn::session::ReplyTo;
 use crate::error::Error;
 use crate::sync::Mutex;
 use crate::value::Value;
@@ -38,7 +39,7 @@ const MASK: &str = "***";
 /// subscription. Strings are cut after 32 bytes and lists after 32 elements, with `...`.
 /// Passwords are shown as `***`: the arguments of `AUTH`, `HELLO`, `ACL SETUSER` and `MIGRATE`,
 /// the arguments of `CONFIG` and `SENTINEL` that follow the name of a secret, and replies that
-/// contain a secret.
+/// contain a secret. An error reply to a command with a password is shown as its code alone.
 ///
 /// Timeouts, state and error of the connection stay the same.
 ///
@@ -93,16 +94,20 @@ pub fn logging_filtered(
 struct Logger {
     prefix: String,
     skip: Box<dyn Fn(&str) -> bool + Send + Sync>,
-    /// The unanswered commands, oldest first; `None` for a command that is not logged.
-    unanswered: Mutex<VecDeque<Option<Sent>>>,
+    /// The unanswered commands that are logged or have a secret reply, oldest first.
+    unanswered: Mutex<VecDeque<Sent>>,
     /// The observer before this one.
     next: Option<Box<dyn Observer>>,
 }
 
-/// A command as it appears in the log.
+/// A command that waits for its reply.
 struct Sent {
-    text: String,
-    /// True if its reply may contain a secret.
+    number: usize,
+    /// Its text in the log; `None` if it is not logged.
+    text: Option<String>,
+    /// An error reply may quote a secret argument.
+    is_secret: bool,
+    /// Its reply may contain a secret.
     reply_is_secret: bool,
 }
 
@@ -111,18 +116,17 @@ impl Logger {
         log::debug!(target: TARGET, "{}{text}", self.prefix);
     }
 
-    /// Writes the line of the oldest unanswered command, or of a receive.
-    fn answer(&self, sent: Option<Option<Sent>>, outcome: impl fmt::Display) {
-        match sent {
-            Some(Some(Sent { reply_is_secret: true, text })) => {
-                self.write(format_args!("{text} -> {MASK}"));
-            }
-            Some(Some(sent)) => self.write(format_args!("{} -> {outcome}", sent.text)),
-            Some(None) => {}
-            None if is_on() && !(self.skip)("") => {
-                self.write(format_args!("Receive() -> {outcome}"));
-            }
-            None => {}
+    /// Takes the command that a reply answers, if it was recorded.
+    fn take(&self, number: usize) -> Option<Sent> {
+        let mut unanswered = self.unanswered.lock();
+        let is_next = unanswered.front().is_some_and(|sent| sent.number == number);
+        if is_next { unanswered.pop_front() } else { None }
+    }
+
+    /// Writes the line of a reply or a failure that answers no command.
+    fn receive(&self, outcome: impl fmt::Display) {
+        if is_on() && !(self.skip)("") {
+            self.write(format_args!("Receive() -> {outcome}"));
         }
     }
 }
@@ -132,44 +136,77 @@ fn is_on() -> bool {
 }
 
 impl Observer for Logger {
-    fn sending(&self, command: &str, args: &dyn ToArgs) {
-        self.next.sending(command, args);
+    fn sending(&self, number: usize, command: &str, args: &dyn ToArgs) {
+        self.next.sending(number, command, args);
         let logged = is_on() && !(self.skip)(command);
-        // Commands that are not logged have an entry, too: replies are matched by their order.
-        let sent = logged.then(|| {
-            let args = Args::new().args(args);
-            let reply_is_secret = reply_is_secret(command, &args);
-            Sent { text: Shown { command, args: &args }.to_string(), reply_is_secret }
-        });
-        self.unanswered.lock().push_back(sent);
+        if !logged && !may_reply_with_secret(command) {
+            return;
+        }
+        let args = Args::new().args(args);
+        let sent = Sent {
+            number,
+            text: logged.then(|| Shown { command, args: &args }.to_string()),
+            is_secret: Secrets::of(command, &args).hides_any(&args),
+            reply_is_secret: reply_is_secret(command, &args),
+        };
+        let mut unanswered = self.unanswered.lock();
+        // A number that is used again is that of a command that was not sent.
+        if unanswered.back().is_some_and(|unsent| unsent.number == number) {
+            unanswered.pop_back();
+        }
+        if sent.text.is_some() || sent.reply_is_secret {
+            unanswered.push_back(sent);
+        }
     }
 
-    fn received(&self, reply: &Value) {
-        self.next.received(reply);
-        let sent = if is_message(reply) { None } else { self.unanswered.lock().pop_front() };
-        self.answer(sent, ShownReply(reply));
+    fn received(&self, to: ReplyTo, reply: &Value) {
+        self.next.received(to, reply);
+        match to {
+            ReplyTo::Command(number) => {
+                let Some(Sent { text: Some(text), is_secret, reply_is_secret, .. }) =
+                    self.take(number)
+                else {
+                    return;
+                };
+                match reply {
+                    Value::Error(error) if is_secret => {
+                        self.write(format_args!("{text} -> error: {} {MASK}", error.code()));
+                    }
+                    _ if reply_is_secret => self.write(format_args!("{text} -> {MASK}")),
+                    reply => self.write(format_args!("{text} -> {}", ShownReply(reply))),
+                }
+            }
+            ReplyTo::Nothing => self.receive(ShownReply(reply)),
+            ReplyTo::Unknown => {
+                let is_secret = self.unanswered.lock().iter().any(|sent| sent.reply_is_secret);
+                match is_secret {
+                    true => self.receive(MASK),
+                    false => self.receive(ShownReply(reply)),
+                }
+            }
+        }
     }
 
     fn failed(&self, error: &Error) {
         self.next.failed(error);
         let sent = self.unanswered.lock().pop_front();
-        self.answer(sent, format_args!("failed: {error}"));
+        match sent.map(|sent| sent.text) {
+            Some(Some(text)) => self.write(format_args!("{text} -> failed: {error}")),
+            Some(None) => {}
+            None => self.receive(format_args!("failed: {error}")),
+        }
     }
 }
 
 impl Drop for Logger {
     fn drop(&mut self) {
-        for sent in std::mem::take(self.unanswered.get_mut()).into_iter().flatten() {
-            self.write(format_args!("{} -> (not received)", sent.text));
+        for sent in std::mem::take(self.unanswered.get_mut()) {
+            if let Some(text) = sent.text {
+                self.write(format_args!("{text} -> (not received)"));
+            }
         }
         self.write("Close()");
     }
-}
-
-/// Returns true for a message of a subscription, which answers no command.
-fn is_message(reply: &Value) -> bool {
-    let kind = reply.as_array().and_then(<[Value]>::first).and_then(Value::as_bytes);
-    matches!(kind, Some(b"message" | b"pmessage" | b"smessage"))
 }
 
 /// A command with its arguments, shortened and without secrets.
@@ -266,10 +303,24 @@ impl Secrets {
     }
 }
 
+impl Secrets {
+    /// Returns true if any of the arguments must not be shown.
+    fn hides_any(&self, args: &Args) -> bool {
+        let names = args.len().saturating_sub(1);
+        self.from.is_some_and(|from| from < args.len())
+            || self.values && args.iter().take(names).any(is_name_of_secret)
+    }
+}
+
 /// Returns true for `requirepass`, `masterauth`, `tls-key-file-pass`, `auth-pass` and the like.
 fn is_name_of_secret(name: &[u8]) -> bool {
     let name = name.to_ascii_lowercase();
     [&b"pass"[..], b"auth"].iter().any(|part| name.windows(part.len()).any(|at| at == *part))
+}
+
+/// Returns true for the commands with which [`reply_is_secret`] may be true.
+fn may_reply_with_secret(command: &str) -> bool {
+    ["CONFIG", "ACL"].iter().any(|name| command.eq_ignore_ascii_case(name))
 }
 
 /// Returns true for `CONFIG GET` of a secret or of a pattern, and for `ACL` with passwords.

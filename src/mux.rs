@@ -1,10 +1,14 @@
 //! One connection that many threads share.
 
+pub(crate) mod backoff;
 pub(crate) mod core;
 pub(crate) mod deadline;
+pub(crate) mod dialing;
 pub(crate) mod driver;
+pub(crate) mod guard;
 pub(crate) mod halves;
 pub(crate) mod inner;
+pub(crate) mod last_reply;
 pub(crate) mod mux_conn;
 pub(crate) mod slot;
 pub(crate) mod stats;
@@ -33,11 +37,21 @@ use crate::value::Value;
 /// read together. This makes a mux faster than a pool for many threads with small commands. Prefer
 /// a [`Pool`](crate::Pool) for large replies, because a large reply delays all replies behind it.
 /// Commands that need their own connection work only with a pool: transactions, blocking commands,
-/// subscriptions, another database. A mux refuses these commands by name before it sends anything.
+/// subscriptions, another database. A mux refuses these commands before it sends anything, and also
+/// commands that stop all others, like `CLIENT PAUSE` and `SHUTDOWN`.
+///
+/// # Dialing
 ///
 /// A `Mux` is a handle: clones share the connection. The first call dials it. After a loss the next
 /// call dials again, and calls that arrive meanwhile wait for that dial and share its outcome. When
-/// a connection is lost, only the calls in flight fail.
+/// a connection is lost, only the calls in flight fail. If the server hangs up during a write, their
+/// error names the server's last reply, if that was an error.
+///
+/// A failed dial is followed by a pause of 10 ms, and each further failure doubles the pause up to
+/// 1 s. A random part, up to half of the pause, is left out. A call that arrives during a pause
+/// waits for the next dial; if its own deadline is sooner, it fails immediately with the error of
+/// the last dial. A connection that is lost before its first reply that is not an error counts as a
+/// failed dial.
 ///
 /// # Time limits
 ///
@@ -54,7 +68,16 @@ use crate::value::Value;
 /// # No threads
 ///
 /// A mux starts no threads. One of the waiting callers reads for all until its own reply has
-/// arrived, and then wakes another caller to continue.
+/// arrived, and then wakes another caller to continue. A caller that writes reads, too, while the
+/// server waits for its replies to be read.
+///
+/// # Panics in your code
+///
+/// A panic of the dial function is an error of the calls that wait for the dial. If the connection's
+/// own code panics, for example a [`Stream`](crate::Stream) or a log filter, the connection ends,
+/// the calls in flight fail, and the caller that ran the code unwinds. A panic of the logger, of a
+/// shutdown or of a destructor is caught. The next call works in each case. (A value with two fields
+/// whose destructors both panic aborts the process, as always in Rust.)
 ///
 /// ```
 /// use redigo::{Dialer, Mux};
@@ -98,8 +121,7 @@ impl Mux {
     ///
     /// The function's context ends with the deadline of the calling thread, or when the mux is
     /// closed. If the function panics, the calls that wait for it fail with an error. The function
-    /// must not use the mux itself. A connection over a
-    /// [`RawConn`](crate::raw::RawConn) must have
+    /// must not use the mux itself. A connection over a [`RawConn`](crate::raw::RawConn) must have
     /// [`halves`](crate::raw::RawConn::halves): without them, calls fail with
     /// [`Error::Unsupported`].
     ///
@@ -125,7 +147,7 @@ impl Mux {
     /// - [`Error::Unsupported`] for a command that a shared connection cannot send, with the
     ///   reason, and for a connection that cannot be shared.
     /// - [`Error::Timeout`] of kind `Read`, or `Write` if the server did not read the command.
-    /// - The error that ended the connection, or the error of the dial.
+    /// - The error that ended the connection, or the error of the last dial.
     /// - [`Error::ConnClosed`] if the mux is closed.
     ///
     /// ```

@@ -313,7 +313,8 @@ impl Script {
             (_, reply) = conn.exchange_raw(self.eval(), &self.eval_args(args), timeouts)?;
         }
         match (earlier, reply) {
-            (Some(error), _) | (None, Value::Error(error)) => Err(Error::Server(error)),
+            (Some(error), _) => Err(error),
+            (None, Value::Error(error)) => Err(Error::Server(error)),
             (None, reply) => Ok(reply),
         }
     }

@@ -20,16 +20,24 @@ struct Capture;
 
 thread_local! {
     static LISTENS: Cell<bool> = const { Cell::new(false) };
+    static LISTENS_TO_ALL: Cell<bool> = const { Cell::new(false) };
     static LINES: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
+    /// The number of lines before the logger panics.
+    static PANICS_AFTER: Cell<Option<usize>> = const { Cell::new(None) };
 }
 
 impl Log for Capture {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        metadata.target() == "redigo::commands" && metadata.level() == Level::Debug && LISTENS.get()
+        let is_command = metadata.target() == "redigo::commands" || LISTENS_TO_ALL.get();
+        is_command && metadata.level() == Level::Debug && LISTENS.get()
     }
 
     fn log(&self, record: &Record<'_>) {
         if self.enabled(record.metadata()) {
+            if let Some(lines) = PANICS_AFTER.get() {
+                PANICS_AFTER.set(lines.checked_sub(1));
+                assert!(lines > 0, "on purpose");
+            }
             LINES.with_borrow_mut(|lines| lines.push(record.args().to_string()));
         }
     }
@@ -144,7 +152,9 @@ fn reply_without_command_is_a_receive() {
         1,
     ));
     let mut conn = logging(server.conn(), "p");
-    conn.call("SUBSCRIBE", ["a", "b"]).unwrap();
+    conn.send("SUBSCRIBE", ["a", "b"]).unwrap();
+    conn.flush().unwrap();
+    conn.receive().unwrap();
     conn.receive().unwrap();
     conn.send("UNSUBSCRIBE", ()).unwrap();
     conn.flush().unwrap();
@@ -245,6 +255,124 @@ fn no_secret_is_logged() {
         let line = lines().remove(0);
         assert!(line.ends_with("-> ***"), "{line}");
     }
+}
+
+#[test]
+fn refusal_of_a_secret_shows_only_its_code() {
+    listen();
+    let server = ScriptedServer::new();
+    server.expect_any("ACL").error("ERR Error in ACL SETUSER modifier 'hunter2': Syntax error");
+    server.expect_any("SENTINEL").error("ERR unknown command, with args beginning with 'hunter2'");
+    server.expect_any("GET").error("WRONGTYPE not a string");
+    let mut conn = logging(server.conn(), "p");
+    conn.call("ACL", ("SETUSER", "ada", "hunter2")).unwrap_err();
+    conn.call("SENTINEL", ("SET", "main", "auth-pass", "hunter2")).unwrap_err();
+    conn.call("GET", "k").unwrap_err();
+    assert_eq!(
+        lines(),
+        [
+            r#"p.ACL("SETUSER", "ada", ***) -> error: ERR ***"#,
+            r#"p.SENTINEL("SET", "main", "auth-pass", ***) -> error: ERR ***"#,
+            r#"p.GET("k") -> error: WRONGTYPE not a string"#,
+        ]
+    );
+}
+
+/// A subscription has several replies, so replies cannot be counted.
+#[test]
+fn secret_reply_is_masked_behind_several_confirmations() {
+    listen();
+    let confirmed = |channel: &str, count| subscription("subscribe", channel.to_owned(), count);
+    let server = ScriptedServer::new();
+    server.expect("SUBSCRIBE", ("a", "b")).reply(confirmed("a", 1)).then_push(confirmed("b", 2));
+    server
+        .expect("UNSUBSCRIBE", ())
+        .reply(subscription("unsubscribe", "a", 1))
+        .then_push(message("b", "late"))
+        .then_push(subscription("unsubscribe", "b", 0));
+    server.expect_any("CONFIG").reply_map([("requirepass", "hunter2")]);
+    let mut conn = logging(server.conn(), "p");
+    conn.send("SUBSCRIBE", ("a", "b")).unwrap();
+    conn.send("UNSUBSCRIBE", ()).unwrap();
+    conn.send("CONFIG", ("GET", "requirepass")).unwrap();
+    conn.flush().unwrap();
+    (0..6).for_each(|_| drop(conn.receive().unwrap()));
+    let lines = lines();
+    assert!(lines.iter().all(|line| !line.contains("hunter2")), "{lines:?}");
+    assert_eq!(lines[5], r#"p.CONFIG("GET", "requirepass") -> ***"#);
+}
+
+#[test]
+fn secret_reply_is_masked_while_the_server_skips_replies() {
+    listen();
+    let mut conn = logging(
+        Dialer::tcp(":6379").wrap(MemoryStream::new("*2\r\n$1\r\np\r\n$7\r\nhunter2\r\n+OK\r\n")),
+        "p",
+    );
+    conn.send("CLIENT", ("REPLY", "SKIP")).unwrap();
+    conn.send("PING", ()).unwrap();
+    conn.send("CONFIG", ("GET", "requirepass")).unwrap();
+    conn.flush().unwrap();
+    conn.receive().unwrap();
+    assert_eq!(lines(), ["p.Receive() -> ***"]);
+}
+
+#[test]
+fn filtered_commands_keep_replies_matched() {
+    listen();
+    let mut conn = Dialer::tcp(":6379").wrap(MemoryStream::new("+1\r\n+2\r\n+3\r\n"));
+    conn.send("BEFORE", ()).unwrap();
+    let mut conn = logging_filtered(conn, "p", |command| command == "PING");
+    conn.send("PING", ()).unwrap();
+    conn.send("ECHO", "x").unwrap();
+    assert_eq!(conn.drain().unwrap().len(), 3);
+    assert_eq!(lines(), [r#"p.ECHO("x") -> "3""#]);
+}
+
+/// A filter or a logger that panics is the caller's code, too.
+#[test]
+fn panic_of_filter_or_logger_ends_the_connection() {
+    for calls_before_panic in 0..2 {
+        listen();
+        let stream = MemoryStream::new("$1\r\na\r\n$1\r\nb\r\n");
+        let calls = std::sync::atomic::AtomicUsize::new(0);
+        let conn = Dialer::tcp(":6379").wrap(stream.clone());
+        let mut conn = logging_filtered(conn, "p", move |_| {
+            assert!(calls.fetch_add(1, std::sync::atomic::Ordering::SeqCst) < 1, "on purpose");
+            false
+        });
+        conn.send("GET", "a").unwrap();
+        let caught = std::panic::AssertUnwindSafe(|| conn.call("GET", "b"));
+        assert!(std::panic::catch_unwind(caught).is_err());
+        assert!(conn.call("GET", "b").unwrap_err().to_string().contains("panicked"));
+
+        let stream = MemoryStream::new("$1\r\na\r\n$1\r\nb\r\n");
+        let mut conn = logging(Dialer::tcp(":6379").wrap(stream), "p");
+        conn.send("GET", "a").unwrap();
+        conn.send("GET", "b").unwrap();
+        conn.flush().unwrap();
+        PANICS_AFTER.set(Some(calls_before_panic));
+        let caught = std::panic::AssertUnwindSafe(|| conn.drain());
+        assert!(std::panic::catch_unwind(caught).is_err());
+        PANICS_AFTER.set(None);
+        assert!(conn.call("GET", "b").unwrap_err().to_string().contains("panicked"));
+    }
+}
+
+#[test]
+fn logger_that_panics_finds_the_connection_ended() {
+    listen();
+    let stream = MemoryStream::new("*x\r\n");
+    let mut conn = Dialer::tcp(":6379").wrap(stream.clone());
+    LISTENS_TO_ALL.set(true);
+    PANICS_AFTER.set(Some(0));
+    let caught = std::panic::AssertUnwindSafe(|| conn.call("GET", "a"));
+    assert!(std::panic::catch_unwind(caught).is_err());
+    PANICS_AFTER.set(None);
+    LISTENS_TO_ALL.set(false);
+    assert!(matches!(conn.err(), Some(redigo::Error::Protocol(_))));
+    assert!(stream.is_closed());
+    assert!(matches!(conn.call("GET", "b"), Err(redigo::Error::Protocol(_))));
 }
 
 #[test]

@@ -4,7 +4,8 @@ use std::fmt;
 use std::ops::Range;
 
 use crate::args::{ArgWriter, ToArgs};
-use crate::error::Result;
+use crate::conn::exchange::refuse_subscription;
+use crate::error::{Error, Result};
 use crate::resp::encode;
 use crate::resp::number::parse_number;
 use crate::value::Value;
@@ -14,6 +15,8 @@ pub(super) struct CommandBuffer {
     bytes: Vec<u8>,
     /// The end of each command in `bytes`.
     ends: Vec<usize>,
+    /// A command that must not be sent.
+    refused: Option<Error>,
 }
 
 /// Consecutive commands of a pipeline, encoded.
@@ -36,14 +39,23 @@ impl CommandBuffer {
         CommandBuffer {
             bytes: Vec::with_capacity(64 * COMMANDS),
             ends: Vec::with_capacity(COMMANDS),
+            refused: None,
         }
     }
 
     pub(super) fn push(&mut self, command: &str, args: &dyn ToArgs) {
+        if let Err(error) = refuse_subscription(command) {
+            self.refused.get_or_insert(error);
+        }
         // Arguments that panicked may have left an incomplete command.
         self.bytes.truncate(self.start(self.len()));
         encode::whole_command(&mut self.bytes, command, |out| args.write_args(out));
         self.ends.push(self.bytes.len());
+    }
+
+    /// Fails if a command must not be sent.
+    pub(super) fn check(&self) -> Result<()> {
+        self.refused.clone().map_or(Ok(()), Err)
     }
 
     pub(super) fn len(&self) -> usize {

@@ -1,15 +1,18 @@
-//! Sending commands and receiving replies. A connection and its halves share the primitives of
-//! [`Status`]; a connection adds the exchanges that need both directions.
+//! Sending commands and receiving replies.
+//!
+//! [`Status`] has the primitives that a connection and its halves share. Their callers check before
+//! that the connection has not ended, and record the outcome.
+
+use std::io::{self, ErrorKind};
 
 use crate::args::ToArgs;
 use crate::conn::Conn;
 use crate::conn::command_buffer::EncodedCommands;
 use crate::conn::deadline::{Deadline, Timeouts};
-use crate::conn::observer::Observer;
 use crate::conn::raw::{RawConn, RawReceive, RawSend};
-use crate::conn::session::Session;
-use crate::conn::status::{PoisonOnPanic, Status};
-use crate::error::{Error, Result, ServerError};
+use crate::conn::session::subscription_command;
+use crate::conn::status::Status;
+use crate::error::{Error, Result};
 use crate::from_value::{FromValue, Items, Source};
 use crate::value::Value;
 
@@ -18,63 +21,49 @@ impl Status {
     pub(super) fn send<S: RawSend + ?Sized>(
         &self,
         raw: &mut S,
-        session: &mut Session,
         command: &str,
         args: &dyn ToArgs,
         deadline: Deadline,
     ) -> Result<()> {
-        self.check()?;
-        self.add_pending(1);
-        session.note(command, args);
-        self.observer.sending(command, args);
-        let guard = PoisonOnPanic::sending(self);
-        let sent = raw.send(command, args, deadline.at);
-        guard.disarm();
-        self.record_fatal(sent, deadline)
+        self.guard(|| {
+            let number = self.record_command(command, args);
+            raw.send(command, args, deadline.at).inspect_err(|error| {
+                if !error.is_fatal() {
+                    self.unrecord_command(number);
+                }
+            })
+        })
     }
 
     pub(super) fn flush<S: RawSend + ?Sized>(&self, raw: &mut S, deadline: Deadline) -> Result<()> {
-        self.check()?;
-        let flushed = raw.flush(deadline.at);
-        self.record_fatal(flushed, deadline)
+        self.guard(|| raw.flush(deadline.at))
     }
 
-    /// Receives a reply and counts it.
+    /// Receives a reply. An error reply is a value here.
     pub(super) fn receive<R: RawReceive + ?Sized>(
         &self,
         raw: &mut R,
         deadline: Deadline,
     ) -> Result<Value> {
-        self.check()?;
-        let reply = self.receive_uncounted(raw, deadline)?;
-        self.received(reply)
+        self.guard(|| {
+            let received = raw.receive(deadline.at);
+            match &received {
+                Ok(reply) => self.record_reply(Some(reply)),
+                Err(error) if error.is_fatal() => {}
+                // It takes the place of a reply.
+                Err(_) => self.record_reply(None),
+            }
+            received
+        })
     }
 
-    /// Waits until `wait` for a reply to begin, then receives it.
+    /// Waits for a reply to begin.
     pub(super) fn poll<R: RawReceive + ?Sized>(
         &self,
         raw: &mut R,
-        wait: Deadline,
-        timeouts: &Timeouts,
-    ) -> Result<Option<Value>> {
-        self.check()?;
-        let begun = raw.poll(wait.at);
-        match self.record_fatal(begun, wait)? {
-            true => self.receive(raw, timeouts.for_read()).map(Some),
-            false => Ok(None),
-        }
-    }
-
-    /// Receives a reply whose caller does the counting. An error reply is a value here.
-    fn receive_uncounted<R: RawReceive + ?Sized>(
-        &self,
-        raw: &mut R,
         deadline: Deadline,
-    ) -> Result<Value> {
-        let received = raw.receive(deadline.at);
-        let reply = self.record_fatal(received, deadline)?;
-        self.note_reply(&reply);
-        Ok(reply)
+    ) -> Result<bool> {
+        self.guard(|| raw.poll(deadline.at))
     }
 }
 
@@ -91,8 +80,8 @@ impl Conn {
             return Ok(if replies.is_empty() { Value::Nil } else { Value::Array(replies) });
         }
         match self.exchange_raw(command, args, timeouts)? {
-            (Some(error), _) | (None, Value::Error(error)) => Err(Error::Server(error)),
-            (None, reply) => Ok(reply),
+            (Some(error), _) => Err(error),
+            (None, reply) => whole(reply),
         }
     }
 
@@ -103,9 +92,13 @@ impl Conn {
         command: &str,
         args: &dyn ToArgs,
         timeouts: &Timeouts,
-    ) -> Result<(Option<ServerError>, Value)> {
+    ) -> Result<(Option<Error>, Value)> {
         let (first_error, deadline) = self.send_command(command, args, timeouts)?;
-        Ok((first_error, self.receive_raw(deadline)?))
+        match (first_error, self.receive_raw(deadline)) {
+            // The reply is in place of an error that is not fatal, so the first error counts.
+            (Some(first), Err(error)) if !error.is_fatal() => Ok((Some(first), Value::Nil)),
+            (first_error, reply) => Ok((first_error, reply?)),
+        }
     }
 
     /// Sends a command and receives the replies due before it. Returns the first error among
@@ -115,24 +108,25 @@ impl Conn {
         command: &str,
         args: &dyn ToArgs,
         timeouts: &Timeouts,
-    ) -> Result<(Option<ServerError>, Deadline)> {
-        self.status.check()?;
-        let pending = self.status.take_pending();
-        self.session.note(command, args);
-        self.status.observer.sending(command, args);
+    ) -> Result<(Option<Error>, Deadline)> {
+        self.check()?;
+        refuse_subscription(command)?;
+        let pending = self.status.pending();
         let deadline = timeouts.for_write();
-        let guard = PoisonOnPanic::sending(&self.status);
-        let sent =
-            self.raw.send(command, args, deadline.at).and_then(|()| self.raw.flush(deadline.at));
-        guard.disarm();
-        self.record_fatal(sent, deadline)?;
+        let sent = self.status.send(&mut *self.raw, command, args, deadline);
+        let sent = sent.and_then(|()| self.status.flush(&mut *self.raw, deadline));
+        self.record_write(sent, deadline)?;
         // One deadline for all replies.
         let deadline = timeouts.for_read();
         let mut first_error = None;
         for _ in 0..pending {
-            if let Value::Error(error) = self.receive_raw(deadline)? {
-                first_error.get_or_insert(error);
-            }
+            let error = match self.receive_raw(deadline) {
+                Ok(Value::Error(error)) => Error::Server(error),
+                Ok(_) => continue,
+                Err(error) if error.is_fatal() => return Err(error),
+                Err(error) => error,
+            };
+            first_error.get_or_insert(error);
         }
         Ok((first_error, deadline))
     }
@@ -140,84 +134,169 @@ impl Conn {
     /// Receives one reply as a type. The elements of a list are converted as they arrive, so the
     /// list is never in memory twice.
     pub(super) fn receive_as<T: FromValue>(&mut self, deadline: Deadline) -> Result<T> {
-        let opened = self.raw.open_list(deadline.at);
-        let length = self.record_fatal(opened, deadline)?;
-        if length == 0 {
-            if let Some(bytes) = self.raw.take_bulk() {
-                return T::from_bulk(bytes);
-            }
-            return match self.receive_raw(deadline)? {
-                Value::Error(error) => Err(Error::Server(error)),
-                reply => reply.convert(),
-            };
+        if self.status.needs_whole_replies() {
+            return whole(self.receive_raw(deadline)?)?.convert();
         }
-        let guard = PoisonOnPanic::receiving(&self.status);
-        let mut arriving = Arriving { raw: &mut *self.raw, deadline };
-        let mut items = Items::announced(length, &mut arriving);
-        let converted = T::from_items(&mut items);
-        // Whatever the conversion returned, the next reply begins behind this one.
-        let received = items.finish();
-        guard.disarm();
-        self.record_fatal(received, deadline)?;
-        converted
+        let Conn { raw, status, .. } = self;
+        let converted = status.guard(|| {
+            let length = raw.open_list(deadline.at)?;
+            if length == 0 {
+                return Ok(None);
+            }
+            let mut arriving = Arriving { raw: &mut **raw, status, deadline };
+            let mut items = Items::announced(length, &mut arriving);
+            let converted = T::from_items(&mut items);
+            // Whatever the conversion returned, the next reply begins behind this one.
+            items.finish()?;
+            status.record_taken();
+            Ok(Some(converted))
+        });
+        if let Some(converted) = self.record_outcome(converted, deadline)? {
+            return converted;
+        }
+        match self.take_bulk() {
+            Some(bytes) => T::from_bulk(bytes),
+            None => whole(self.receive_raw(deadline)?)?.convert(),
+        }
     }
 
-    /// Writes commands whose replies the caller counts.
+    /// Writes commands whose replies are due then.
     pub(super) fn write_encoded(
         &mut self,
         commands: EncodedCommands<'_>,
         deadline: Deadline,
     ) -> Result<()> {
-        self.status.check()?;
-        for command in commands.iter() {
-            let name = command.name();
-            self.session.note(name, &command);
-            self.status.observer.sending(name, &command);
-        }
-        let written = self.raw.write_encoded(commands, deadline.at);
-        self.record_fatal(written, deadline)
+        self.check()?;
+        let Conn { raw, status, .. } = self;
+        let written = status.guard(|| {
+            for command in commands.iter() {
+                status.record_command(command.name(), &command);
+            }
+            raw.write_encoded(commands, deadline.at)
+        });
+        self.record_write(written, deadline)
+    }
+
+    pub(super) fn send_until(
+        &mut self,
+        command: &str,
+        args: &dyn ToArgs,
+        deadline: Deadline,
+    ) -> Result<()> {
+        self.check()?;
+        let sent = self.status.send(&mut *self.raw, command, args, deadline);
+        self.record_write(sent, deadline)
     }
 
     pub(super) fn flush_until(&mut self, deadline: Deadline) -> Result<()> {
+        self.check()?;
         let flushed = self.status.flush(&mut *self.raw, deadline);
-        self.close_if_ended();
-        flushed
+        self.record_write(flushed, deadline)
     }
 
     pub(super) fn receive_until(&mut self, deadline: Deadline) -> Result<Value> {
-        let received = self.status.receive(&mut *self.raw, deadline);
-        self.close_if_ended();
-        received
+        self.check()?;
+        whole(self.receive_raw(deadline)?)
     }
 
-    /// Takes a reply to [`Conn::write_encoded`] if it is a bulk string that has arrived.
+    /// Receives a reply, on a connection that has not ended. An error reply is a value here.
+    pub(super) fn receive_raw(&mut self, deadline: Deadline) -> Result<Value> {
+        let received = self.status.receive(&mut *self.raw, deadline);
+        self.record_outcome(received, deadline)
+    }
+
+    pub(super) fn poll_within(
+        &mut self,
+        wait: Deadline,
+        timeouts: &Timeouts,
+    ) -> Result<Option<Value>> {
+        self.check()?;
+        let begun = self.status.poll(&mut *self.raw, wait);
+        match self.record_outcome(begun, wait)? {
+            true => self.receive_until(timeouts.for_read()).map(Some),
+            false => Ok(None),
+        }
+    }
+
+    /// Takes the next reply if it is a bulk string that has arrived.
     pub(super) fn take_bulk(&mut self) -> Option<&[u8]> {
-        // The observer needs whole replies.
-        if self.status.observer.is_some() { None } else { self.raw.take_bulk() }
+        let Conn { raw, status, .. } = self;
+        if status.needs_whole_replies() {
+            return None;
+        }
+        let bytes = status.guard(|| raw.take_bulk())?;
+        status.record_taken();
+        Some(bytes)
     }
 
     pub(super) fn drain_within(&mut self, timeouts: &Timeouts) -> Result<Vec<Value>> {
-        let pending = self.status.take_pending();
+        let pending = self.status.pending();
         if pending == 0 {
             return Ok(Vec::new());
         }
         self.flush_until(timeouts.for_write())?;
         let deadline = timeouts.for_read();
-        (0..pending).map(|_| self.receive_raw(deadline)).collect()
+        let mut replies = Vec::with_capacity(pending.min(1024));
+        let mut first_error = None;
+        for _ in 0..pending {
+            match self.receive_raw(deadline) {
+                Ok(reply) => replies.push(reply),
+                Err(error) if error.is_fatal() => return Err(error),
+                Err(error) => drop(first_error.get_or_insert(error)),
+            }
+        }
+        first_error.map_or(Ok(replies), Err)
     }
 
-    /// Receives a reply that the caller counts. An error reply is a value here.
-    pub(super) fn receive_raw(&mut self, deadline: Deadline) -> Result<Value> {
-        let received = self.status.receive_uncounted(&mut *self.raw, deadline);
-        self.close_if_ended();
-        received
+    /// Fails with the error that ended the connection, if it has ended.
+    fn check(&mut self) -> Result<()> {
+        self.status.check().inspect_err(|_| {
+            // It has ended outside of a call of this connection.
+            if !std::mem::replace(&mut self.closed, true) {
+                self.raw.close();
+            }
+        })
+    }
+
+    /// Like [`Conn::record_outcome`], for a write. If the server has closed the connection, its
+    /// last reply tells why.
+    fn record_write(&mut self, outcome: Result<()>, deadline: Deadline) -> Result<()> {
+        let Err(Error::Io(error)) = &outcome else { return self.record_outcome(outcome, deadline) };
+        let is_closed = matches!(
+            error.kind(),
+            ErrorKind::BrokenPipe | ErrorKind::ConnectionReset | ErrorKind::ConnectionAborted
+        );
+        let Conn { raw, status, .. } = self;
+        let reason = if is_closed { status.guard(|| raw.last_error()) } else { None };
+        let outcome = match reason {
+            Some(reason) => {
+                let text = format!("the server closed the connection: {reason}");
+                Err(io::Error::new(error.kind(), text).into())
+            }
+            None => outcome,
+        };
+        self.record_outcome(outcome, deadline)
     }
 
     /// Ends and closes the connection if the outcome is a fatal error.
-    pub(super) fn record_fatal<T>(&mut self, outcome: Result<T>, deadline: Deadline) -> Result<T> {
-        let outcome = self.status.record_fatal(outcome, deadline);
+    pub(super) fn record_outcome<T>(
+        &mut self,
+        outcome: Result<T>,
+        deadline: Deadline,
+    ) -> Result<T> {
+        let Err(error) = outcome else { return outcome };
+        let error = self.status.record_error(error, deadline);
         self.close_if_ended();
-        outcome
+        // The log may panic, so it comes last.
+        self.status.report(&error);
+        Err(error)
+    }
+
+    /// Ends and closes the connection, and returns the error that ended it.
+    pub(crate) fn fail(&mut self, error: Error) -> Error {
+        let error = self.status.end(error);
+        self.close_if_ended();
+        error
     }
 
     /// Closes the socket of a connection that has ended.
@@ -229,15 +308,37 @@ impl Conn {
     }
 }
 
+/// Fails with an error reply.
+pub(super) fn whole(reply: Value) -> Result<Value> {
+    match reply {
+        Value::Error(error) => Err(Error::Server(error)),
+        reply => Ok(reply),
+    }
+}
+
+/// Refuses the commands of publish and subscribe, whose replies are not one for each command.
+pub(super) fn refuse_subscription(command: &str) -> Result<()> {
+    match subscription_command(command) {
+        Some(name) => {
+            let name = name.to_ascii_uppercase();
+            Err(Error::Unsupported(format!("{name} as a call: use `PubSubConn`").into()))
+        }
+        None => Ok(()),
+    }
+}
+
 /// The elements of a list that is being received.
 struct Arriving<'a> {
     raw: &'a mut dyn RawConn,
+    status: &'a Status,
     deadline: Deadline,
 }
 
 impl Source for Arriving<'_> {
     fn next(&mut self) -> Result<Value> {
-        self.raw.receive(self.deadline.at)
+        let element = self.raw.receive(self.deadline.at)?;
+        self.status.note_errors(&element);
+        Ok(element)
     }
 
     fn next_bulk(&mut self) -> Option<&[u8]> {

@@ -7,6 +7,7 @@ use crate::args::ToArgs;
 use crate::conn::Conn;
 use crate::conn::command_buffer::CommandBuffer;
 use crate::conn::deadline::Timeouts;
+use crate::conn::exchange::whole;
 use crate::conn::window::Window;
 use crate::context::Context;
 use crate::error::{Result, ServerError};
@@ -23,8 +24,8 @@ use crate::value::Value;
 /// however long the replies. A single longer command is written when all commands before it are
 /// answered.
 ///
-/// Every command must have exactly one reply. Do not use a pipeline for `SUBSCRIBE` and its
-/// variants, `MONITOR` or `CLIENT REPLY`.
+/// Every command must have exactly one reply. A pipeline with `SUBSCRIBE` or one of its variants is
+/// refused; use [`PubSubConn`](crate::PubSubConn). Do not use `MONITOR` or `CLIENT REPLY`.
 #[must_use = "a pipeline sends nothing until it is run"]
 pub struct Pipeline<'a> {
     conn: &'a mut Conn,
@@ -59,7 +60,7 @@ impl Conn {
     /// The first error reply among them: no other call would return it.
     pub(super) fn receive_pending(&mut self, timeouts: &Timeouts) -> Result<()> {
         let pending = self.drain_within(timeouts)?;
-        pending.into_iter().try_for_each(|reply| reply.convert())
+        pending.into_iter().try_for_each(|reply| whole(reply).map(drop))
     }
 }
 
@@ -131,7 +132,8 @@ impl Pipeline<'_> {
     ///
     /// # Errors
     /// A fatal error of this call or of an earlier one. Also the first error reply to an earlier
-    /// [`send`](Conn::send): in that case no command of the pipeline was sent.
+    /// [`send`](Conn::send), and [`Error::Unsupported`](crate::Error::Unsupported) for `SUBSCRIBE`
+    /// and its variants: in both cases no command of the pipeline was sent.
     ///
     /// ```
     /// # use redigo::{Dialer, testing::MemoryStream, Error};
@@ -218,10 +220,13 @@ impl Pipeline<'_> {
         let timeouts = self.conn.timeouts();
         let window = Window::start(self.conn, &self.commands, &timeouts)?;
         let mut replies = Replies { window, first_error: None };
+        replies.window.set_converting(true);
         let mut items = Items::known(self.commands.len(), &mut replies);
         let converted = T::from_items(&mut items);
         // Whatever the conversion returned, all commands run and their replies are received.
-        items.finish()?;
+        let received = items.finish();
+        replies.window.set_converting(false);
+        received?;
         match replies.first_error {
             Some((index, error)) => {
                 Err(error.of_command(index, self.commands.get(index).name()).into())

@@ -74,19 +74,20 @@ use std::time::Instant;
 
 use crate::args::ToArgs;
 use crate::conn::command_buffer::EncodedCommands;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, ServerError};
 use crate::net::stream::{Peek, ShutdownHandle};
 use crate::value::Value;
 
 /// The sending side of a connection.
 ///
-/// When a deadline passes, the bytes that are not written stay in the write buffer, so that a
-/// later call can continue. A [`Mux`](crate::Mux) continues; a [`Conn`](crate::Conn) has ended.
+/// When a deadline passes, a [`Conn`](crate::Conn) has ended. A [`Mux`](crate::Mux) continues: a
+/// sending side that was taken with [`RawConn::halves`] must keep the bytes that are not written.
 pub trait RawSend: Send {
     /// Adds a command to the write buffer. May write when the buffer is large.
     ///
     /// # Errors
-    /// An error for which [`Error::is_fatal`] is true ends the connection.
+    /// An error for which [`Error::is_fatal`] is true ends the connection. Any other means that
+    /// the command was not added.
     fn send(&mut self, command: &str, args: &dyn ToArgs, deadline: Option<Instant>) -> Result<()>;
 
     /// Writes the buffered commands.
@@ -142,12 +143,34 @@ pub trait RawReceive: Send {
         None
     }
 
+    /// Returns the last error reply that has been received and not taken, without waiting for
+    /// more. Called when a write has failed because the server has closed the connection. The
+    /// default returns `None`.
+    #[doc(hidden)]
+    fn last_error(&mut self) -> Option<ServerError> {
+        None
+    }
+
     /// Waits until the deadline for the first byte of the next reply. Returns whether it has
     /// arrived; a passed deadline is not an error. `None` waits forever.
     ///
     /// # Errors
     /// Those of [`RawReceive::receive`].
     fn poll(&mut self, deadline: Option<Instant>) -> Result<bool>;
+
+    /// What [`RawConn::has_unread`] returns, for a receiving side that was taken out with
+    /// [`RawConn::halves`].
+    #[doc(hidden)]
+    fn half_has_unread(&self) -> bool {
+        false
+    }
+
+    /// What [`RawConn::peek`] returns, for a receiving side that was taken out with
+    /// [`RawConn::halves`].
+    #[doc(hidden)]
+    fn half_peek(&self) -> Result<Peek> {
+        Ok(Peek::Unknown)
+    }
 }
 
 /// A connection without bookkeeping. [`Conn`](crate::Conn) adds the pending replies, the sticky
@@ -160,9 +183,10 @@ pub trait RawConn: RawSend + RawReceive {
     /// Borrows both sides at once, for two threads.
     fn split(&mut self) -> (&mut dyn RawSend, &mut dyn RawReceive);
 
-    /// Returns both sides as values, for a [`Mux`](crate::Mux). After that, only the shutdown
-    /// handle of the connection is used. The default returns `None`: a mux cannot share the
-    /// connection, and its calls fail with [`Error::Unsupported`].
+    /// Returns both sides as values, for a [`Mux`](crate::Mux) and for
+    /// [`PubSubConn::into_split`](crate::PubSubConn::into_split). After that, only the shutdown
+    /// handle of the connection is used. The default returns `None`: both then fail with
+    /// [`Error::Unsupported`].
     fn halves(&mut self) -> Option<(Box<dyn RawSend>, Box<dyn RawReceive>)> {
         None
     }

@@ -8,9 +8,8 @@ use std::time::Duration;
 
 use crate::conn::Conn;
 use crate::conn::deadline::Deadline;
-use crate::conn::session::{Dirty, SUBSCRIBED, TRANSACTION};
+use crate::conn::session::{Dirty, SUBSCRIBED};
 use crate::error::Result;
-use crate::value::Value;
 
 impl Conn {
     /// Returns true when the next borrower would find no trace of the last: no error, no reply
@@ -23,12 +22,20 @@ impl Conn {
             && !self.has_unread()
     }
 
+    /// Returns true if [`Conn::reset`] has something to do and can succeed.
+    pub(crate) fn can_be_cleaned(&mut self) -> bool {
+        let dirty = self.session().dirty();
+        self.err().is_none()
+            && !dirty.has(Dirty::UNRECOVERABLE)
+            && (self.status().pending() > 0 || !dirty.is_empty())
+    }
+
     /// Undoes the state that can be undone, within the budget. [`Conn::is_clean`] tells whether
     /// that was enough.
     ///
     /// # Errors
     /// The error that ended the connection during the conversation. Error replies are not errors:
-    /// the server refuses a DISCARD that was not needed.
+    /// the connection is not clean then.
     #[doc(alias = "Close")]
     pub(crate) fn reset(&mut self, budget: Duration) -> Result<()> {
         if self.session().dirty().has(Dirty::UNRECOVERABLE) {
@@ -39,19 +46,31 @@ impl Conn {
             if conn.session().dirty().has(SUBSCRIBED) {
                 conn.unsubscribe()?;
             }
-            conn.restore_session()
+            conn.restore_session()?;
+            conn.unwatch()
         })
     }
 
-    fn leave_transaction(&mut self) -> Result<()> {
+    /// Sends the commands that leave a transaction and stop watching keys.
+    pub(super) fn leave_transaction(&mut self) -> Result<()> {
         let dirty = self.session().dirty();
         if dirty.has(Dirty::MULTI) {
             self.send("DISCARD", ())?;
-        } else if dirty.has(Dirty::WATCH) {
+        }
+        // DISCARD ends both, too, unless the server refuses it because no transaction is open.
+        if dirty.has(UNWATCHABLE) && !self.session().is_in_transaction() {
             self.send("UNWATCH", ())?;
         }
-        self.session().clear(TRANSACTION);
         Ok(())
+    }
+
+    /// Stops watching keys, unless that is done.
+    pub(super) fn unwatch(&mut self) -> Result<()> {
+        let dirty = self.session().dirty();
+        if dirty.has(UNWATCHABLE) && !dirty.has(Dirty::MULTI) {
+            self.send("UNWATCH", ())?;
+        }
+        self.drain().map(drop)
     }
 
     /// Unsubscribes, and receives until the echo of a text that no message can be. All messages
@@ -65,42 +84,50 @@ impl Conn {
         let sentinel = sentinel();
         self.send("ECHO", sentinel)?;
         self.flush()?;
-        while self.receive()?.as_bytes() != Some(sentinel.as_bytes()) {}
-        // The server confirms a subscription once for each channel, so the count was wrong. After
-        // the echo nothing is due.
-        self.status().take_pending();
-        self.session().clear(SUBSCRIBED);
+        loop {
+            match self.receive() {
+                Ok(reply) if reply.as_bytes() == Some(sentinel.as_bytes()) => break,
+                Err(error) if error.is_fatal() => return Err(error),
+                // A refusal ahead of the echo does no harm: while a connection is subscribed, the
+                // server refuses ECHO.
+                _ if self.status().pending() > 0 => {}
+                _ => {
+                    self.session().set_unrecoverable();
+                    return Ok(());
+                }
+            }
+        }
+        self.status().end_subscriptions();
         Ok(())
     }
 
-    /// Restores database, name and mode, and receives all pending replies.
+    /// Restores database, name and mode, and receives all pending replies. These decide whether
+    /// the connection is clean.
     fn restore_session(&mut self) -> Result<()> {
         let dirty = self.session().dirty();
-        let baseline = self.session().baseline().clone();
-        let mut restoring = 0;
-        if dirty.has(Dirty::DATABASE) {
-            let database = if baseline.database.is_empty() { "0" } else { &baseline.database };
-            self.send("SELECT", database)?;
-            restoring += 1;
+        if dirty.has(RESTORABLE) {
+            let baseline = self.session().baseline().clone();
+            if dirty.has(Dirty::DATABASE) {
+                match baseline.database.is_empty() {
+                    true => self.send("SELECT", 0)?,
+                    false => self.send("SELECT", &baseline.database)?,
+                }
+            }
+            if dirty.has(Dirty::READONLY) {
+                self.send(if baseline.readonly { "READONLY" } else { "READWRITE" }, ())?;
+            }
+            if dirty.has(Dirty::CLIENT_NAME) {
+                self.send("CLIENT", ("SETNAME", &baseline.client_name))?;
+            }
         }
-        if dirty.has(Dirty::READONLY) {
-            self.send("READWRITE", ())?;
-            restoring += 1;
-        }
-        if dirty.has(Dirty::CLIENT_NAME) {
-            self.send("CLIENT", ("SETNAME", baseline.client_name))?;
-            restoring += 1;
-        }
-        let replies = self.drain()?;
-        let restored = &replies[replies.len().saturating_sub(restoring)..];
-        if restored.iter().any(|reply| matches!(reply, Value::Error(_))) {
-            self.session().add(Dirty::UNRECOVERABLE);
-        } else {
-            self.session().clear(Dirty::DATABASE.and(Dirty::READONLY).and(Dirty::CLIENT_NAME));
-        }
-        Ok(())
+        self.drain().map(drop)
     }
 }
+
+/// The state that UNWATCH ends: any command ends ASKING.
+const UNWATCHABLE: Dirty = Dirty::WATCH.and(Dirty::ASKING);
+/// The state that one command restores.
+const RESTORABLE: Dirty = Dirty::DATABASE.and(Dirty::READONLY).and(Dirty::CLIENT_NAME);
 
 /// 64 characters that differ in every process.
 fn sentinel() -> &'static str {

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use crate::args::ToArgs;
 use crate::conn::deadline::{Deadline, Timeouts};
+use crate::conn::exchange::whole;
 use crate::conn::raw::{RawReceive, RawSend};
-use crate::conn::session::Session;
 use crate::conn::status::Status;
 use crate::context::Context;
 use crate::error::{Error, Result};
@@ -15,7 +15,6 @@ use crate::value::Value;
 /// The sending half of a [`Conn`](crate::Conn), returned by [`Conn::split`](crate::Conn::split).
 pub struct SendHalf<'a> {
     raw: &'a mut dyn RawSend,
-    session: &'a mut Session,
     status: &'a Status,
     timeouts: Timeouts,
 }
@@ -30,11 +29,14 @@ pub struct ReceiveHalf<'a> {
 impl<'a> SendHalf<'a> {
     pub(super) fn new(
         raw: &'a mut dyn RawSend,
-        session: &'a mut Session,
         status: &'a Status,
         timeouts: Timeouts,
     ) -> SendHalf<'a> {
-        SendHalf { raw, session, status, timeouts }
+        SendHalf { raw, status, timeouts }
+    }
+
+    pub(crate) fn reborrow(&mut self) -> SendHalf<'_> {
+        SendHalf::new(self.raw, self.status, self.timeouts)
     }
 
     /// Queues a command, like [`Conn::send`](crate::Conn::send).
@@ -55,7 +57,9 @@ impl<'a> SendHalf<'a> {
     /// ```
     pub fn send(&mut self, command: &str, args: impl ToArgs) -> Result<()> {
         let deadline = self.timeouts.for_write();
-        self.status.send(self.raw, self.session, command, &args, deadline)
+        self.status.check()?;
+        let sent = self.status.send(self.raw, command, &args, deadline);
+        self.status.record_fatal(sent, deadline)
     }
 
     /// Writes the queued commands, like [`Conn::flush`](crate::Conn::flush).
@@ -74,7 +78,10 @@ impl<'a> SendHalf<'a> {
     /// # Ok::<(), Error>(())
     /// ```
     pub fn flush(&mut self) -> Result<()> {
-        self.status.flush(self.raw, self.timeouts.for_write())
+        self.status.check()?;
+        let deadline = self.timeouts.for_write();
+        let flushed = self.status.flush(self.raw, deadline);
+        self.status.record_fatal(flushed, deadline)
     }
 
     /// Returns the error that ended the connection, like [`Conn::err`](crate::Conn::err).
@@ -103,6 +110,10 @@ impl<'a> ReceiveHalf<'a> {
         ReceiveHalf { raw, status, timeouts }
     }
 
+    pub(crate) fn reborrow(&mut self) -> ReceiveHalf<'_> {
+        ReceiveHalf::new(self.raw, self.status, self.timeouts)
+    }
+
     /// Waits for the next reply, like [`Conn::receive`](crate::Conn::receive). May be called
     /// before the matching command is sent.
     ///
@@ -119,7 +130,7 @@ impl<'a> ReceiveHalf<'a> {
     /// # Ok::<(), Error>(())
     /// ```
     pub fn receive(&mut self) -> Result<Value> {
-        self.status.receive(self.raw, self.timeouts.for_read())
+        self.receive_until(self.timeouts.for_read())
     }
 
     /// Waits at most `timeout` for the next reply, like
@@ -139,7 +150,7 @@ impl<'a> ReceiveHalf<'a> {
     /// ```
     pub fn receive_timeout(&mut self, timeout: impl Into<Option<Duration>>) -> Result<Value> {
         let deadline = Deadline::after(timeout.into()).or_sooner(self.timeouts.overall);
-        self.status.receive(self.raw, deadline)
+        self.receive_until(deadline)
     }
 
     /// Waits for the next reply until the context ends, like
@@ -166,7 +177,7 @@ impl<'a> ReceiveHalf<'a> {
         }
         let watch = self.status.watch(ctx)?;
         let deadline = self.timeouts.for_read().or_sooner(Deadline::of(ctx));
-        let received = self.status.receive(self.raw, deadline);
+        let received = self.receive_until(deadline);
         self.status.unwatch(watch, ctx, received)
     }
 
@@ -189,8 +200,60 @@ impl<'a> ReceiveHalf<'a> {
     /// # Ok::<(), Error>(())
     /// ```
     pub fn poll(&mut self, timeout: Duration) -> Result<Option<Value>> {
-        let wait = Deadline::after(Some(timeout)).or_sooner(self.timeouts.overall);
-        self.status.poll(self.raw, wait, &self.timeouts)
+        self.poll_until(Deadline::after(Some(timeout)))
+    }
+
+    /// Waits for the next reply to begin, at most `timeout` and until the context ends, like
+    /// [`Conn::poll_context`](crate::Conn::poll_context).
+    ///
+    /// # Errors
+    /// Those of [`receive`](ReceiveHalf::receive). The end of the context is fatal; the timeout is
+    /// not.
+    ///
+    /// ```
+    /// # use redigo::{Context, Dialer, testing::MemoryStream, Error};
+    /// # use std::time::Duration;
+    /// # let mut conn = Dialer::tcp(":6379").wrap(MemoryStream::silent());
+    /// let (_sender, mut receiver) = conn.split();
+    /// let ctx = Context::background();
+    /// assert!(receiver.poll_context(&ctx, Duration::from_millis(1))?.is_none());
+    /// # Ok::<(), Error>(())
+    /// ```
+    pub fn poll_context(
+        &mut self,
+        ctx: &Context,
+        timeout: impl Into<Option<Duration>>,
+    ) -> Result<Option<Value>> {
+        self.status.check()?;
+        if let Some(error) = ctx.err() {
+            return Err(self.status.end(error));
+        }
+        let watch = self.status.watch(ctx)?;
+        let own_timeouts = self.timeouts;
+        self.timeouts.overall = Deadline::of(ctx).or_sooner(own_timeouts.overall);
+        let polled = self.poll_until(Deadline::after(timeout.into()));
+        self.timeouts = own_timeouts;
+        let polled = match (polled, ctx.err()) {
+            (Ok(None), Some(ended)) => Err(self.status.end(ended)),
+            (polled, _) => polled,
+        };
+        self.status.unwatch(watch, ctx, polled)
+    }
+
+    /// Ends the connection, and returns the error that ended it.
+    pub(crate) fn fail(&mut self, error: Error) -> Error {
+        self.status.end(error)
+    }
+
+    /// Waits until the deadline for a reply to begin.
+    pub(crate) fn poll_until(&mut self, wait: Deadline) -> Result<Option<Value>> {
+        let wait = wait.or_sooner(self.timeouts.overall);
+        self.status.check()?;
+        let begun = self.status.poll(self.raw, wait);
+        match self.status.record_fatal(begun, wait)? {
+            true => self.receive().map(Some),
+            false => Ok(None),
+        }
     }
 
     /// Returns the error that ended the connection, like [`Conn::err`](crate::Conn::err).
@@ -203,6 +266,14 @@ impl<'a> ReceiveHalf<'a> {
     /// ```
     pub fn err(&self) -> Option<&Error> {
         self.status.err()
+    }
+}
+
+impl ReceiveHalf<'_> {
+    fn receive_until(&mut self, deadline: Deadline) -> Result<Value> {
+        self.status.check()?;
+        let received = self.status.receive(self.raw, deadline);
+        whole(self.status.record_fatal(received, deadline)?)
     }
 }
 

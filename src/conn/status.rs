@@ -1,21 +1,30 @@
-//! The error that ended a connection, and the number of replies that are due.
+//! The condition of a connection: the error that ended it, the replies that are due, and its
+//! session.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
+use crate::args::ToArgs;
 use crate::conn::deadline::Deadline;
 use crate::conn::observer::Observer;
+use crate::conn::session::{Answer, Effect, ReplyTo, Session};
 use crate::context::{Context, Registration};
 use crate::error::{Error, Result};
 use crate::net::stream::ShutdownHandle;
+use crate::sync::Mutex;
 use crate::value::Value;
 
 /// The condition of a connection. Both of its halves share it, and both may fail at once.
 pub(crate) struct Status {
     /// The first fatal error.
     fault: OnceLock<Error>,
-    /// The number of commands sent whose replies have not been received.
-    pending: AtomicUsize,
+    /// The number of commands sent. Only the sending side changes it.
+    sent: AtomicUsize,
+    /// The number of commands answered. Only the receiving side changes it.
+    answered: AtomicUsize,
+    session: Mutex<Session>,
+    /// The session needs the replies. Changed under the lock of the session.
+    session_needs_replies: AtomicBool,
     shutdown: ShutdownHandle,
     /// The codes of error replies after which a pool closes the connection.
     retire_on: Arc<[String]>,
@@ -28,7 +37,10 @@ impl Status {
     pub(crate) fn new(shutdown: ShutdownHandle) -> Status {
         Status {
             fault: OnceLock::new(),
-            pending: AtomicUsize::new(0),
+            sent: AtomicUsize::new(0),
+            answered: AtomicUsize::new(0),
+            session: Mutex::new(Session::default()),
+            session_needs_replies: AtomicBool::new(false),
             shutdown,
             retire_on: Arc::default(),
             retired: AtomicBool::new(false),
@@ -44,14 +56,8 @@ impl Status {
         self.retired.load(Ordering::Relaxed)
     }
 
-    /// Reports a reply to the observer, and looks at its error code.
-    pub(super) fn note_reply(&self, reply: &Value) {
-        self.observer.received(reply);
-        if let Value::Error(error) = reply {
-            if self.retire_on.iter().any(|code| code == error.code()) {
-                self.retired.store(true, Ordering::Relaxed);
-            }
-        }
+    pub(crate) fn session(&mut self) -> &mut Session {
+        self.session.get_mut()
     }
 
     pub(crate) fn err(&self) -> Option<&Error> {
@@ -71,27 +77,34 @@ impl Status {
     }
 
     /// Ends the connection if the outcome is a fatal error.
-    pub(crate) fn record_fatal<T>(&self, outcome: Result<T>, deadline: Deadline) -> Result<T> {
-        let outcome = match outcome {
-            Err(error) if error.is_fatal() => Err(self.end(deadline.name(error))),
-            outcome => outcome,
-        };
-        if let Err(error) = &outcome {
-            self.observer.failed(error);
-        }
+    pub(super) fn record_fatal<T>(&self, outcome: Result<T>, deadline: Deadline) -> Result<T> {
         outcome
+            .map_err(|error| self.record_error(error, deadline))
+            .inspect_err(|error| self.report(error))
+    }
+
+    /// Ends the connection if the error is fatal.
+    pub(super) fn record_error(&self, error: Error, deadline: Deadline) -> Error {
+        if error.is_fatal() { self.end(deadline.name(error)) } else { error }
+    }
+
+    /// Reports an error to the log.
+    pub(super) fn report(&self, error: &Error) {
+        self.observer.failed(error);
     }
 
     /// Ends the connection unless it has ended before, and returns the error that did.
     pub(crate) fn end(&self, error: Error) -> Error {
         // A shutdown makes waiting calls fail with errors of many kinds.
         let error = if self.shutdown.is_used() { Error::Canceled } else { error };
-        let error = self.fault.get_or_init(|| {
-            log::debug!(target: "redigo::conn", "connection ended: {error}");
-            error
-        });
+        let is_first = self.fault.set(error.clone()).is_ok();
+        let error = self.fault.get().cloned().unwrap_or(error);
         self.shutdown.cut();
-        error.clone()
+        // The logger may panic, so it comes last.
+        if is_first {
+            log::debug!(target: "redigo::conn", "connection ended: {error}");
+        }
+        error
     }
 
     /// Ends the connection when the context is canceled, while the registration lives.
@@ -113,54 +126,119 @@ impl Status {
         if ctx.is_canceled() { Err(self.end(Error::Canceled)) } else { outcome }
     }
 
+    /// The number of commands sent whose replies have not been received.
     pub(crate) fn pending(&self) -> usize {
-        self.pending.load(Ordering::Relaxed)
+        let sent = self.sent.load(Ordering::Acquire);
+        sent.wrapping_sub(self.answered.load(Ordering::Relaxed))
     }
 
-    pub(crate) fn add_pending(&self, replies: usize) {
-        self.pending.fetch_add(replies, Ordering::Relaxed);
+    /// Records a command before its bytes leave. Returns its number.
+    pub(super) fn record_command(&self, command: &str, args: &dyn ToArgs) -> usize {
+        let number = self.sent.load(Ordering::Relaxed);
+        if let Some(effect) = Effect::of(command, args) {
+            self.record_effect(number, effect);
+        }
+        self.sent.store(number.wrapping_add(1), Ordering::Release);
+        self.observer.sending(number, command, args);
+        number
     }
 
-    /// Returns the number of replies that were due and resets it.
-    pub(crate) fn take_pending(&mut self) -> usize {
-        std::mem::take(self.pending.get_mut())
+    #[cold]
+    fn record_effect(&self, number: usize, effect: Effect) {
+        let mut session = self.session.lock();
+        session.record(number, effect);
+        self.session_needs_replies.store(session.needs_replies(), Ordering::Release);
     }
 
-    /// Counts a reply that was received. A subscriber receives more replies than it sent
-    /// commands, so the count stops at zero.
-    pub(crate) fn received(&self, reply: Value) -> Result<Value> {
-        let one_less = |pending: usize| pending.checked_sub(1);
-        let _ = self.pending.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_less);
-        match reply {
-            Value::Error(error) => Err(Error::Server(error)),
-            reply => Ok(reply),
+    /// Takes back the record of a command that was not sent after all.
+    pub(super) fn unrecord_command(&self, number: usize) {
+        self.session.lock().unrecord(number);
+        self.sent.store(number, Ordering::Release);
+    }
+
+    /// Records a reply. A non-fatal error in place of a reply is `None`.
+    pub(super) fn record_reply(&self, reply: Option<&Value>) {
+        let answered = self.answered.load(Ordering::Relaxed);
+        let number = (answered != self.sent.load(Ordering::Acquire)).then_some(answered);
+        let answer = if self.session_needs_replies.load(Ordering::Acquire) {
+            self.apply_reply(number, reply)
+        } else {
+            let to = number.map_or(ReplyTo::Nothing, ReplyTo::Command);
+            Answer { to, completes: number.is_some() }
+        };
+        if answer.completes {
+            self.answered.store(answered.wrapping_add(1), Ordering::Relaxed);
+        }
+        if let Some(reply) = reply {
+            self.note_errors(reply);
+            self.observer.received(answer.to, reply);
         }
     }
-}
 
-/// Ends the connection if the caller's code panics in the middle of a command or of a reply.
-pub(super) struct PoisonOnPanic<'a> {
-    status: &'a Status,
-    culprit: &'static str,
-}
-
-impl<'a> PoisonOnPanic<'a> {
-    pub(super) fn sending(status: &'a Status) -> PoisonOnPanic<'a> {
-        PoisonOnPanic { status, culprit: "the arguments of a command" }
+    #[cold]
+    fn apply_reply(&self, number: Option<usize>, reply: Option<&Value>) -> Answer {
+        let mut session = self.session.lock();
+        let answer = session.answer(number, reply);
+        self.session_needs_replies.store(session.needs_replies(), Ordering::Release);
+        answer
     }
 
-    pub(super) fn receiving(status: &'a Status) -> PoisonOnPanic<'a> {
-        PoisonOnPanic { status, culprit: "the conversion of a reply" }
+    /// Records a reply that was taken apart. The session does not need it.
+    pub(super) fn record_taken(&self) {
+        let answered = self.answered.load(Ordering::Relaxed);
+        if answered != self.sent.load(Ordering::Acquire) {
+            self.answered.store(answered.wrapping_add(1), Ordering::Relaxed);
+        }
     }
 
-    /// The command or the reply is complete.
-    pub(super) fn disarm(self) {
-        std::mem::forget(self);
+    /// Returns true while replies must be recorded whole, and not taken apart.
+    pub(super) fn needs_whole_replies(&self) -> bool {
+        self.observer.is_some() || self.session_needs_replies.load(Ordering::Acquire)
+    }
+
+    /// Looks for error codes after which a pool closes the connection, also in the list of EXEC.
+    pub(super) fn note_errors(&self, reply: &Value) {
+        match reply {
+            Value::Error(error) => {
+                // Redis quotes the error that aborted a transaction.
+                let quoted = error.message().split_once("because of: ");
+                let quoted = quoted.and_then(|(_, quoted)| quoted.split(' ').next());
+                let is_code = |code: &String| *code == error.code() || Some(&**code) == quoted;
+                if self.retire_on.iter().any(is_code) {
+                    self.retired.store(true, Ordering::Relaxed);
+                }
+            }
+            Value::Array(replies) if !self.retire_on.is_empty() => {
+                replies.iter().for_each(|reply| self.note_errors(reply));
+            }
+            _ => {}
+        }
+    }
+
+    /// Records that the server has confirmed the end of all subscriptions, and that no reply is
+    /// due.
+    pub(super) fn end_subscriptions(&mut self) {
+        *self.answered.get_mut() = *self.sent.get_mut();
+        let session = self.session.get_mut();
+        session.end_subscriptions();
+        *self.session_needs_replies.get_mut() = session.needs_replies();
+    }
+
+    /// Runs an exchange with the server, in which the caller's code may panic. A panic ends the
+    /// connection: it may be in the middle of a command or of a reply.
+    pub(super) fn guard<T>(&self, exchange: impl FnOnce() -> T) -> T {
+        let guard = PoisonOnPanic(self);
+        let outcome = exchange();
+        std::mem::forget(guard);
+        outcome
     }
 }
+
+/// Ends the connection when it is dropped.
+pub(super) struct PoisonOnPanic<'a>(pub(super) &'a Status);
 
 impl Drop for PoisonOnPanic<'_> {
     fn drop(&mut self) {
-        self.status.end(Error::other(format!("{} panicked", self.culprit)));
+        self.0.end(Error::other("the caller's code panicked while it used the connection"));
     }
 }

@@ -8,7 +8,7 @@ use crate::args::{Args, ToArgs};
 use crate::conn::Conn;
 use crate::conn::command_buffer::CommandBuffer;
 use crate::conn::deadline::Deadline;
-use crate::conn::session::{Dirty, TRANSACTION};
+use crate::conn::session::Dirty;
 use crate::conn::window::Window;
 use crate::context::Context;
 use crate::error::{ConvertError, Error, Result};
@@ -157,15 +157,9 @@ impl Conn {
 
     /// Leaves a transaction and stops watching keys.
     fn end_transaction(&mut self) -> Result<()> {
-        let dirty = self.session().dirty();
-        if dirty.has(Dirty::MULTI) {
-            self.send("DISCARD", ())?;
-        }
-        if dirty.has(TRANSACTION) {
-            // After DISCARD, too: refused outside a transaction, it leaves the keys watched.
-            self.send("UNWATCH", ())?;
-        }
-        self.drain().map(drop)
+        self.leave_transaction()?;
+        self.drain()?;
+        self.unwatch()
     }
 }
 
@@ -306,6 +300,11 @@ impl<'a> Transaction<'a> {
     /// ```
     #[doc(alias = "EXEC")]
     pub fn run(mut self) -> Result<Vec<Result<Value>>> {
+        self.conn.status().check()?;
+        self.commands.check()?;
+        let timeouts = self.conn.timeouts();
+        // The replies to the calls of the body decide what is watched.
+        self.conn.receive_pending(&timeouts)?;
         self.conn.refuse_nesting()?;
         if self.watching && !self.conn.session().dirty().has(Dirty::WATCH) {
             let why = "a transaction whose keys are no longer watched: its body has let them go";
@@ -313,7 +312,6 @@ impl<'a> Transaction<'a> {
         }
         let wanted = self.len();
         self.commands.push("EXEC", &());
-        let timeouts = self.conn.timeouts();
         let mut replies = Window::start(self.conn, &self.commands, &timeouts)?.replies()?;
         match replies.pop() {
             Some(Value::Array(replies)) if replies.len() == wanted => {
@@ -323,16 +321,10 @@ impl<'a> Transaction<'a> {
                 *self.aborted = true;
                 Err(Error::TransactionAborted { attempts: self.attempt })
             }
-            Some(Value::Error(error)) => {
-                if error.code() != "EXECABORT" {
-                    // The server is still in the transaction, or was never in one.
-                    self.conn.session().add(TRANSACTION);
-                }
-                Err(match self.first_refusal(replies) {
-                    Some(Error::Server(cause)) => error.caused_by(cause).into(),
-                    _ => error.into(),
-                })
-            }
+            Some(Value::Error(error)) => Err(match self.first_refusal(replies) {
+                Some(Error::Server(cause)) => error.caused_by(cause).into(),
+                _ => error.into(),
+            }),
             other => {
                 let found = match &other {
                     Some(Value::Array(replies)) => format!("length {}", replies.len()),

@@ -1,7 +1,5 @@
 //! The commands of a pipeline that are sent and not answered.
 
-use std::thread;
-
 use crate::conn::Conn;
 use crate::conn::command_buffer::CommandBuffer;
 use crate::conn::deadline::{Deadline, Timeouts};
@@ -24,6 +22,8 @@ pub(super) struct Window<'a> {
     answered: usize,
     /// The bytes of the commands that are sent and not answered.
     in_flight: usize,
+    /// Replies are being converted, and the caller's code may panic.
+    is_converting: bool,
 }
 
 impl<'a> Window<'a> {
@@ -34,9 +34,18 @@ impl<'a> Window<'a> {
         timeouts: &Timeouts,
     ) -> Result<Window<'a>> {
         conn.status().check()?;
+        buffer.check()?;
         conn.receive_pending(timeouts)?;
-        let timeouts = *timeouts;
-        Ok(Window { conn, buffer, timeouts, read: None, sent: 0, answered: 0, in_flight: 0 })
+        Ok(Window {
+            conn,
+            buffer,
+            timeouts: *timeouts,
+            read: None,
+            sent: 0,
+            answered: 0,
+            in_flight: 0,
+            is_converting: false,
+        })
     }
 
     /// Receives all replies. An error reply is a value here.
@@ -62,6 +71,11 @@ impl<'a> Window<'a> {
         self.in_flight -= self.buffer.size(self.answered);
         self.answered += 1;
         Some(bytes)
+    }
+
+    /// Marks the start or the end of a conversion. A panic in it ends the connection.
+    pub(super) fn set_converting(&mut self, is_converting: bool) {
+        self.is_converting = is_converting;
     }
 
     /// The number of replies received.
@@ -99,12 +113,9 @@ impl<'a> Window<'a> {
 }
 
 impl Drop for Window<'_> {
-    /// Replies that were not received stay due.
     fn drop(&mut self) {
-        let left = self.sent - self.answered;
-        if left > 0 && thread::panicking() {
-            drop(PoisonOnPanic::receiving(self.conn.status()));
+        if self.is_converting && self.sent > self.answered {
+            drop(PoisonOnPanic(self.conn.status()));
         }
-        self.conn.status().add_pending(left);
     }
 }

@@ -13,7 +13,7 @@ use self::sender::Sender;
 use crate::args::ToArgs;
 use crate::conn::command_buffer::EncodedCommands;
 use crate::conn::raw::{RawConn, RawReceive, RawSend};
-use crate::error::{Error, Result, TimeoutKind};
+use crate::error::{Result, ServerError, TimeoutKind};
 use crate::net::stream::{Peek, ShutdownHandle, Stream};
 use crate::resp::decode::Limits;
 use crate::value::Value;
@@ -72,6 +72,10 @@ impl RawReceive for Wire {
         self.receiver.take_bulk()
     }
 
+    fn last_error(&mut self) -> Option<ServerError> {
+        self.receiver.last_error()
+    }
+
     fn poll(&mut self, deadline: Option<Instant>) -> Result<bool> {
         self.receiver.poll(deadline)
     }
@@ -85,6 +89,7 @@ impl RawConn for Wire {
     fn halves(&mut self) -> Option<(Box<dyn RawSend>, Box<dyn RawReceive>)> {
         let sender = Sender::new(None);
         let receiver = Receiver::new(None, Limits::default());
+        self.sender.resume_writes();
         Some((
             Box::new(mem::replace(&mut self.sender, sender)),
             Box::new(mem::replace(&mut self.receiver, receiver)),
@@ -119,7 +124,7 @@ fn time_left(deadline: Option<Instant>, kind: TimeoutKind) -> Result<Option<Dura
     let Some(deadline) = deadline else { return Ok(None) };
     let left = deadline.saturating_duration_since(Instant::now());
     if left.is_zero() {
-        return Err(Error::Timeout(kind));
+        return Err(kind.into());
     }
     let whole = u64::try_from(left.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX);
     Ok(Some(Duration::from_millis(whole)))
@@ -171,13 +176,15 @@ mod tests {
 
     fn narrow(piece: usize) -> (Wire, Arc<NarrowStream>) {
         let stream = Arc::new(NarrowStream { piece, ..NarrowStream::default() });
-        (Wire::new(Arc::clone(&stream) as Arc<dyn Stream>, Limits::default()), stream)
+        let mut wire = Wire::new(Arc::clone(&stream) as Arc<dyn Stream>, Limits::default());
+        wire.sender.resume_writes();
+        (wire, stream)
     }
 
     /// Continues after every timeout until all bytes are written.
     fn write_rest(wire: &mut Wire, mut outcome: Result<()>) {
         while let Err(error) = outcome {
-            assert!(matches!(error, Error::Timeout(TimeoutKind::Write)), "{error}");
+            assert_eq!(error.timeout_kind(), Some(TimeoutKind::Write));
             outcome = wire.flush(None);
         }
     }
@@ -228,6 +235,21 @@ mod tests {
         write_rest(&mut wire, Ok(()));
         assert_eq!(stream.addresses.lock()[1], large.as_ptr() as usize);
         assert!(stream.written.lock().ends_with(&large[..1000]));
+    }
+
+    #[test]
+    fn write_that_times_out_keeps_no_copy_of_the_rest() {
+        let large = vec![b'x'; 10 << 20];
+        let mut commands = CommandBuffer::new();
+        commands.push("SET", &("k", &large));
+        let stream = Arc::new(NarrowStream { piece: 1_000, ..NarrowStream::default() });
+        let mut wire = Wire::new(stream, Limits::default());
+        let timed_out = Err(Some(TimeoutKind::Write));
+        let sent = wire.send("SET", &("k", &large), None);
+        assert_eq!(sent.map_err(|error| error.timeout_kind()), timed_out);
+        let sent = wire.write_encoded(commands.range(0..1), None);
+        assert_eq!(sent.map_err(|error| error.timeout_kind()), timed_out);
+        assert!(wire.sender.buffer.capacity() < 1024);
     }
 
     /// Has its first reply exactly when the deadline has passed.

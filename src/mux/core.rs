@@ -14,16 +14,18 @@
 
 use std::collections::VecDeque;
 use std::mem;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use crate::error::Error;
 use crate::mux::stats::MuxStats;
-use crate::net::stream::ShutdownHandle;
 
+mod lifecycle;
+mod link;
 mod types;
 
+use link::{Failure, Link};
 pub(crate) use types::{
-    Admission, Arrival, Command, Lease, SplitConn, Step, Teardown, Ticket, WaiterId, Wakeups,
+    Admission, Arrival, Command, Lease, ReturnedReader, SplitConn, Step, Teardown, Ticket,
+    WaiterId, Wakeups, WriteFailure,
 };
 
 /// A send queue of this size is full, in bytes. A writer must take it before more is queued.
@@ -57,27 +59,9 @@ pub(crate) struct Core<S, R, W> {
     next_waiter: u64,
     /// The last time that a reply arrived or that the first command became due.
     quiet_since: Option<Instant>,
+    /// Failed dials in a row. A connection that is lost before a good reply counts as well.
+    failures: u32,
     counters: MuxStats,
-}
-
-#[derive(Debug)]
-enum Link<S, R> {
-    Down(Option<Error>),
-    Dialing,
-    Up(Connected<S, R>),
-    Closed,
-}
-
-#[derive(Debug)]
-struct Connected<S, R> {
-    /// `None` while it is leased.
-    writer: Option<S>,
-    /// `None` while it is leased.
-    reader: Option<R>,
-    /// The last writer left before everything was written.
-    unfinished: bool,
-    shutdown: ShutdownHandle,
-    read_timeout: Option<Duration>,
 }
 
 #[derive(Debug)]
@@ -114,39 +98,58 @@ impl<S, R, W: Clone> Core<S, R, W> {
             waiters: Vec::new(),
             next_waiter: 0,
             quiet_since: None,
+            failures: 0,
             counters: MuxStats::default(),
         }
     }
 
     /// Asks whether a caller can queue a command. `probed` is true if the caller has just seen the
-    /// connection alive.
-    pub(crate) fn admit(&mut self, probed: bool, waker: impl FnOnce() -> W) -> Admission<S, R, W> {
+    /// connection alive. `now` is called only during a pause before a dial.
+    pub(crate) fn admit(
+        &mut self,
+        probed: bool,
+        now: impl FnOnce() -> Instant,
+        waker: impl FnOnce() -> W,
+    ) -> Admission<S, R, W> {
         let full = self.queued_bytes >= QUEUE_LIMIT;
         match &mut self.link {
             Link::Closed => Admission::Closed,
-            Link::Down(error) => {
-                let error = error.take();
+            Link::Down(failure) => {
+                if let Some(Failure { error, retry_at: Some(until) }) = failure {
+                    if now() < *until {
+                        let (until, error) = (*until, error.clone());
+                        let (waiter, waker) = self.add_waiter(waker());
+                        return Admission::Pause { waiter, waker, until, error };
+                    }
+                }
+                let last_error = failure.take().map(|failure| failure.error);
                 self.link = Link::Dialing;
-                Admission::Dial(error)
+                Admission::Dial(last_error)
             }
+            Link::Up(up) if up.write_fault.is_some() => self.wait(waker()),
             Link::Up(up) if full => match up.writer.take() {
                 Some(half) => Admission::Write(Lease { epoch: self.epoch, half }),
-                None => self.add_waiter(waker()),
+                None => self.wait(waker()),
             },
             Link::Up(up) if self.in_flight.is_empty() && !probed => match up.reader.take() {
                 Some(half) => Admission::Probe(Lease { epoch: self.epoch, half }),
                 None => Admission::Open(up.read_timeout),
             },
             Link::Up(up) => Admission::Open(up.read_timeout),
-            Link::Dialing => self.add_waiter(waker()),
+            Link::Dialing => self.wait(waker()),
         }
     }
 
-    fn add_waiter(&mut self, waker: W) -> Admission<S, R, W> {
+    fn wait(&mut self, waker: W) -> Admission<S, R, W> {
+        let (waiter, waker) = self.add_waiter(waker);
+        Admission::Wait(waiter, waker)
+    }
+
+    fn add_waiter(&mut self, waker: W) -> (WaiterId, W) {
         let id = self.next_waiter;
         self.next_waiter += 1;
         self.waiters.push((id, waker.clone()));
-        Admission::Wait(WaiterId(id), waker)
+        (WaiterId(id), waker)
     }
 
     /// Removes a waiter that no longer waits.
@@ -206,6 +209,17 @@ impl<S, R, W: Clone> Core<S, R, W> {
         Some(Lease { epoch: self.epoch, half })
     }
 
+    /// Leases the reader to the writer of the same connection if it is idle.
+    pub(crate) fn lease_reader(&mut self, epoch: u64) -> Option<Lease<R>> {
+        let half = self.up(epoch)?.reader.take()?;
+        Some(Lease { epoch, half })
+    }
+
+    /// Returns true if more replies are due than the one to the last command that was taken.
+    pub(crate) fn has_earlier_replies_due(&self) -> bool {
+        self.in_flight.len() - self.send_queue.len() > 1
+    }
+
     /// Gives the writer the send queue in exchange for an empty one, and admits the waiters.
     /// Returns `None` if the writer belongs to an earlier connection.
     pub(crate) fn take_send_queue(
@@ -250,28 +264,32 @@ impl<S, R, W: Clone> Core<S, R, W> {
         }
     }
 
-    /// Returns the reader. A half of an earlier connection comes back.
-    pub(crate) fn return_reader(&mut self, lease: Lease<R>) -> (Option<R>, Wakeups<W>) {
+    /// Returns the reader.
+    pub(crate) fn return_reader(&mut self, lease: Lease<R>) -> ReturnedReader<R, W> {
         match self.up(lease.epoch) {
-            None => (Some(lease.half), Wakeups::none()),
+            None => ReturnedReader::Stale(lease.half),
+            Some(up) if up.write_fault.is_some() => ReturnedReader::Drain(lease),
             Some(up) => {
                 up.reader = Some(lease.half);
-                (None, self.wake())
+                ReturnedReader::Idle(self.wake())
             }
         }
     }
 
     /// Records that the reader has `count` replies. Appends the calls that they answer to `calls`,
-    /// in order.
+    /// in order. `good` is true if one of them is not an error.
     pub(crate) fn arrived(
         &mut self,
         lease: &Lease<R>,
         count: usize,
+        good: bool,
         now: Option<Instant>,
         calls: &mut Vec<Option<W>>,
     ) -> (Arrival, Wakeups<W>) {
-        if !self.is_current(lease.epoch) {
-            return (Arrival::Stale, Wakeups::none());
+        let Some(up) = self.up(lease.epoch) else { return (Arrival::Stale, Wakeups::none()) };
+        if good && !up.proven {
+            up.proven = true;
+            self.failures = 0;
         }
         let due = self.in_flight.len() - self.send_queue.len();
         let answered = count.min(due);
@@ -337,104 +355,6 @@ impl<S, R, W: Clone> Core<S, R, W> {
         Wakeups { call: None, waiters }
     }
 
-    /// Records a successful dial. The connection comes back if the mux was closed meanwhile.
-    pub(crate) fn dialed(
-        &mut self,
-        conn: SplitConn<S, R>,
-    ) -> (Option<SplitConn<S, R>>, Wakeups<W>) {
-        self.counters.dials += 1;
-        if !matches!(self.link, Link::Dialing) {
-            return (Some(conn), Wakeups::none());
-        }
-        self.epoch += 1;
-        self.link = Link::Up(Connected {
-            writer: Some(conn.writer),
-            reader: Some(conn.reader),
-            unfinished: false,
-            shutdown: conn.shutdown,
-            read_timeout: conn.read_timeout,
-        });
-        (None, Wakeups { call: None, waiters: mem::take(&mut self.waiters) })
-    }
-
-    /// Records a failed dial. Returns the waiters, which fail with the same error.
-    pub(crate) fn dial_failed(&mut self, error: &Error) -> Vec<(u64, W)> {
-        self.counters.dials += 1;
-        self.counters.failed_dials += 1;
-        if matches!(self.link, Link::Dialing) {
-            self.link = Link::Down(Some(error.clone()));
-        }
-        mem::take(&mut self.waiters)
-    }
-
-    /// Records that the dialing caller left. One of the waiters dials next.
-    pub(crate) fn dial_abandoned(&mut self) -> Wakeups<W> {
-        self.counters.dials += 1;
-        self.counters.failed_dials += 1;
-        if matches!(self.link, Link::Dialing) {
-            self.link = Link::Down(None);
-        }
-        Wakeups { call: None, waiters: mem::take(&mut self.waiters) }
-    }
-
-    /// Records that a connection failed. Does nothing if it is not the current one.
-    pub(crate) fn lost(&mut self, epoch: u64, error: Error) -> Teardown<S, R, W> {
-        if !self.is_current(epoch) {
-            let garbage = (None, None, VecDeque::new(), Some(error));
-            return Teardown { _garbage: garbage, ..Teardown::none() };
-        }
-        self.counters.lost += 1;
-        self.tear_down(Link::Down(Some(error)))
-    }
-
-    /// Closes the mux. It no longer dials.
-    pub(crate) fn close(&mut self) -> Teardown<S, R, W> {
-        self.tear_down(Link::Closed)
-    }
-
-    fn tear_down(&mut self, link: Link<S, R>) -> Teardown<S, R, W> {
-        let mut teardown = Teardown::none();
-        match mem::replace(&mut self.link, link) {
-            Link::Up(up) => {
-                teardown.shutdown = Some(up.shutdown);
-                teardown._garbage = (up.writer, up.reader, mem::take(&mut self.send_queue), None);
-            }
-            Link::Down(error) => teardown._garbage.3 = error,
-            Link::Dialing | Link::Closed => {}
-        }
-        self.queued_bytes = 0;
-        self.parked = 0;
-        self.first = self.next_ticket();
-        (self.taken, self.written) = (self.first, self.first);
-        teardown.calls = self.in_flight.drain(..).filter_map(|call| call.waker).collect();
-        teardown.waiters = mem::take(&mut self.waiters);
-        teardown
-    }
-
-    /// Returns the reason why there is no connection, if there is a reason.
-    pub(crate) fn err(&self) -> Option<Error> {
-        match &self.link {
-            Link::Down(error) => error.clone(),
-            Link::Closed => Some(Error::ConnClosed),
-            Link::Dialing | Link::Up(_) => None,
-        }
-    }
-
-    pub(crate) fn is_dialing(&self) -> bool {
-        matches!(self.link, Link::Dialing)
-    }
-
-    pub(crate) fn is_closed(&self) -> bool {
-        matches!(self.link, Link::Closed)
-    }
-
-    pub(crate) fn read_timeout(&self) -> Option<Duration> {
-        match &self.link {
-            Link::Up(up) => up.read_timeout,
-            _ => None,
-        }
-    }
-
     pub(crate) fn stats(&self) -> MuxStats {
         MuxStats {
             connected: matches!(self.link, Link::Up(_)),
@@ -447,17 +367,6 @@ impl<S, R, W: Clone> Core<S, R, W> {
     fn has_to_write(&self) -> bool {
         let unfinished = matches!(&self.link, Link::Up(up) if up.unfinished);
         unfinished || !self.send_queue.is_empty()
-    }
-
-    fn is_current(&self, epoch: u64) -> bool {
-        epoch == self.epoch && matches!(self.link, Link::Up(_))
-    }
-
-    fn up(&mut self, epoch: u64) -> Option<&mut Connected<S, R>> {
-        match &mut self.link {
-            Link::Up(up) if epoch == self.epoch => Some(up),
-            _ => None,
-        }
     }
 
     fn index(&self, ticket: Ticket) -> Option<usize> {

@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 
 use crate::conn::observer::Observer;
 use crate::conn::raw::{RawReceive, RawSend};
+use crate::conn::session::ReplyTo;
 use crate::conn::{Conn, Parts};
-use crate::error::{Error, Result, TimeoutKind};
+use crate::error::{Error, Result, ServerError, TimeoutKind};
 use crate::mux::core::{Command, SplitConn};
 use crate::mux::slot::Slot;
 use crate::value::Value;
@@ -28,7 +29,9 @@ pub(crate) struct WriteHalf {
     /// How long the server may leave a batch unread.
     limit: Option<Duration>,
     stuck_after: Option<Instant>,
-    observer: SharedObserver,
+    /// The number of commands sent.
+    sent: usize,
+    pub(crate) observer: SharedObserver,
 }
 
 /// The half that receives.
@@ -38,7 +41,11 @@ pub(crate) struct ReadHalf {
     pub(crate) replies: Vec<Value>,
     /// The slots of the calls that `replies` answer. Kept to reuse the memory.
     pub(crate) owners: Vec<Option<Arc<Slot>>>,
-    observer: SharedObserver,
+    /// The last reply, if it was an error.
+    pub(crate) last_error: Option<ServerError>,
+    /// The number of replies received.
+    received: usize,
+    pub(crate) observer: SharedObserver,
 }
 
 /// Splits a dialed connection into its halves.
@@ -67,12 +74,15 @@ pub(crate) fn split(mut conn: Conn) -> Result<SplitConn<Box<WriteHalf>, Box<Read
             unflushed: false,
             limit: write_timeout.or(read_timeout),
             stuck_after: None,
+            sent: 0,
             observer: Arc::clone(&observer),
         }),
         reader: Box::new(ReadHalf {
             raw: reader,
             replies: Vec::new(),
             owners: Vec::new(),
+            last_error: None,
+            received: 0,
             observer,
         }),
         shutdown,
@@ -103,10 +113,7 @@ impl WriteHalf {
             Err(Error::Timeout(_)) if has_passed(until) && !has_passed(self.stuck_after) => {
                 Ok(false)
             }
-            Err(error) => {
-                self.observer.failed(&error);
-                Err(error)
-            }
+            Err(error) => Err(error),
         }
     }
 
@@ -118,7 +125,8 @@ impl WriteHalf {
     fn write_until(&mut self, until: Option<Instant>) -> Result<()> {
         while let Some(Command { name, args, .. }) = self.backlog.pop_front() {
             self.unflushed = true;
-            self.observer.sending(&name, &args);
+            self.observer.sending(self.sent, &name, &args);
+            self.sent = self.sent.wrapping_add(1);
             self.raw.send(&name, &args, until)?;
         }
         self.raw.flush(until)?;
@@ -138,14 +146,21 @@ impl ReadHalf {
         while self.replies.len() < BATCH_LIMIT {
             match self.raw.receive(until) {
                 Ok(reply) => {
-                    self.observer.received(&reply);
+                    // A mux refuses commands whose replies would not be one for each command.
+                    self.observer.received(ReplyTo::Command(self.received), &reply);
+                    self.received = self.received.wrapping_add(1);
+                    self.last_error = match &reply {
+                        Value::Error(error) => Some(error.clone()),
+                        _ => None,
+                    };
                     self.replies.push(reply);
                 }
-                Err(Error::Timeout(TimeoutKind::Read)) if has_passed(until) => break,
-                Err(error) => {
-                    self.observer.failed(&error);
-                    return Err(error);
+                Err(Error::Timeout(error))
+                    if error.kind() == TimeoutKind::Read && has_passed(until) =>
+                {
+                    break;
                 }
+                Err(error) => return Err(error),
             }
             // The next replies must be in the buffer already.
             until = Some(past);
@@ -153,7 +168,12 @@ impl ReadHalf {
         Ok(())
     }
 
-    /// Checks without waiting whether bytes have arrived.
+    /// Returns true if one of the replies that are not dispatched is not an error.
+    pub(crate) fn has_good_reply(&self) -> bool {
+        self.replies.iter().any(|reply| !matches!(reply, Value::Error(_)))
+    }
+
+    /// Checks without waiting whether bytes have arrived or a reply is incomplete.
     ///
     /// # Errors
     /// The connection has ended.

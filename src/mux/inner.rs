@@ -1,19 +1,21 @@
 //! The shared part of a mux: the core behind one mutex, and all work that must not run under it.
 //!
-//! A mux has no threads of its own. A call that waits for its reply leases an idle half of the
+//! A mux starts no threads. A call that waits for its reply leases an idle half of the
 //! connection and works for all callers until its own reply has arrived.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Instant;
 
 use crate::args::{Args, ToArgs};
 use crate::conn::Conn;
 use crate::context::{CancelHandle, Context};
-use crate::error::{Error, Result, TimeoutKind};
+use crate::error::{Error, Result, ServerError, TimeoutKind};
+use crate::mux::backoff::retry_at;
 use crate::mux::core::{Admission, Command, Core, Step, Teardown, Ticket, WaiterId, Wakeups};
 use crate::mux::deadline::CallDeadline;
-use crate::mux::halves::{ReadHalf, WriteHalf, split};
+use crate::mux::guard::{OnUnwind, catch, debug, discard};
+use crate::mux::halves::{ReadHalf, WriteHalf};
+use crate::mux::last_reply::{is_hang_up, with_last_reply};
 use crate::mux::slot::Slot;
 use crate::mux::unsupported::refuse;
 use crate::sync::{Mutex, MutexGuard};
@@ -27,9 +29,9 @@ type Dial = Box<dyn Fn(&Context) -> Result<Conn> + Send + Sync>;
 /// The state that all handles of a mux share.
 pub(crate) struct MuxInner {
     core: Mutex<MuxCore>,
-    dial: Dial,
+    pub(super) dial: Dial,
     /// Ends when the mux is closed. Every dial runs under it.
-    lifetime: Context,
+    pub(super) lifetime: Context,
     end_lifetime: CancelHandle,
 }
 
@@ -62,15 +64,21 @@ impl MuxInner {
         self.wait_for(core, &pending, &deadline)
     }
 
-    /// Queues a command, which the next writer sends.
-    pub(crate) fn send(
+    /// Queues a command, which the next writer sends. Returns the deadline with the read timeout
+    /// started.
+    pub(crate) fn send<'a>(
         &self,
         command: &str,
         args: &dyn ToArgs,
-        deadline: &CallDeadline<'_>,
-    ) -> Result<Pending> {
+        deadline: &CallDeadline<'a>,
+    ) -> Result<(Pending, CallDeadline<'a>)> {
         let command = prepare(command, args)?;
-        self.enqueue(command, deadline).map(|(_, pending, _)| pending)
+        self.enqueue(command, deadline).map(|(_, pending, deadline)| (pending, deadline))
+    }
+
+    /// Returns the deadline with the read timeout started.
+    pub(crate) fn start<'a>(&self, deadline: &CallDeadline<'a>) -> CallDeadline<'a> {
+        deadline.start(self.core().read_timeout())
     }
 
     /// Writes the send queue, unless another caller is writing it.
@@ -105,9 +113,9 @@ impl MuxInner {
 
     pub(crate) fn close(&self) {
         let teardown = self.core().close();
-        self.end_lifetime.cancel();
-        log::debug!(target: "redigo::mux", "mux closed");
         finish(teardown, &Error::ConnClosed);
+        catch(|| self.end_lifetime.cancel());
+        debug(format_args!("mux closed"));
     }
 
     /// Queues a command, and dials a connection if there is none.
@@ -122,7 +130,7 @@ impl MuxInner {
                 return Err(error);
             }
             let mut core = self.core();
-            match core.admit(probed, Arc::default) {
+            match core.admit(probed, Instant::now, Arc::default) {
                 Admission::Open(read_timeout) => {
                     // One clock reading serves all limits; without a read timeout there is none.
                     let now = read_timeout.map(|_| Instant::now());
@@ -152,35 +160,44 @@ impl MuxInner {
                 }
                 Admission::Dial(last_error) => {
                     drop(core);
-                    drop(last_error);
-                    self.dial(deadline)?;
+                    self.dial(last_error, deadline)?;
                     // A new connection needs no probe.
                     probed = true;
                 }
+                Admission::Pause { waiter, waker: slot, until, error } => {
+                    drop(core);
+                    if deadline.at().is_some_and(|end| end < until) {
+                        drop(self.core().remove_waiter(waiter));
+                        return Err(error);
+                    }
+                    discard(error);
+                    self.wait_for_admission(waiter, &slot, Some(until), deadline)?;
+                }
                 Admission::Wait(waiter, slot) => {
                     let rename =
-                        if core.is_dialing() { as_connect_timeout } else { as_write_timeout };
+                        if core.is_connected() { as_write_timeout } else { as_connect_timeout };
                     let deadline = deadline.start(core.read_timeout());
                     drop(core);
-                    self.wait_for_admission(waiter, &slot, &deadline).map_err(rename)?;
+                    self.wait_for_admission(waiter, &slot, deadline.at(), &deadline)
+                        .map_err(rename)?;
                 }
                 Admission::Closed => return Err(Error::ConnClosed),
             }
         }
     }
 
-    /// Sleeps until the caller should ask for admission again.
+    /// Sleeps until the caller should ask for admission again, at `until` at the latest.
     fn wait_for_admission(
         &self,
         waiter: WaiterId,
         slot: &Arc<Slot>,
+        until: Option<Instant>,
         deadline: &CallDeadline<'_>,
     ) -> Result<()> {
         let registration = deadline.wake_on_cancel(slot);
-        let outcome = slot.park(deadline.at());
+        let outcome = slot.park(until);
         drop(registration);
-        let waker = self.core().remove_waiter(waiter);
-        drop(waker);
+        drop(self.core().remove_waiter(waiter));
         match outcome {
             Some(outcome) => outcome.map(drop),
             None => deadline.err().map_or(Ok(()), Err),
@@ -199,6 +216,8 @@ impl MuxInner {
         loop {
             let (step, wakeups) = core.step(*ticket);
             drop(core);
+            // Another caller takes over if this one unwinds.
+            let guard = OnUnwind::new(|| self.abandon(pending));
             wake(wakeups);
             let outcome = match step {
                 Step::Write { lease, alone } => {
@@ -221,8 +240,9 @@ impl MuxInner {
                         false => slot.park(deadline.at()),
                     }
                 }
-                Step::AwaitOutcome => return slot.wait_for_outcome(),
+                Step::AwaitOutcome => Some(slot.wait_for_outcome()),
             };
+            guard.disarm();
             if let Some(outcome) = outcome {
                 return outcome;
             }
@@ -244,68 +264,50 @@ impl MuxInner {
         drop(core);
         wake(wakeups);
         if let Some(epoch) = silent {
-            log::debug!(target: "redigo::mux", "no reply arrived within the read timeout");
-            self.lose(epoch, Error::Timeout(TimeoutKind::Read));
+            self.lose(epoch, TimeoutKind::Read.into());
+            debug(format_args!("no reply arrived within the read timeout"));
         }
         Err(error)
     }
 
-    /// Ends a connection and all calls in flight on it with an error.
+    /// Ends a connection and all calls in flight on it with an error. Never panics.
     pub(super) fn lose(&self, epoch: u64, error: Error) -> Error {
-        let teardown = self.core().lost(epoch, error.clone());
-        if teardown.shutdown.is_some() {
-            log::debug!(target: "redigo::mux", "connection lost: {error}");
-        }
-        finish(teardown, &error);
-        error
+        self.lose_after(epoch, error, None)
     }
 
-    /// Dials on the caller's thread, until the caller's deadline at most. All other callers wait
-    /// for this dial.
-    fn dial(&self, deadline: &CallDeadline<'_>) -> Result<()> {
-        let (ctx, cancel) = deadline.dial_context().with_cancel();
-        let link = self.lifetime.on_cancel(move || cancel.cancel());
-        let dialed = link.and_then(|link| {
-            let dialed = catch_unwind(AssertUnwindSafe(|| (self.dial)(&ctx).and_then(split)));
-            drop(link);
-            dialed.unwrap_or_else(|panic| Err(Error::panicked("the dial function", &*panic)))
-        });
-        match dialed {
-            Ok(conn) => {
-                let (stale, wakeups) = self.core().dialed(conn);
-                wake(wakeups);
-                match stale {
-                    None => log::debug!(target: "redigo::mux", "dialed a connection"),
-                    Some(conn) => drop(conn),
-                }
-                Ok(())
-            }
-            Err(error) => {
-                log::debug!(target: "redigo::mux", "dial failed: {error}");
-                Err(self.dial_failed(error, deadline))
-            }
-        }
-    }
-
-    fn dial_failed(&self, error: Error, deadline: &CallDeadline<'_>) -> Error {
+    /// Like [`lose`](MuxInner::lose), but if the server hung up during a write, the error names its
+    /// last reply, if that was an error. The error of a write that has failed before stays.
+    pub(super) fn lose_after(
+        &self,
+        epoch: u64,
+        error: Error,
+        last_reply: Option<ServerError>,
+    ) -> Error {
         let mut core = self.core();
-        if core.is_closed() {
-            let wakeups = core.dial_abandoned();
-            drop(core);
-            wake(wakeups);
-            return Error::ConnClosed;
-        }
-        // The end of this caller does not end the others.
-        if let Some(end) = deadline.err() {
-            let wakeups = core.dial_abandoned();
-            drop(core);
-            wake(wakeups);
-            return as_connect_timeout(end);
-        }
-        let waiters = core.dial_failed(&error);
+        let (error, unused) = match core.take_write_fault(epoch) {
+            Some(fault) => (with_last_reply(fault, last_reply), Some(error)),
+            // The reader can notice the end before the writer does.
+            None if core.is_writing(epoch) && is_hang_up(&error) => {
+                (with_last_reply(error, last_reply), None)
+            }
+            None => (error, None),
+        };
+        let teardown = core.lost(epoch, error.clone(), retry_at);
         drop(core);
-        waiters.iter().for_each(|(_, slot)| slot.finish(Err(error.clone())));
+        let is_lost = teardown.shutdown.is_some();
+        finish(teardown, &error);
+        discard(unused);
+        if is_lost {
+            debug(format_args!("connection lost: {error}"));
+        }
         error
+    }
+}
+
+impl Drop for MuxInner {
+    fn drop(&mut self) {
+        let teardown = self.core.get_mut().close();
+        finish(teardown, &Error::ConnClosed);
     }
 }
 
@@ -325,28 +327,34 @@ pub(super) fn wake(wakeups: Wakeups<Arc<Slot>>) {
     wakeups.waiters.iter().for_each(|(_, slot)| slot.wake());
 }
 
-/// Cuts a connection that is over, fails its calls and wakes the waiters.
+/// Cuts a connection that is over, fails its calls and wakes the waiters. Never panics.
 fn finish(teardown: Teardown<Writer, Reader, Arc<Slot>>, error: &Error) {
-    if let Some(shutdown) = &teardown.shutdown {
+    let Teardown { shutdown, calls, waiters, writer, reader, send_queue, last_error } = teardown;
+    if let Some(shutdown) = shutdown {
         // A blocked writer or reader returns.
-        shutdown.cut();
+        catch(|| shutdown.cut());
+        discard(shutdown);
     }
-    teardown.calls.iter().for_each(|slot| slot.finish(Err(error.clone())));
-    teardown.waiters.iter().for_each(|(_, slot)| slot.wake());
+    calls.iter().for_each(|slot| slot.finish(Err(error.clone())));
+    waiters.iter().for_each(|(_, slot)| slot.wake());
+    drop(send_queue);
+    discard(writer);
+    discard(reader);
+    discard(last_error);
 }
 
 /// Names the timeout of a caller that could not queue its command because the server does not read.
 fn as_write_timeout(error: Error) -> Error {
     match error {
-        Error::Timeout(TimeoutKind::Read) => Error::Timeout(TimeoutKind::Write),
+        Error::Timeout(error) if error.kind() == TimeoutKind::Read => TimeoutKind::Write.into(),
         error => error,
     }
 }
 
 /// Names the timeout of a caller that got no connection.
-fn as_connect_timeout(error: Error) -> Error {
+pub(super) fn as_connect_timeout(error: Error) -> Error {
     match error {
-        Error::Timeout(TimeoutKind::Read) => Error::Timeout(TimeoutKind::Connect),
+        Error::Timeout(error) if error.kind() == TimeoutKind::Read => TimeoutKind::Connect.into(),
         error => error,
     }
 }

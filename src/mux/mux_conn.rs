@@ -73,7 +73,7 @@ impl MuxConn {
     /// ```
     #[doc(alias = "Send")]
     pub fn send(&mut self, command: &str, args: impl ToArgs) -> Result<()> {
-        let pending = self.inner.send(command, &args, &CallDeadline::read_timeout())?;
+        let (pending, _) = self.inner.send(command, &args, &CallDeadline::read_timeout())?;
         self.pending.push_back(pending);
         Ok(())
     }
@@ -175,7 +175,8 @@ impl MuxConn {
     ///
     /// Returns the last reply. If one of the replies is an error, returns the first error instead.
     /// An empty command name sends nothing and returns all pending replies as a list, or nil if
-    /// there are none.
+    /// there are none. The connection's read timeout limits the whole call. After a timeout no
+    /// reply is pending.
     ///
     /// # Errors
     /// Like [`Mux::call`](crate::Mux::call).
@@ -191,21 +192,63 @@ impl MuxConn {
     /// ```
     #[doc(alias = "Do")]
     pub fn call(&mut self, command: &str, args: impl ToArgs) -> Result<Value> {
-        if command.is_empty() {
-            let replies = self.drain()?;
-            return Ok(if replies.is_empty() { Value::Nil } else { Value::Array(replies) });
-        }
-        self.send(command, args)?;
-        // An error of the flush is the outcome of the replies, too.
-        let _ = self.flush();
-        let (mut first_error, mut last) = (None, Value::Nil);
-        while !self.pending.is_empty() {
-            match self.receive() {
-                Ok(reply) => last = reply,
-                Err(error) => drop(first_error.get_or_insert(error)),
-            }
-        }
-        first_error.map_or(Ok(last), Err)
+        self.call_before(command, &args, &CallDeadline::read_timeout())
+    }
+
+    /// Like [`call`](MuxConn::call), but waits for `timeout` instead of the connection's read
+    /// timeout. The timeout includes a dial and limits the whole call. `None` waits forever, zero
+    /// fails immediately.
+    ///
+    /// # Errors
+    /// Like [`Mux::call_timeout`](crate::Mux::call_timeout).
+    ///
+    /// ```
+    /// # use redigo::{Error, Mux, testing::ScriptedServer};
+    /// # use std::time::Duration;
+    /// # let server = ScriptedServer::new();
+    /// # server.expect("SET", ("a", 1)).ok();
+    /// # server.expect("GET", "a").reply("1");
+    /// # let mux = Mux::with(move |_| Ok(server.conn()));
+    /// let mut conn = mux.get();
+    /// conn.send("SET", ("a", 1))?;
+    /// let reply = conn.call_timeout(Duration::from_secs(5), "GET", "a")?; // for both replies
+    /// assert_eq!(reply.as_str(), Some("1"));
+    /// # Ok::<(), Error>(())
+    /// ```
+    #[doc(alias = "DoWithTimeout")]
+    pub fn call_timeout(
+        &mut self,
+        timeout: impl Into<Option<Duration>>,
+        command: &str,
+        args: impl ToArgs,
+    ) -> Result<Value> {
+        self.call_before(command, &args, &CallDeadline::after(timeout.into()))
+    }
+
+    /// Like [`call`](MuxConn::call), but stops waiting when the context ends. If it has already
+    /// ended, nothing is sent.
+    ///
+    /// # Errors
+    /// Like [`Mux::call_context`](crate::Mux::call_context).
+    ///
+    /// ```
+    /// # use redigo::{Context, Error, Mux, testing::ScriptedServer};
+    /// # let server = ScriptedServer::new();
+    /// # let mux = Mux::with(move |_| Ok(server.conn()));
+    /// let (ctx, cancel) = Context::background().with_cancel();
+    /// cancel.cancel();
+    /// let canceled = mux.get().call_context(&ctx, "GET", "a").unwrap_err();
+    /// assert!(canceled.is_canceled());
+    /// # Ok::<(), Error>(())
+    /// ```
+    #[doc(alias = "DoContext")]
+    pub fn call_context(
+        &mut self,
+        ctx: &Context,
+        command: &str,
+        args: impl ToArgs,
+    ) -> Result<Value> {
+        self.call_before(command, &args, &CallDeadline::of_context(ctx))
     }
 
     /// Like [`call`](MuxConn::call), but converts the reply to `T`.
@@ -227,7 +270,8 @@ impl MuxConn {
         self.call(command, args)?.convert()
     }
 
-    /// Flushes and waits for all pending replies. Error replies are elements of the list.
+    /// Flushes and waits for all pending replies, for the connection's read timeout at most. Error
+    /// replies are elements of the list.
     ///
     /// # Errors
     /// The first error that is not an error reply of the server.
@@ -245,19 +289,7 @@ impl MuxConn {
     /// ```
     #[doc(alias = "Do")]
     pub fn drain(&mut self) -> Result<Vec<Value>> {
-        if self.pending.is_empty() {
-            return Ok(Vec::new());
-        }
-        let _ = self.flush();
-        let (mut first_error, mut replies) = (None, Vec::new());
-        while !self.pending.is_empty() {
-            match self.receive() {
-                Ok(reply) => replies.push(reply),
-                Err(Error::Server(error)) => replies.push(Value::Error(error)),
-                Err(error) => drop(first_error.get_or_insert(error)),
-            }
-        }
-        first_error.map_or(Ok(replies), Err)
+        self.drain_before(&CallDeadline::read_timeout())
     }
 
     /// Returns the number of replies that are still to be received.
@@ -306,6 +338,47 @@ impl MuxConn {
             _ => None,
         });
         error.map_or(Ok(()), Err)
+    }
+
+    fn call_before(
+        &mut self,
+        command: &str,
+        args: &dyn ToArgs,
+        deadline: &CallDeadline<'_>,
+    ) -> Result<Value> {
+        if command.is_empty() {
+            let replies = self.drain_before(deadline)?;
+            return Ok(if replies.is_empty() { Value::Nil } else { Value::Array(replies) });
+        }
+        let (pending, deadline) = self.inner.send(command, args, deadline)?;
+        self.pending.push_back(pending);
+        // An error of the flush is the outcome of the replies, too.
+        let _ = self.inner.flush(&deadline);
+        let (mut first_error, mut last) = (None, Value::Nil);
+        while !self.pending.is_empty() {
+            match self.receive_before(&deadline) {
+                Ok(reply) => last = reply,
+                Err(error) => drop(first_error.get_or_insert(error)),
+            }
+        }
+        first_error.map_or(Ok(last), Err)
+    }
+
+    fn drain_before(&mut self, deadline: &CallDeadline<'_>) -> Result<Vec<Value>> {
+        if self.pending.is_empty() {
+            return Ok(Vec::new());
+        }
+        let deadline = self.inner.start(deadline);
+        let _ = self.inner.flush(&deadline);
+        let (mut first_error, mut replies) = (None, Vec::new());
+        while !self.pending.is_empty() {
+            match self.receive_before(&deadline) {
+                Ok(reply) => replies.push(reply),
+                Err(Error::Server(error)) => replies.push(Value::Error(error)),
+                Err(error) => drop(first_error.get_or_insert(error)),
+            }
+        }
+        first_error.map_or(Ok(replies), Err)
     }
 
     fn receive_before(&mut self, deadline: &CallDeadline<'_>) -> Result<Value> {

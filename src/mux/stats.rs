@@ -19,7 +19,8 @@ pub struct MuxStats {
     pub connected: bool,
     /// Commands that are queued or sent and have no reply yet. Includes abandoned commands.
     pub in_flight: usize,
-    /// Callers that wait for a connection, or for space in a full send queue.
+    /// Callers that wait for a dial, for the pause after a failed dial, or for space in a full send
+    /// queue.
     pub waiting: usize,
     /// Commands queued so far.
     pub calls: u64,

@@ -6,6 +6,7 @@ use crate::error::Error;
 const TRANSACTION: &str = "a transaction needs a connection of its own";
 const STREAM: &str = "it turns the connection into a stream of messages";
 const STATE: &str = "it changes the connection for all callers";
+const ENDS: &str = "it ends the connection for all callers";
 const BLOCKS: &str = "it blocks all commands behind it";
 
 /// Commands that are refused with any arguments, in capitals.
@@ -29,10 +30,13 @@ const REFUSED: &[(&str, &str)] = &[
     ("AUTH", STATE),
     ("HELLO", STATE),
     ("RESET", STATE),
-    ("QUIT", STATE),
     ("READONLY", STATE),
     ("READWRITE", STATE),
     ("ASKING", STATE),
+    ("QUIT", ENDS),
+    // The server takes these for the start of an HTTP request and hangs up.
+    ("POST", ENDS),
+    ("HOST:", ENDS),
     ("BLPOP", BLOCKS),
     ("BRPOP", BLOCKS),
     ("BLMOVE", BLOCKS),
@@ -52,7 +56,6 @@ const CLIENT_ALLOWED: &[&str] = &[
     "INFO",
     "LIST",
     "KILL",
-    "PAUSE",
     "UNPAUSE",
     "UNBLOCK",
     "GETREDIR",
@@ -67,35 +70,67 @@ pub(crate) fn refuse(command: &str, args: &Args) -> Option<Error> {
     if command.is_empty() {
         return Some(Error::Unsupported("a command without a name".into()));
     }
-    let is = |name: &str| name.eq_ignore_ascii_case(command);
+    let is = |name: &str| is_word(command.as_bytes(), name);
     if let Some((name, why)) = REFUSED.iter().find(|(name, _)| is(name)) {
         return Some(refusal(name, why));
     }
-    if is("XREAD") {
-        return has_block(args.iter()).then(|| refusal("XREAD BLOCK", BLOCKS));
-    }
-    if is("XREADGROUP") {
-        // The names of the group and the consumer can be any words.
-        return has_block(args.iter().skip(3)).then(|| refusal("XREADGROUP BLOCK", BLOCKS));
+    for name in ["XREAD", "XREADGROUP"] {
+        if is(name) && has_block(args) {
+            return Some(refusal(&format!("{name} BLOCK"), BLOCKS));
+        }
     }
     let subcommand = args.iter().next().unwrap_or_default();
-    let is_subcommand = |name: &str| subcommand.eq_ignore_ascii_case(name.as_bytes());
-    let changes_state = (is("CLIENT") && !CLIENT_ALLOWED.iter().any(|name| is_subcommand(name)))
-        || (is("SCRIPT") && is_subcommand("DEBUG"));
-    if !changes_state {
-        return None;
-    }
+    let why = if is("CLIENT") {
+        client_refusal(subcommand)
+    } else if is("SCRIPT") {
+        is_word(subcommand, "DEBUG").then_some(STATE)
+    } else if is("DEBUG") {
+        is_word(subcommand, "SLEEP").then_some(BLOCKS)
+    } else if is("SHUTDOWN") {
+        (!subcommand.eq_ignore_ascii_case(b"ABORT")).then_some(ENDS)
+    } else {
+        None
+    }?;
     // A subcommand is a short word.
     let shown = subcommand.get(..32).unwrap_or(subcommand).escape_ascii();
     let name = format!("{command} {shown}").to_ascii_uppercase();
-    Some(refusal(name.trim_end(), STATE))
+    Some(refusal(name.trim_end(), why))
 }
 
-/// Returns true if one of the options before `STREAMS` is `BLOCK`.
-fn has_block<'a>(options: impl Iterator<Item = &'a [u8]>) -> bool {
-    options
-        .take_while(|option| !option.eq_ignore_ascii_case(b"STREAMS"))
-        .any(|option| option.eq_ignore_ascii_case(b"BLOCK"))
+fn client_refusal(subcommand: &[u8]) -> Option<&'static str> {
+    if is_word(subcommand, "PAUSE") {
+        return Some(BLOCKS);
+    }
+    let is_allowed = |name: &&str| subcommand.eq_ignore_ascii_case(name.as_bytes());
+    (!CLIENT_ALLOWED.iter().any(is_allowed)).then_some(STATE)
+}
+
+/// Returns true if one of the options of XREAD or XREADGROUP is `BLOCK`. The options can stand in
+/// any order before `STREAMS`; the names of streams, groups and consumers can be any words.
+fn has_block(args: &Args) -> bool {
+    let mut args = args.iter();
+    while let Some(option) = args.next() {
+        let is = |word: &str| is_word(option, word);
+        if is("BLOCK") {
+            return true;
+        } else if is("STREAMS") {
+            return false;
+        } else if is("GROUP") {
+            args.nth(1);
+        } else if is("COUNT") || is("CLAIM") {
+            args.next();
+        } else if !is("NOACK") {
+            // An option of a newer server, with an unknown number of values.
+            return args.any(|arg| is_word(arg, "BLOCK"));
+        }
+    }
+    false
+}
+
+/// Compares a word like the server, which ignores case and everything after a zero byte.
+fn is_word(arg: &[u8], word: &str) -> bool {
+    let end = arg.iter().position(|byte| *byte == 0).unwrap_or(arg.len());
+    arg[..end].eq_ignore_ascii_case(word.as_bytes())
 }
 
 fn refusal(name: &str, why: &str) -> Error {
@@ -107,14 +142,32 @@ mod tests {
     use super::*;
 
     #[test]
-    fn options_of_xread_end_at_streams() {
-        let refused = |command: &str, args: &[&str]| refuse(command, &Args::new().args(args));
-        assert!(refused("XREAD", &["COUNT", "1", "block", "0", "STREAMS", "s", "$"]).is_some());
-        assert!(refused("xread", &["COUNT", "1", "STREAMS", "BLOCK", "$"]).is_none());
-        let group = ["GROUP", "BLOCK", "STREAMS", "COUNT", "1", "STREAMS", "s", ">"];
-        assert!(refused("XREADGROUP", &group).is_none());
-        let group = ["GROUP", "g", "streams", "BLOCK", "1", "STREAMS", "s", ">"];
-        assert!(refused("XREADGROUP", &group).is_some());
+    fn block_is_found_anywhere_among_the_options_of_xread() {
+        let refused: &[&[&str]] = &[
+            &["XREAD", "BLOCK", "0", "STREAMS", "s", "$"],
+            &["xread", "COUNT", "1", "block", "0", "STREAMS", "s", "$"],
+            &["XREAD", "COUNT", "1", "BLOCK\0", "0", "STREAMS", "s", "$"],
+            &["XREADGROUP", "BLOCK", "1", "GROUP", "g", "c", "STREAMS", "s", ">"],
+            &["XREADGROUP", "COUNT", "1", "BLOCK", "1", "GROUP", "g", "c", "STREAMS", "s", ">"],
+            &["XREADGROUP", "GROUP", "g", "c", "BLOCK", "1", "STREAMS", "s", ">"],
+            &["XREADGROUP", "NOACK", "GROUP", "g", "c", "BLOCK", "1", "STREAMS", "s", ">"],
+            &["XREADGROUP", "GROUP", "g", "streams", "BLOCK", "1", "STREAMS", "s", ">"],
+            &["XREADGROUP", "GROUP", "g", "c", "CLAIM", "5", "BLOCK", "1", "STREAMS", "s", ">"],
+            &["XREADGROUP", "LATER", "1", "GROUP", "g", "c", "BLOCK", "1", "STREAMS", "s", ">"],
+        ];
+        for line in refused {
+            assert!(refuse(line[0], &Args::new().args(&line[1..])).is_some(), "{line:?}");
+        }
+        let sent: &[&[&str]] = &[
+            &["XREAD", "STREAMS", "BLOCK", "$"],
+            &["xread", "COUNT", "1", "STREAMS", "BLOCK", "$"],
+            &["XREADGROUP", "GROUP", "BLOCK", "BLOCK", "COUNT", "1", "STREAMS", "s", ">"],
+            &["XREADGROUP", "NOACK", "GROUP", "BLOCK", "STREAMS", "STREAMS", "BLOCK", ">"],
+            &["XREADGROUP", "CLAIM", "5", "GROUP", "g", "c", "STREAMS", "BLOCK", ">"],
+        ];
+        for line in sent {
+            assert!(refuse(line[0], &Args::new().args(&line[1..])).is_none(), "{line:?}");
+        }
     }
 
     #[test]

@@ -13,7 +13,9 @@ use crate::value::Value;
 ///     .reply(subscription("subscribe", "news", 1))
 ///     .then_push(message("news", "hello"));
 /// let mut conn = server.conn();
-/// conn.call("SUBSCRIBE", "news")?;
+/// conn.send("SUBSCRIBE", "news")?;
+/// conn.flush()?;
+/// conn.receive()?;
 /// let (kind, channel, data): (String, String, String) = conn.receive()?.convert()?;
 /// assert_eq!([kind, channel, data], ["message", "news", "hello"]);
 /// # Ok::<(), redigo::Error>(())

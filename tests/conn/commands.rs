@@ -214,6 +214,46 @@ fn conversion_error_leaves_connection_usable() {
     assert_eq!(conn.query::<String>("GET", "text").unwrap(), "x");
 }
 
+#[test]
+fn calls_refuse_commands_with_several_replies() {
+    let stream = MemoryStream::new("+PONG\r\n");
+    let mut conn = streams::over(&stream);
+    for command in ["SUBSCRIBE", "psubscribe", "SSubscribe", "UNSUBSCRIBE", "sunsubscribe"] {
+        let pipeline = conn.pipeline().cmd("PING", ()).cmd(command, ("a", "b"));
+        let refused = [
+            pipeline.run().map(drop),
+            conn.pipeline().cmd(command, "a").query::<()>(),
+            conn.call(command, ("a", "b")).map(drop),
+            conn.query::<()>(command, "a"),
+            conn.call_timeout(wait::PATIENCE, command, "a").map(drop),
+            conn.transaction((), |tx| tx.cmd(command, "a").exec::<()>()),
+        ];
+        for outcome in refused {
+            let error = outcome.unwrap_err();
+            assert!(matches!(error, Error::Unsupported(_)), "{error}");
+            let name = command.to_uppercase();
+            assert!(error.to_string().contains(&name) && error.to_string().contains("PubSubConn"));
+        }
+    }
+    assert_eq!(conn.call("PING", ()).unwrap().as_str(), Some("PONG"));
+    assert_eq!(stream.written(), b"*1\r\n$4\r\nPING\r\n");
+}
+
+#[test]
+fn query_of_nothing_returns_errors_inside_a_list() {
+    let mut conn = live::conn();
+    conn.call("MULTI", ()).unwrap();
+    conn.call("SET", ("k", "text")).unwrap();
+    conn.call("INCR", "k").unwrap();
+    let error = conn.query::<()>("EXEC", ()).unwrap_err();
+    assert!(error.to_string().contains("not an integer"), "{error}");
+    let list = "*2\r\n:1\r\n*1\r\n-ERR no\r\n";
+    let mut conn = streams::over(&MemoryStream::new(list.repeat(2)));
+    assert_eq!(conn.query::<()>("FCALL", "f").unwrap_err().to_string(), "ERR no");
+    let nested = conn.pipeline().cmd("FCALL", "f").query::<((),)>();
+    assert_eq!(nested.unwrap_err().to_string(), "ERR no");
+}
+
 // Volume
 
 #[test]
@@ -301,7 +341,9 @@ fn unexpected_reply_makes_connection_not_alive() {
     assert!(conn.is_alive());
 
     let mut listener = live::conn();
-    listener.call("SUBSCRIBE", "news").unwrap();
+    listener.send("SUBSCRIBE", "news").unwrap();
+    listener.flush().unwrap();
+    listener.receive().unwrap();
     assert!(listener.is_alive(), "the confirmation was the reply");
     assert_eq!(live::conn().query::<i32>("PUBLISH", ("news", "hello")).unwrap(), 1);
     wait_until("the message is there", || !listener.is_alive());
@@ -356,12 +398,13 @@ fn pool_undoes_state_set_by_any_way_to_send() {
         ("CLIENT", &["ID"], false),
         ("MULTI", &[], true),
         ("watch", &["k"], true),
+        ("SELECT", &["3"], false),
         ("SELECT", &["0"], true),
         ("Client", &["SETNAME", "other"], true),
-        ("SUBSCRIBE", &["news"], true),
         ("HELLO", &[], true),
     ];
-    let pool = Pool::builder(live::dialer()).max_active(1).build().unwrap();
+    let dialer = live::dialer().database(3);
+    let pool = Pool::builder(dialer).max_active(1).build().unwrap();
     for (way, run) in ways {
         for (command, args, dirty) in commands {
             let mut conn = pool.acquire().unwrap();
@@ -395,6 +438,6 @@ fn arguments_that_panic_end_the_connection() {
         let caught = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| way(&mut conn)));
         assert!(caught.is_err());
         let error = conn.call("PING", ()).unwrap_err();
-        assert_eq!(error.to_string(), "the arguments of a command panicked");
+        assert_eq!(error.to_string(), "the caller's code panicked while it used the connection");
     }
 }

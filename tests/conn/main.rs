@@ -5,11 +5,15 @@ mod deadlines;
 mod dial;
 mod fault_proxy;
 mod faults;
+mod last_reply;
+mod panics;
 mod pipeline;
 mod raw_conn;
 mod script;
+mod state;
 #[path = "../support/mod.rs"]
 mod support;
+mod temp_server;
 mod testing;
 mod url;
 mod wire;

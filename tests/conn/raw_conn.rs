@@ -53,7 +53,7 @@ impl RawReceive for Recorder {
     fn receive(&mut self, deadline: Option<Instant>) -> Result<Value> {
         self.note("receive", deadline);
         match deadline {
-            Some(at) if at <= Instant::now() => Err(Error::Timeout(TimeoutKind::Read)),
+            Some(at) if at <= Instant::now() => Err(TimeoutKind::Read.into()),
             _ => Ok(Value::simple("OK")),
         }
     }
@@ -275,5 +275,32 @@ fn non_fatal_error_in_a_pipeline_keeps_replies_in_step() {
         assert_eq!(way(pipeline).unwrap_err().to_string(), "odd");
         assert!(conn.err().is_none());
         assert_eq!(conn.query::<String>("NEXT", ()).unwrap(), "next");
+    }
+}
+
+/// Errors that are not fatal take the place of a reply, also among the replies due before a call.
+#[test]
+fn non_fatal_error_among_pending_replies_keeps_replies_in_step() {
+    type Way = fn(&mut Conn) -> Result<()>;
+    let ways: [(Way, &[&str]); 5] = [
+        (|conn| conn.call("LAST", ()).map(drop), &["next"]),
+        (|conn| conn.query::<i64>("LAST", ()).map(drop), &["next"]),
+        (|conn| conn.pipeline().cmd("LAST", ()).run().map(drop), &["last", "next"]),
+        (|conn| conn.drain().map(drop), &["last", "next"]),
+        (|conn| conn.receive().and_then(|_| conn.receive()).map(drop), &["last", "next"]),
+    ];
+    for (way, left) in ways {
+        let outcomes = [Ok(1.into()), Err(Error::other("odd")), Ok(3.into())];
+        let left = left.iter().map(|reply| Ok(Value::from(*reply)));
+        let mut conn = Conn::new(Scripted(match left.len() {
+            1 => outcomes.into_iter().chain([Ok("last".into())]).chain(left).collect(),
+            _ => outcomes.into_iter().chain(left).collect(),
+        }));
+        (0..3).for_each(|_| conn.send("GET", "k").unwrap());
+        assert_eq!(way(&mut conn).unwrap_err().to_string(), "odd");
+        assert!(conn.err().is_none());
+        if conn.query::<String>("NEXT", ()).unwrap() == "last" {
+            assert_eq!(conn.query::<String>("NEXT", ()).unwrap(), "next");
+        }
     }
 }

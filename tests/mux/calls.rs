@@ -8,6 +8,7 @@ use std::time::Duration;
 use redigo::testing::MemoryStream;
 use redigo::{Context, Error, Mux, Pool, Value};
 
+use crate::logger;
 use crate::support::redis_server::RedisServer;
 use crate::support::sharing::{LONG, dialer, over, shared, texts};
 
@@ -48,7 +49,14 @@ fn r322_unshareable_commands_are_refused_before_any_io() {
         ("CLIENT", "SETNAME x", "all callers"),
         ("CLIENT", "NO-EVICT on", "all callers"),
         ("CLIENT", "", "all callers"),
+        ("CLIENT", "CAPA redirect", "all callers"),
         ("SCRIPT", "DEBUG YES", "all callers"),
+        ("POST", "/", "ends the connection"),
+        ("Host:", "localhost", "ends the connection"),
+        ("SHUTDOWN", "NOSAVE", "ends the connection"),
+        ("CLIENT", "PAUSE 1000", "blocks"),
+        ("client", "pause 1000 WRITE", "blocks"),
+        ("DEBUG", "SLEEP 1", "blocks"),
         ("BLPOP", "k 0", "blocks"),
         ("brpop", "k 0", "blocks"),
         ("BLMOVE", "a b LEFT RIGHT 0", "blocks"),
@@ -62,6 +70,8 @@ fn r322_unshareable_commands_are_refused_before_any_io() {
         ("XREAD", "BLOCK 0 STREAMS s $", "blocks"),
         ("xread", "COUNT 1 block 0 streams s $", "blocks"),
         ("XREADGROUP", "GROUP g c BLOCK 0 STREAMS s >", "blocks"),
+        ("XREADGROUP", "BLOCK 0 GROUP g c STREAMS s >", "blocks"),
+        ("XREADGROUP", "COUNT 1 BLOCK 0 GROUP g c STREAMS s >", "blocks"),
         ("", "", "without a name"),
     ];
     let stream = MemoryStream::silent();
@@ -92,6 +102,7 @@ fn commands_that_resemble_refused_commands_are_sent() {
     // BLOCK after STREAMS is the name of a stream.
     mux.call("XREAD", ("COUNT", 1, "STREAMS", "BLOCK", "0")).unwrap();
     mux.call("CLIENT", "ID").unwrap();
+    mux.call("CLIENT", "UNPAUSE").unwrap();
     mux.call("SCRIPT", ("EXISTS", "0000000000000000000000000000000000000000")).unwrap();
     mux.call("WATCHING", ()).unwrap_err().as_server().expect("the server answers");
 }
@@ -350,25 +361,12 @@ fn call_on_a_handle_returns_the_reply_to_its_command() {
 
 #[test]
 fn logging_connection_logs_the_commands_of_a_mux() {
-    static LINES: Mutex<Vec<String>> = Mutex::new(Vec::new());
-    struct Capture;
-    impl log::Log for Capture {
-        fn enabled(&self, metadata: &log::Metadata<'_>) -> bool {
-            metadata.target() == "redigo::commands"
-        }
-        fn log(&self, record: &log::Record<'_>) {
-            if self.enabled(record.metadata()) {
-                LINES.lock().unwrap().push(record.args().to_string());
-            }
-        }
-        fn flush(&self) {}
-    }
-    log::set_logger(&Capture).unwrap();
-    log::set_max_level(log::LevelFilter::Debug);
+    logger::install();
     let dialer = dialer(RedisServer::shared());
     let mux = Mux::with(move |ctx| Ok(redigo::logging(dialer.dial_context(ctx)?, "web")));
     mux.call("ECHO", "a").unwrap();
     mux.call("ECHO", "b").unwrap();
-    let lines = LINES.lock().unwrap();
-    assert_eq!(lines[..], [r#"web.ECHO("a") -> "a""#, r#"web.ECHO("b") -> "b""#]);
+    let lines = logger::LINES.lock().unwrap();
+    let lines: Vec<_> = lines.iter().filter(|line| line.starts_with("web.")).collect();
+    assert_eq!(lines, [r#"web.ECHO("a") -> "a""#, r#"web.ECHO("b") -> "b""#]);
 }

@@ -142,7 +142,9 @@ fn waiting_callers_share_one_dial() {
         let outcomes = thread::scope(|scope| {
             let calls: Vec<_> =
                 (0..CALLERS).map(|_| scope.spawn(|| mux.call("PING", ()))).collect();
-            wait_until("all to wait", || mux.stats().waiting == CALLERS - 1);
+            wait_until("all to wait for the dial", || {
+                dials.load(Ordering::SeqCst) == round + 1 && mux.stats().waiting == CALLERS - 1
+            });
             gate.wait();
             calls.into_iter().map(|call| call.join().unwrap()).collect::<Vec<_>>()
         });
@@ -319,7 +321,7 @@ impl RawSend for Counter {
 impl RawReceive for Counter {
     fn receive(&mut self, _: Option<Instant>) -> Result<Value> {
         assert!(self.panics != "receive", "boom");
-        self.replies.lock().unwrap().pop_front().ok_or(Error::Timeout(TimeoutKind::Read))
+        self.replies.lock().unwrap().pop_front().ok_or(TimeoutKind::Read.into())
     }
     fn poll(&mut self, _: Option<Instant>) -> Result<bool> {
         Ok(!self.replies.lock().unwrap().is_empty())

@@ -4,7 +4,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use redigo::testing::MemoryStream;
-use redigo::{Context, Dialer, Mux, TimeoutKind};
+use redigo::{Context, Dialer, Mux, TimeoutKind, Value};
 
 use crate::support::redis_server::RedisServer;
 use crate::support::sharing::{LONG, dialer, kind, over, texts, wait_until_written};
@@ -171,6 +171,63 @@ fn cancellation_reaches_parked_callers_and_the_reader() {
     });
     assert!(!stream.is_closed());
     assert_eq!((mux.stats().abandoned, mux.stats().dials), (5, 1));
+}
+
+#[test]
+fn call_of_a_handle_has_one_read_timeout_for_all_replies() {
+    let stream = MemoryStream::silent();
+    let connection = stream.clone();
+    let mux = Mux::with(move |_| {
+        let dialer = Dialer::tcp(":6379").read_timeout(Duration::from_millis(200));
+        Ok(dialer.write_timeout(LONG).wrap(connection.clone()))
+    });
+    for drains in [false, true] {
+        let mut conn = mux.get();
+        (0..40).for_each(|key| conn.send("GET", key).unwrap());
+        thread::scope(|scope| {
+            let call = scope.spawn(|| match drains {
+                false => conn.call("GET", "last"),
+                true => conn.drain().map(Value::Array),
+            });
+            // Each reply comes in time, all of them do not.
+            for reply in 0..40 {
+                if call.is_finished() {
+                    break;
+                }
+                wait_until_written(&stream, "GET", 40 * (1 + usize::from(drains)) + 1);
+                stream.push(format!(":{reply}\r\n"));
+                thread::sleep(Duration::from_millis(50));
+            }
+            assert_eq!(kind(&call.join().unwrap()), Some(TimeoutKind::Read));
+        });
+        assert_eq!(conn.pending(), 0);
+        if mux.stats().lost > 0 {
+            // The machine was so busy that no reply came for the read timeout.
+            return;
+        }
+    }
+}
+
+#[test]
+fn call_of_a_handle_ends_with_its_timeout_or_context() {
+    let stream = MemoryStream::silent();
+    let mux = over(&stream);
+    let short = Duration::from_millis(5);
+    let mut conn = mux.get();
+    conn.send("GET", "a").unwrap();
+    assert_eq!(kind(&conn.call_timeout(short, "GET", "b")), Some(TimeoutKind::Read));
+    assert_eq!(conn.pending(), 0);
+    let ctx = Context::background().with_timeout(short);
+    assert_eq!(kind(&conn.call_context(&ctx, "GET", "c")), Some(TimeoutKind::Context));
+    let (ctx, cancel) = Context::background().with_cancel();
+    cancel.cancel();
+    assert!(conn.call_context(&ctx, "GET", "never").unwrap_err().is_canceled());
+    assert_eq!(kind(&conn.call_timeout(Duration::ZERO, "GET", "never")), Some(TimeoutKind::Read));
+    wait_until_written(&stream, "GET", 3);
+    stream.push(":1\r\n:2\r\n:3\r\n:4\r\n:5\r\n");
+    conn.send("GET", "d").unwrap();
+    assert_eq!(conn.call_timeout(LONG, "GET", "e").unwrap().as_int(), Some(5));
+    assert_eq!((mux.stats().dials, mux.stats().abandoned), (1, 3));
 }
 
 #[test]

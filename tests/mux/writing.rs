@@ -1,6 +1,6 @@
 //! Writes that callers share, and writes that a slow server holds up.
 
-use std::io;
+use std::io::{self, Read, Write};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
@@ -9,9 +9,10 @@ use std::time::Duration;
 use redigo::testing::MemoryStream;
 use redigo::{Context, Dialer, Mux, Peek, Stream, TimeoutKind};
 
+use crate::support::fake_server::{FakeServer, await_request, hold};
 use crate::support::redis_server::RedisServer;
 use crate::support::sharing::{LONG, dialer, kind, texts, wait_until_written};
-use crate::support::wait::wait_until;
+use crate::support::wait::{promptly, wait_until};
 
 /// Counts reads, and blocks writes until it is opened.
 #[derive(Clone)]
@@ -173,6 +174,54 @@ fn partly_written_command_is_finished_by_the_next_caller() {
     let length = mux.call_timeout(LONG, "STRLEN", "mux:long").unwrap();
     assert_eq!(length.as_int(), Some(value.len() as i64));
     assert_eq!((mux.stats().dials, mux.stats().lost), (1, 0));
+}
+
+/// The length of a value that fills the buffers in both directions.
+const LARGE: usize = 16 << 20;
+
+/// A server that writes a large reply to the first command before it reads the second.
+fn server_with_back_pressure() -> FakeServer {
+    FakeServer::start(|mut stream| {
+        await_request(&mut stream);
+        let head = format!("${LARGE}\r\n");
+        let reply = [head.as_bytes(), &vec![b'y'; LARGE], b"\r\n"].concat();
+        if stream.write_all(&reply).is_err() {
+            return;
+        }
+        let command = format!("*3\r\n$3\r\nSET\r\n$1\r\nk\r\n${LARGE}\r\n").len() + LARGE + 2;
+        let mut rest = Read::take(&stream, command as u64);
+        if io::copy(&mut rest, &mut io::sink()).is_ok() {
+            let _ = stream.write_all(b"+OK\r\n");
+            hold(stream);
+        }
+    })
+}
+
+#[test]
+fn writer_reads_the_replies_that_keep_the_server_from_reading() {
+    let server = server_with_back_pressure();
+    let mux = Mux::new(server.dialer());
+    let value = vec![b'x'; LARGE];
+    // The caller leaves, and no other caller reads its reply.
+    mux.call_timeout(Duration::from_millis(50), "GET", "k").unwrap_err();
+    let outcome = mux.call_timeout(LONG, "SET", ("k", &value));
+    assert_eq!(texts(outcome.unwrap()), "OK");
+    assert_eq!((mux.stats().dials, mux.stats().in_flight), (1, 0));
+}
+
+#[test]
+fn flush_reads_the_replies_that_keep_the_server_from_reading() {
+    let server = server_with_back_pressure();
+    let mux = Mux::new(server.dialer());
+    let value = vec![b'x'; LARGE];
+    let mut conn = mux.get();
+    conn.send("GET", "k").unwrap();
+    conn.flush().unwrap();
+    conn.send("SET", ("k", &value)).unwrap();
+    promptly("the flush", || conn.flush()).unwrap();
+    assert_eq!(texts(conn.receive().unwrap()).len(), LARGE);
+    assert_eq!(texts(conn.receive().unwrap()), "OK");
+    assert_eq!((mux.stats().dials, mux.stats().in_flight), (1, 0));
 }
 
 #[test]

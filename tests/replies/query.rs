@@ -214,7 +214,7 @@ fn a_panic_in_a_conversion_is_fatal() {
     assert!(catch_unwind(query).is_err());
     // Otherwise the third element would be read as the next reply.
     let error = conn.call("PING", ()).unwrap_err();
-    assert_eq!(error.to_string(), "the conversion of a reply panicked");
+    assert_eq!(error.to_string(), "the caller's code panicked while it used the connection");
 }
 
 #[test]
@@ -230,7 +230,10 @@ fn a_panic_in_the_conversion_of_a_pipeline_is_fatal() {
         // Otherwise the reply to the third command would be read as the next reply.
         let next = conn.call("PING", ()).map_err(|error| error.to_string());
         match ends {
-            true => assert_eq!(next.unwrap_err(), "the conversion of a reply panicked"),
+            true => assert_eq!(
+                next.unwrap_err(),
+                "the caller's code panicked while it used the connection"
+            ),
             false => assert_eq!(next.unwrap().as_str(), Some("OK"), "no reply is pending"),
         }
     }

@@ -2,17 +2,19 @@
 
 use std::io;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::{CachedTimeout, is_timeout, time_left};
 use crate::conn::raw::RawReceive;
-use crate::error::{Error, Result, TimeoutKind};
+use crate::error::{Error, Result, ServerError, TimeoutKind};
 use crate::net::stream::{Peek, Stream};
 use crate::resp::decode::{Decoder, Limits};
 use crate::value::Value;
 
 /// The most bytes of one read, unless it goes directly into a long string.
 const READ_CHUNK: usize = 16 * 1024;
+/// The time for a read that should not wait.
+const GRACE: Duration = Duration::from_millis(10);
 
 /// The receiving side: a stream, a read buffer and a decoder.
 pub(super) struct Receiver {
@@ -68,7 +70,7 @@ impl Receiver {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 // The next iteration checks the deadline.
                 Err(error) if is_timeout(&error) && deadline.is_some() => {}
-                Err(error) if is_timeout(&error) => return Err(Error::Timeout(TimeoutKind::Read)),
+                Err(error) if is_timeout(&error) => return Err(TimeoutKind::Read.into()),
                 Err(error) => return Err(error.into()),
             }
         }
@@ -80,7 +82,15 @@ impl Receiver {
         let stream = self.stream.as_deref().ok_or(Error::ConnClosed)?;
         match stream.peek()? {
             Peek::Quiet | Peek::Unknown => Ok(false),
-            Peek::Readable | Peek::Closed => self.fill(None).map(|()| true),
+            Peek::Readable | Peek::Closed => {
+                // Only a part of a TLS record may have arrived.
+                let deadline = Instant::now().checked_add(GRACE);
+                match self.fill(deadline) {
+                    Ok(()) => Ok(true),
+                    Err(Error::Timeout(_)) => Ok(false),
+                    Err(error) => Err(error),
+                }
+            }
         }
     }
 
@@ -141,6 +151,27 @@ impl RawReceive for Receiver {
         Some(bytes)
     }
 
+    fn last_error(&mut self) -> Option<ServerError> {
+        /// Longer replies than this are not searched.
+        const MAX_BYTES: usize = 1024 * 1024;
+        let mut last = None;
+        let mut budget = MAX_BYTES;
+        loop {
+            let progress = self.decoder.decode(&self.buffer[self.start..self.end]).ok()?;
+            self.start += progress.consumed;
+            budget = budget.saturating_sub(progress.consumed);
+            match progress.reply {
+                Some(Value::Error(error)) => last = Some(error),
+                Some(_) => last = None,
+                // The bytes of the last reply may still be in the socket.
+                None if budget == 0 || !matches!(self.fill_without_waiting(), Ok(true)) => {
+                    return last;
+                }
+                None => {}
+            }
+        }
+    }
+
     fn poll(&mut self, deadline: Option<Instant>) -> Result<bool> {
         if self.has_unread() {
             return Ok(true);
@@ -150,5 +181,13 @@ impl RawReceive for Receiver {
             Err(Error::Timeout(_)) => self.fill_without_waiting(),
             Err(error) => Err(error),
         }
+    }
+
+    fn half_has_unread(&self) -> bool {
+        self.has_unread()
+    }
+
+    fn half_peek(&self) -> Result<Peek> {
+        self.peek()
     }
 }

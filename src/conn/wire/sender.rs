@@ -23,11 +23,25 @@ pub(super) struct Sender {
     stream: Option<Arc<dyn Stream>>,
     pub(super) buffer: Vec<u8>,
     timeout: CachedTimeout,
+    /// After a timeout, a later call continues with the bytes that were not written.
+    resumes: bool,
 }
 
 impl Sender {
     pub(super) fn new(stream: Option<Arc<dyn Stream>>) -> Sender {
-        Sender { stream, buffer: Vec::new(), timeout: None }
+        Sender { stream, buffer: Vec::new(), timeout: None, resumes: false }
+    }
+
+    /// Keeps the bytes that are not written when a deadline passes.
+    pub(super) fn resume_writes(&mut self) {
+        self.resumes = true;
+    }
+
+    /// Keeps bytes that were not written, if a later call may continue with them.
+    fn keep_rest(&mut self, rest: &[u8], outcome: &Result<()>) {
+        if self.resumes && matches!(outcome, Err(Error::Timeout(_))) {
+            self.buffer.extend_from_slice(rest);
+        }
     }
 
     /// Drops the stream and the bytes that are not written.
@@ -56,7 +70,7 @@ impl Sender {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 // The next iteration checks the deadline.
                 Err(error) if is_timeout(&error) && deadline.is_some() => {}
-                Err(error) if is_timeout(&error) => return Err(Error::Timeout(TimeoutKind::Write)),
+                Err(error) if is_timeout(&error) => return Err(TimeoutKind::Write.into()),
                 Err(error) => return Err(error.into()),
             }
         }
@@ -64,8 +78,7 @@ impl Sender {
     }
 
     /// Writes the buffer up to the last gap, and into each gap its large argument, without copying
-    /// it. The bytes behind the last gap stay in the buffer, and after a timeout all bytes that
-    /// were not written, so that a later call can continue.
+    /// it. The bytes behind the last gap stay in the buffer.
     fn write_with_gaps(
         &mut self,
         gaps: &[Gap],
@@ -83,10 +96,7 @@ impl Sender {
                     if outcome.is_ok() {
                         outcome = self.write_all(piece, deadline, &mut count);
                     }
-                    // After any other error the connection has ended.
-                    if let Err(Error::Timeout(_)) = outcome {
-                        self.buffer.extend_from_slice(&piece[count..]);
-                    }
+                    self.keep_rest(&piece[count..], &outcome);
                 }
                 done = gap.at;
             }
@@ -118,15 +128,15 @@ impl RawSend for Sender {
         let written = self.write_all(&buffer, deadline, &mut count);
         match written {
             Ok(()) => buffer.clear(),
-            // A later call can continue with the rest.
-            Err(_) => drop(buffer.drain(..count)),
+            Err(_) if self.resumes => drop(buffer.drain(..count)),
+            Err(_) => return written,
         }
         buffer.shrink_to(RETAIN);
         self.buffer = buffer;
         written
     }
 
-    /// Writes the commands without copying them. Bytes that are not written go into the buffer.
+    /// Writes the commands without copying them.
     fn write_encoded(
         &mut self,
         commands: EncodedCommands<'_>,
@@ -136,7 +146,7 @@ impl RawSend for Sender {
         let mut count = 0;
         let written =
             self.flush(deadline).and_then(|()| self.write_all(bytes, deadline, &mut count));
-        self.buffer.extend_from_slice(&bytes[count..]);
+        self.keep_rest(&bytes[count..], &written);
         written
     }
 }

@@ -1,7 +1,7 @@
 //! The inputs and answers of the mux core.
 
 use std::collections::VecDeque;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::args::Args;
 use crate::error::Error;
@@ -49,7 +49,15 @@ pub(crate) enum Admission<S, R, W> {
     /// There is no connection: this caller dials. Holds the error that ended the last connection,
     /// which must be dropped without the lock.
     Dial(Option<Error>),
-    /// Another caller dials, or the send queue is full: wait.
+    /// A dial has failed recently: wait until the pause ends, then ask again.
+    Pause {
+        waiter: WaiterId,
+        waker: W,
+        until: Instant,
+        /// The error of that dial.
+        error: Error,
+    },
+    /// Another caller dials, the connection is about to end, or the send queue is full: wait.
     Wait(WaiterId, W),
     /// The mux is closed.
     Closed,
@@ -79,6 +87,28 @@ pub(crate) enum Step<S, R> {
     AwaitOutcome,
 }
 
+/// The next step after a write failed because the server hung up.
+#[derive(Debug)]
+pub(crate) enum WriteFailure<R> {
+    /// Read the last replies, then end the connection.
+    Drain(Lease<R>),
+    /// Cut the connection. The caller that is reading from it will end it.
+    Cut(ShutdownHandle),
+    /// Nothing: the connection was already lost.
+    Stale,
+}
+
+/// The answer to a caller that returns the reader.
+#[derive(Debug)]
+pub(crate) enum ReturnedReader<R, W> {
+    /// The reader is idle.
+    Idle(Wakeups<W>),
+    /// A write failed meanwhile: read the last replies, then end the connection.
+    Drain(Lease<R>),
+    /// The reader belongs to an earlier connection and must be dropped without the lock.
+    Stale(R),
+}
+
 /// The callers to wake after a change.
 #[derive(Debug)]
 #[must_use]
@@ -98,8 +128,11 @@ pub(crate) struct Teardown<S, R, W> {
     pub(crate) calls: Vec<W>,
     /// Waiters that must ask for admission again.
     pub(crate) waiters: Vec<(u64, W)>,
-    /// Values whose destructors must run without the lock.
-    pub(crate) _garbage: (Option<S>, Option<R>, VecDeque<Command>, Option<Error>),
+    /// The halves, the queue and the error must be dropped without the lock.
+    pub(crate) writer: Option<S>,
+    pub(crate) reader: Option<R>,
+    pub(crate) send_queue: VecDeque<Command>,
+    pub(crate) last_error: Option<Error>,
 }
 
 /// How a batch of replies matches the commands in flight.
@@ -140,7 +173,10 @@ impl<S, R, W> Teardown<S, R, W> {
             shutdown: None,
             calls: Vec::new(),
             waiters: Vec::new(),
-            _garbage: (None, None, VecDeque::new(), None),
+            writer: None,
+            reader: None,
+            send_queue: VecDeque::new(),
+            last_error: None,
         }
     }
 }

@@ -46,10 +46,10 @@ impl PoolBuilder {
     /// ```
     /// use redigo::{Pool, testing::ScriptedServer};
     ///
-    /// let dial = ScriptedServer::new().dialer();
+    /// let dialer = ScriptedServer::new().dialer();
     /// let pool = Pool::builder_with(move |ctx| {
     ///     assert_eq!(std::thread::current().name(), Some("redigo-dial"));
-    ///     dial(ctx)
+    ///     dialer.dial_context(ctx)
     /// });
     /// let pool = pool.max_concurrent_dials(4).build()?;
     /// assert!(pool.acquire().is_ok());
@@ -73,8 +73,8 @@ impl PoolBuilder {
     /// use redigo::{Error, Pool, TimeoutKind, testing::ScriptedServer};
     ///
     /// let server = ScriptedServer::new();
-    /// server.fail_dial(Error::Timeout(TimeoutKind::Connect));
-    /// let pool = Pool::builder_with(server.dialer())
+    /// server.fail_dial(TimeoutKind::Connect);
+    /// let pool = Pool::builder(server.dialer())
     ///     .dial_retries(2)
     ///     .dial_backoff(Duration::from_millis(1), Duration::from_millis(5))
     ///     .build()?;
