@@ -7,13 +7,13 @@
 #
 # A patch starts with a description of the fault, the tests to run (Run:) and the test that must fail (Caught-by:). A
 # test that hangs is ended by its own watchdog: `Caught-by: a watchdog`. A test without one is stopped after
-# MUTANT_SECONDS (180), which counts only if the patch says `Caught-by: a timeout`. The status is 1 if a fault is not
+# MUTANT_SECONDS (600), which counts only if the patch says `Caught-by: a timeout`. The status is 1 if a fault is not
 # caught, a patch does not apply, a mutant does not compile, a named test does not exist, or a test fails without any
 # fault.
 
 set -eu
 
-limit=${MUTANT_SECONDS:-180}
+limit=${MUTANT_SECONDS:-600}
 root=$(cd "$(dirname "$0")/.." && pwd)
 patches=$root/tests/mutants
 work=$(mktemp -d)
@@ -103,7 +103,7 @@ for name in $names; do
     header Run "$patches/$name.patch"
 done | sort -u >"$work/runs"
 while read -r run; do
-    if ! run_tests "$run" </dev/null; then
+    if ! { compiles "$run" && run_tests "$run"; } </dev/null; then
         tail -n 30 "$work/output" >&2
         complain "without a fault, '$run' fails"
     fi
