@@ -36,7 +36,7 @@ header() {
 fresh_copy() {
     rm -rf "$work/copy"
     mkdir "$work/copy"
-    (cd "$root" && tar -cf - .cargo Cargo.toml Cargo.lock README.md src tests examples benches docs) | (cd "$work/copy" && tar -xmf -)
+    (cd "$root" && tar -cf - .cargo Cargo.toml Cargo.lock README.md src tests examples docs) | (cd "$work/copy" && tar -xmf -)
 }
 
 # Runs cargo test with the options in $1, which can end with a test filter; the output goes to $work/output. Models are

@@ -160,7 +160,7 @@ impl Context {
             return Some(Error::Canceled);
         }
         let deadline = self.deadline?;
-        (now() >= deadline).then_some(Error::Timeout(TimeoutKind::Context))
+        (now() >= deadline).then(|| TimeoutKind::Context.into())
     }
 
     /// Returns a channel that disconnects when the context is canceled, for

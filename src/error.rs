@@ -7,6 +7,8 @@ use std::io;
 use std::sync::Arc;
 
 mod convert;
+mod place;
+mod placed_io;
 mod protocol;
 mod report;
 mod server;
@@ -17,7 +19,7 @@ pub use convert::ConvertError;
 pub use protocol::ProtocolError;
 pub use report::{Borrow, PoolReport};
 pub use server::ServerError;
-pub use timeout::{DialStep, TimeoutKind};
+pub use timeout::{DialStep, TimeoutError, TimeoutKind};
 pub use tls::{TlsError, TlsErrorKind};
 
 /// The result of nearly every function of this crate.
@@ -37,7 +39,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 /// let missing: Result<i64, Error> = Value::Nil.convert::<i64>();
 /// assert!(missing.unwrap_err().is_nil());
 /// ```
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 #[non_exhaustive]
 pub enum Error {
     /// The server replied with an error. The connection stays usable.
@@ -49,7 +51,7 @@ pub enum Error {
     /// Reading, writing, connecting or resolving failed.
     Io(Arc<io::Error>),
     /// A time limit passed. The kind says which.
-    Timeout(TimeoutKind),
+    Timeout(TimeoutError),
     /// The call was canceled through its context or through a
     /// [`ShutdownHandle`](crate::ShutdownHandle).
     Canceled,
@@ -142,7 +144,7 @@ impl Error {
     /// ```
     pub fn timeout_kind(&self) -> Option<TimeoutKind> {
         match self {
-            Error::Timeout(kind) => Some(*kind),
+            Error::Timeout(error) => Some(error.kind()),
             Error::PoolTimeout(report) => Some(report.limit),
             _ => None,
         }
@@ -175,7 +177,7 @@ impl Error {
     /// ```
     /// use redigo::{Pool, testing::ScriptedServer};
     ///
-    /// let pool = Pool::builder_with(ScriptedServer::new().dialer()).max_active(1).build()?;
+    /// let pool = Pool::builder(ScriptedServer::new().dialer()).max_active(1).build()?;
     /// let conn = pool.acquire()?;
     /// assert!(pool.acquire().unwrap_err().is_pool_exhausted());
     /// # drop(conn);
@@ -190,7 +192,7 @@ impl Error {
     /// ```
     /// use redigo::{Pool, testing::ScriptedServer};
     ///
-    /// let pool = Pool::builder_with(ScriptedServer::new().dialer()).max_active(1).build()?;
+    /// let pool = Pool::builder(ScriptedServer::new().dialer()).max_active(1).build()?;
     /// let conn = pool.acquire()?;
     /// let error = pool.acquire().unwrap_err();
     /// assert_eq!(error.pool_report().map(|report| report.in_use), Some(1));
@@ -263,27 +265,50 @@ impl Error {
         }
     }
 
-    /// Adds the step of the dial that failed.
-    pub(crate) fn in_step(self, step: DialStep) -> Error {
+    /// Returns true if the server or a connection of the pool is not available now, so that the
+    /// same call can succeed later. A web service would answer with status 503.
+    ///
+    /// These are I/O errors and timeouts, including those of a dial, error replies like `LOADING`,
+    /// a TLS handshake that the peer closed, and a pool that is exhausted or whose breaker is open.
+    /// The predicate is not exhaustive: errors of the caller's code ([`Error::Other`]) are not
+    /// included, and neither are closed pools and connections (see [`Error::is_closed`]).
+    ///
+    /// ```
+    /// use redigo::{Dialer, Error, ServerError};
+    ///
+    /// let refused = Dialer::tcp("127.0.0.1:1").dial().unwrap_err();
+    /// assert!(refused.is_unavailable());
+    /// let loading = ServerError::new("LOADING Redis is loading the dataset in memory");
+    /// assert!(Error::from(loading).is_unavailable());
+    /// assert!(!Error::from(ServerError::new("WRONGTYPE not a list")).is_unavailable());
+    /// ```
+    pub fn is_unavailable(&self) -> bool {
         match self {
-            Error::Server(mut error) => {
-                error.step = Some(step);
-                Error::Server(error)
-            }
-            Error::Timeout(TimeoutKind::Read | TimeoutKind::Write) => {
-                Error::Timeout(TimeoutKind::Handshake(step))
-            }
-            Error::Io(error) => Error::io_context(step, error),
-            Error::Protocol(error) => Error::Protocol(error.in_step(step)),
-            other => other,
+            Error::Io(_)
+            | Error::Timeout(_)
+            | Error::PoolExhausted(_)
+            | Error::BreakerOpen(_)
+            | Error::PoolTimeout(_) => true,
+            Error::Tls(error) => error.kind() == TlsErrorKind::Closed,
+            Error::Server(error) => error.is_unavailable(),
+            _ => false,
         }
     }
 
-    /// Returns an I/O error whose text begins with the place where it happened.
-    pub(crate) fn io_context(place: impl fmt::Display, source: Arc<io::Error>) -> Error {
-        let kind = source.kind();
-        let placed = PlacedIoError { place: place.to_string(), source };
-        Error::Io(Arc::new(io::Error::new(kind, placed)))
+    /// Returns true if the caller's program has closed the pool or the connection before the call.
+    ///
+    /// The predicate is not exhaustive: a connection that the *server* has closed is an I/O error.
+    ///
+    /// ```
+    /// use redigo::{Pool, testing::ScriptedServer};
+    ///
+    /// let pool = Pool::builder(ScriptedServer::new().dialer()).build()?;
+    /// pool.close();
+    /// assert!(pool.acquire().unwrap_err().is_closed());
+    /// # Ok::<(), redigo::Error>(())
+    /// ```
+    pub fn is_closed(&self) -> bool {
+        matches!(self, Error::PoolClosed | Error::ConnClosed)
     }
 
     /// Returns the message of a caught panic of the caller's code as an error.
@@ -303,7 +328,7 @@ impl fmt::Display for Error {
             Error::Server(error) => error.fmt(f),
             Error::Nil => f.write_str("the reply is nil"),
             Error::Io(error) => error.fmt(f),
-            Error::Timeout(kind) => kind.fmt(f),
+            Error::Timeout(error) => error.fmt(f),
             Error::Canceled => f.write_str("canceled"),
             Error::Protocol(error) => error.fmt(f),
             Error::Tls(error) => error.fmt(f),
@@ -335,15 +360,42 @@ impl fmt::Display for Error {
     }
 }
 
+/// Begins with the text of `Display`, because `main` prints the `Debug` form of an error.
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Error::Io(error) => write!(f, "{self} [Io({:?})]", error.kind()),
+            Error::Timeout(error) => write!(f, "{self} [Timeout({:?})]", error.kind()),
+            Error::Tls(error) => write!(f, "{error:?}"),
+            Error::Server(_) => write!(f, "{self} [Server]"),
+            Error::Nil => write!(f, "{self} [Nil]"),
+            Error::Canceled => write!(f, "{self} [Canceled]"),
+            Error::Protocol(_) => write!(f, "{self} [Protocol]"),
+            Error::Convert(_) => write!(f, "{self} [Convert]"),
+            Error::TransactionAborted { .. } => write!(f, "{self} [TransactionAborted]"),
+            Error::PoolExhausted(_) => write!(f, "{self} [PoolExhausted]"),
+            Error::BreakerOpen(_) => write!(f, "{self} [BreakerOpen]"),
+            Error::PoolDeadlock(_) => write!(f, "{self} [PoolDeadlock]"),
+            Error::PoolTimeout(_) => write!(f, "{self} [PoolTimeout]"),
+            Error::PoolClosed => write!(f, "{self} [PoolClosed]"),
+            Error::ConnClosed => write!(f, "{self} [ConnClosed]"),
+            Error::InvalidUrl(_) => write!(f, "{self} [InvalidUrl]"),
+            Error::InvalidConfig(_) => write!(f, "{self} [InvalidConfig]"),
+            Error::Unsupported(_) => write!(f, "{self} [Unsupported]"),
+            Error::Other(_) => write!(f, "{self} [Other]"),
+        }
+    }
+}
+
+/// An error that Display shows is not a source: its own source is next in the chain.
 impl StdError for Error {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
         match self {
-            // Display already shows the inner error, so its source is next in the chain.
             Error::Io(error) => error.source(),
             Error::Other(error) => error.source(),
             Error::Convert(error) => error.source(),
             Error::Tls(error) => error.source(),
-            _ => self.pool_report()?.last_dial_error.as_ref().map(|error| error as _),
+            _ => self.pool_report()?.last_dial_error.as_ref()?.source(),
         }
     }
 }
@@ -355,6 +407,18 @@ impl From<io::Error> for Error {
             Some(error) => Error::Tls(error.clone()),
             None => Error::Io(Arc::new(error)),
         }
+    }
+}
+
+impl From<TimeoutKind> for Error {
+    fn from(kind: TimeoutKind) -> Error {
+        Error::Timeout(kind.into())
+    }
+}
+
+impl From<TimeoutError> for Error {
+    fn from(error: TimeoutError) -> Error {
+        Error::Timeout(error)
     }
 }
 
@@ -382,75 +446,5 @@ impl From<ConvertError> for Error {
     }
 }
 
-/// An I/O error with the place where it happened.
-#[derive(Debug)]
-struct PlacedIoError {
-    place: String,
-    source: Arc<io::Error>,
-}
-
-impl fmt::Display for PlacedIoError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.place, self.source)
-    }
-}
-
-impl StdError for PlacedIoError {
-    fn source(&self) -> Option<&(dyn StdError + 'static)> {
-        Some(&*self.source)
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn error_stays_small() {
-        // Every call returns a Result<Value>, and a Value has 32 bytes.
-        assert!(size_of::<Error>() <= 32, "Error is {} bytes", size_of::<Error>());
-    }
-
-    #[test]
-    fn error_is_send_sync_and_clone() {
-        fn check<T: Send + Sync + Clone + StdError + 'static>() {}
-        check::<Error>();
-    }
-
-    #[test]
-    fn only_connection_errors_are_fatal() {
-        assert!(Error::from(io::Error::from(io::ErrorKind::BrokenPipe)).is_fatal());
-        assert!(Error::Timeout(TimeoutKind::Read).is_fatal());
-        assert!(Error::Canceled.is_fatal());
-        assert!(Error::from(ProtocolError::new("x")).is_fatal());
-        assert!(!Error::from(ServerError::new("ERR no")).is_fatal());
-        assert!(!Error::Nil.is_fatal());
-        assert!(!Error::PoolClosed.is_fatal());
-    }
-
-    #[test]
-    fn a_dial_error_names_its_step() {
-        let io: Error = io::Error::from(io::ErrorKind::UnexpectedEof).into();
-        let placed = io.in_step(DialStep::Auth);
-        assert!(placed.to_string().starts_with("AUTH: "), "{placed}");
-        match &placed {
-            Error::Io(error) => assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof),
-            other => panic!("{other:?}"),
-        }
-        assert!(placed.source().is_some());
-
-        let refused = Error::from(ServerError::new("ERR DB index is out of range"));
-        let refused = refused.in_step(DialStep::Select);
-        assert_eq!(refused.to_string(), "SELECT failed: ERR DB index is out of range");
-        assert_eq!(refused.as_server().and_then(ServerError::step), Some(DialStep::Select));
-
-        let late = Error::Timeout(TimeoutKind::Read).in_step(DialStep::Auth);
-        assert_eq!(late.to_string(), "timed out waiting for the reply to AUTH");
-    }
-
-    #[test]
-    fn a_conversion_error_shows_the_path() {
-        let error = ConvertError::new("an integer", "a list").in_element(2).in_element(7);
-        assert_eq!(error.to_string(), "expected an integer, found a list at element [7][2]");
-    }
-}
+mod tests;

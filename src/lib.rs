@@ -89,7 +89,7 @@ pub use dial::address::Address;
 pub use dial::dialer::Dialer;
 pub use error::{
     Borrow, ConvertError, DialStep, Error, PoolReport, ProtocolError, Result, ServerError,
-    TimeoutKind, TlsError, TlsErrorKind,
+    TimeoutError, TimeoutKind, TlsError, TlsErrorKind,
 };
 pub use from_value::FromValue;
 pub use logging::{logging, logging_filtered};

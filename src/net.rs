@@ -1,6 +1,6 @@
 //! Byte streams, and the ways to open them.
 
-pub(crate) mod resolve;
+mod resolve;
 pub(crate) mod stream;
 pub(crate) mod tcp;
 #[cfg(feature = "tls")]

@@ -2,9 +2,9 @@
 //! needed) and beside the limit (an exchange on a bare socket, written by hand).
 //!
 //! ```text
-//! cargo bench --features tls --bench suite                    all lines; writes the files below
-//! cargo bench --features tls --bench suite -- get_1t dial     lines whose names start so; prints only
-//! cargo bench --bench suite -- chart                          draws the chart from the last summary
+//! make bench                         all lines; writes the files below
+//! make bench LINES="get_1t dial"     lines whose names start so; prints only
+//! make bench LINES=chart             draws the chart from the last summary
 //! ```
 //!
 //! The files: `docs/benchmarks.json` (also `target/bench/summary.json`) and `docs/benchmarks.svg`.

@@ -89,7 +89,8 @@ impl Report {
 
     fn write_files(&self) -> io::Result<()> {
         // Cargo's target directory may be outside of the repository.
-        let target = std::env::var_os("CARGO_TARGET_DIR").map_or(root().join("target"), Into::into);
+        let target = std::env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into());
+        let target = root().join(target);
         fs::create_dir_all(target.join("bench"))?;
         let summary = format!("{:#}\n", to_summary(&self.lines));
         println!();
@@ -106,7 +107,7 @@ pub(crate) fn redraw_chart() -> io::Result<()> {
 }
 
 fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
 }
 
 fn committed_summary() -> PathBuf {

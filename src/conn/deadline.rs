@@ -38,7 +38,7 @@ impl Deadline {
     /// Gives a timeout error the kind of this deadline.
     pub(crate) fn name(&self, error: Error) -> Error {
         match (error, self.kind) {
-            (Error::Timeout(_), Some(kind)) => Error::Timeout(kind),
+            (Error::Timeout(_), Some(kind)) => kind.into(),
             (error, _) => error,
         }
     }
@@ -145,7 +145,7 @@ mod tests {
     fn timeout_has_the_kind_of_the_sooner_deadline() {
         let ctx = Context::background().with_timeout(Duration::from_secs(1));
         let read = Deadline::after(Some(Duration::from_secs(60)));
-        let late = Error::Timeout(TimeoutKind::Read);
+        let late = Error::from(TimeoutKind::Read);
         let named = |deadline: Deadline| deadline.name(late.clone()).timeout_kind().unwrap();
         assert_eq!(named(read.or_sooner(Deadline::of(&ctx))), TimeoutKind::Context);
         assert_eq!(named(Deadline::of(&ctx).or_sooner(read)), TimeoutKind::Context);

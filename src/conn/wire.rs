@@ -13,7 +13,7 @@ use self::sender::Sender;
 use crate::args::ToArgs;
 use crate::conn::command_buffer::EncodedCommands;
 use crate::conn::raw::{RawConn, RawReceive, RawSend};
-use crate::error::{Error, Result, ServerError, TimeoutKind};
+use crate::error::{Result, ServerError, TimeoutKind};
 use crate::net::stream::{Peek, ShutdownHandle, Stream};
 use crate::resp::decode::Limits;
 use crate::value::Value;
@@ -124,7 +124,7 @@ fn time_left(deadline: Option<Instant>, kind: TimeoutKind) -> Result<Option<Dura
     let Some(deadline) = deadline else { return Ok(None) };
     let left = deadline.saturating_duration_since(Instant::now());
     if left.is_zero() {
-        return Err(Error::Timeout(kind));
+        return Err(kind.into());
     }
     let whole = u64::try_from(left.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX);
     Ok(Some(Duration::from_millis(whole)))
@@ -184,7 +184,7 @@ mod tests {
     /// Continues after every timeout until all bytes are written.
     fn write_rest(wire: &mut Wire, mut outcome: Result<()>) {
         while let Err(error) = outcome {
-            assert!(matches!(error, Error::Timeout(TimeoutKind::Write)), "{error}");
+            assert_eq!(error.timeout_kind(), Some(TimeoutKind::Write));
             outcome = wire.flush(None);
         }
     }

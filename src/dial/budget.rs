@@ -1,9 +1,10 @@
 //! The time that one dial has.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::context::Context;
-use crate::error::TimeoutKind;
+use crate::error::{Error, TimeoutError, TimeoutKind};
+use crate::sync::now;
 
 /// Whose deadline ends a dial first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,6 +20,7 @@ pub(crate) enum DeadlineOwner {
 pub(crate) struct Budget {
     ctx: Context,
     owner: DeadlineOwner,
+    start: Instant,
 }
 
 impl Budget {
@@ -28,27 +30,31 @@ impl Budget {
             Some(_) => DeadlineOwner::Caller,
             None => DeadlineOwner::Dial,
         };
-        Budget { ctx: caller.clone(), owner }.with_timeout(timeout)
+        Budget { ctx: caller.clone(), owner, start: now() }.with_timeout(timeout)
     }
 
     /// A part of this budget that lasts no longer than the timeout.
     pub(crate) fn with_timeout(&self, timeout: Option<Duration>) -> Budget {
         let Some(timeout) = timeout else { return self.clone() };
         let ctx = self.ctx.with_timeout(timeout);
-        let is_shorter = ctx.deadline() != self.ctx.deadline();
-        Budget { owner: if is_shorter { DeadlineOwner::Dial } else { self.owner }, ctx }
+        if ctx.deadline() == self.ctx.deadline() {
+            return self.clone();
+        }
+        Budget { ctx, owner: DeadlineOwner::Dial, start: now() }
     }
 
     pub(crate) fn ctx(&self) -> &Context {
         &self.ctx
     }
 
-    /// The kind of timeout to report: `Context` for a deadline of the caller.
-    pub(crate) fn timeout_kind(&self, step: TimeoutKind) -> TimeoutKind {
-        match self.owner {
-            DeadlineOwner::Caller => TimeoutKind::Context,
-            DeadlineOwner::Dial => step,
-        }
+    /// Returns the error of a step that was not done by the deadline. Its kind is `Context` if
+    /// the caller owns the deadline.
+    pub(crate) fn expired(&self, step: TimeoutKind, error: TimeoutError) -> Error {
+        let error = error.with_kind(step).after(now().saturating_duration_since(self.start));
+        Error::Timeout(match self.owner {
+            DeadlineOwner::Caller => error.with_kind(TimeoutKind::Context),
+            DeadlineOwner::Dial => error,
+        })
     }
 }
 
@@ -61,7 +67,10 @@ mod tests {
 
     #[test]
     fn the_shorter_deadline_names_the_timeout() {
-        let kind = |budget: &Budget| budget.timeout_kind(TimeoutKind::Connect);
+        let kind = |budget: &Budget| {
+            let error = budget.expired(TimeoutKind::Connect, TimeoutKind::Context.into());
+            error.timeout_kind().unwrap()
+        };
         let endless = Context::background();
         assert_eq!(kind(&Budget::new(&endless, SHORT)), TimeoutKind::Connect);
         assert_eq!(kind(&Budget::new(&endless, None)), TimeoutKind::Connect);

@@ -25,6 +25,8 @@ use crate::resp::decode::{Limits, MAX_BULK};
 mod tls;
 
 type Connector = Arc<dyn Fn(&Context, &Address) -> Result<Box<dyn Stream>> + Send + Sync>;
+#[cfg(feature = "testing")]
+type ConnSource = Arc<dyn Fn(&Context) -> Result<Conn> + Send + Sync>;
 
 /// The address of a server and the options of its connections. One dialer makes any number of
 /// [`Conn`]s.
@@ -56,9 +58,17 @@ type Connector = Arc<dyn Fn(&Context, &Address) -> Result<Box<dyn Stream>> + Sen
 ///
 /// A timeout of zero means no timeout, as in redigo.
 ///
-/// TCP connections have `TCP_NODELAY` set. If a host has several addresses, they are tried in the
-/// resolver's order, within one deadline. If a dial has a deadline, a host *name* is resolved on a
-/// separate thread that ends with the answer, because the system's resolver has no timeout.
+/// TCP connections have `TCP_NODELAY` set.
+///
+/// If a host has several addresses, they are tried within one deadline, alternating between IPv6
+/// and IPv4 (RFC 8305). An attempt starts when the previous one fails, and at the latest 250 ms
+/// after its start, so an address that does not answer costs 250 ms and not the whole deadline. The
+/// first connection is used and the others are closed. The error lists each address with its own
+/// reason.
+///
+/// If a dial has a deadline, a host *name* is resolved on a separate thread that ends with the
+/// answer, because the system's resolver has no timeout. Dials that resolve the same name at the
+/// same time share that thread.
 ///
 /// ```no_run
 /// use std::time::Duration;
@@ -91,13 +101,17 @@ pub struct Dialer {
     client_name: Option<String>,
     limits: Limits,
     connector: Option<Connector>,
+    /// Makes connections that are not over a stream.
+    #[cfg(feature = "testing")]
+    conn_source: Option<ConnSource>,
 }
 
 impl Dialer {
     /// Returns a dialer for a server at `host:port`.
     ///
-    /// The host defaults to `localhost` and the port to 6379. An IPv6 address with a port must be
-    /// in brackets. [`dial`](Dialer::dial) returns the error of an invalid address.
+    /// The host defaults to `localhost` and the port to 6379. An IPv6 address must be in brackets
+    /// and can have a zone: `[fe80::1%eth0]:6379`. [`dial`](Dialer::dial) returns the error of an
+    /// invalid address.
     ///
     /// ```
     /// use redigo::Dialer;
@@ -132,7 +146,8 @@ impl Dialer {
     /// - `unix://[[user]:password@]/path/to/socket`, also `redis+unix://`
     ///
     /// Each form accepts `?db=N`. A single word before the `@` is the password, as in redis-cli.
-    /// Special characters in user name, password and path must be percent-encoded.
+    /// Special characters in user name, password and path must be percent-encoded, and so must the
+    /// `%` before the zone of an IPv6 address: `redis://[fe80::1%25eth0]`.
     ///
     /// # Errors
     /// [`Error::InvalidUrl`], which says what is wrong and never shows the credentials.
@@ -173,7 +188,19 @@ impl Dialer {
             client_name: None,
             limits: Limits::default(),
             connector: None,
+            #[cfg(feature = "testing")]
+            conn_source: None,
         }
+    }
+
+    /// Returns a dialer whose connections come from a function. All options but those of the
+    /// transport apply.
+    #[cfg(feature = "testing")]
+    pub(crate) fn with_conn_source(
+        source: impl Fn(&Context) -> Result<Conn> + Send + Sync + 'static,
+    ) -> Dialer {
+        let address = Address::Tcp { host: "scripted".into(), port: 6379 };
+        Dialer { conn_source: Some(Arc::new(source)), ..Dialer::to(Ok(address)) }
     }
 
     /// Sets the time limit of a whole dial.
@@ -384,14 +411,17 @@ impl Dialer {
     /// Connects and sets the connection up.
     ///
     /// # Errors
+    /// The text of an error begins with the address and names the step that failed.
+    ///
     /// - [`Error::InvalidConfig`]: the address is invalid, or options contradict each other.
     /// - [`Error::Io`]: the name has no address, the connection was refused, or it was lost during
-    ///   the set-up.
+    ///   the set-up. A local port without a server can connect to itself; that counts as refused.
     /// - [`Error::Tls`]: the handshake failed; its kind says why.
     /// - [`Error::Timeout`]: of kind `Connect`, `TlsHandshake`, or `Handshake` with the command
     ///   that got no reply.
     /// - [`Error::Server`]: the server refused a command of the set-up;
     ///   [`ServerError::step`](crate::ServerError::step) says which.
+    /// - [`Error::Protocol`]: a reply to `AUTH`, `CLIENT SETNAME` or `SELECT` is not `OK`.
     ///
     /// ```no_run
     /// let mut conn = redigo::Dialer::tcp("localhost:6379").dial()?;
@@ -418,22 +448,37 @@ impl Dialer {
     /// ```
     #[doc(alias = "DialContext")]
     pub fn dial_context(&self, ctx: &Context) -> Result<Conn> {
+        self.dial_within(ctx, false)
+    }
+
+    /// Like [`dial_context`](Dialer::dial_context), but sends `PING` if nothing else is sent, so
+    /// that a server that accepts connections and serves none fails the dial.
+    #[cfg_attr(not(test), expect(dead_code, reason = "for pools whose dials must prove a server"))]
+    pub(crate) fn dial_proven(&self, ctx: &Context) -> Result<Conn> {
+        self.dial_within(ctx, true)
+    }
+
+    fn dial_within(&self, ctx: &Context, proves_server: bool) -> Result<Conn> {
         let address = self.validate()?;
         if let Some(error) = ctx.err() {
             return Err(error);
         }
         let budget = Budget::new(ctx, self.connect_timeout);
-        let dialed = self.connect(address, &budget).and_then(|stream| {
-            let mut conn = self.conn_over(stream);
-            handshake::run(&mut conn, &self.handshake(), &budget)?;
+        let dialed = self.open_conn(address, &budget).and_then(|mut conn| {
+            let proves_server = proves_server && !self.is_scripted();
+            let handshake = Handshake { proves_server, ..self.handshake() };
+            handshake::run(&mut conn, &handshake, &budget)?;
             Ok(conn)
         });
-        dialed.map_err(|error| match error {
-            Error::Timeout(TimeoutKind::Connect | TimeoutKind::Context) => {
-                Error::Timeout(budget.timeout_kind(TimeoutKind::Connect))
+        let dialed = dialed.map_err(|error| match error {
+            Error::Timeout(error)
+                if matches!(error.kind(), TimeoutKind::Connect | TimeoutKind::Context) =>
+            {
+                budget.expired(TimeoutKind::Connect, error)
             }
             error => error,
-        })
+        });
+        dialed.map_err(|error| error.at(address))
     }
 
     /// Returns a connection over an existing stream, without any set-up.
@@ -452,6 +497,24 @@ impl Dialer {
         self.conn_over(Arc::new(stream))
     }
 
+    /// A script need not expect the `PING` that proves a server.
+    fn is_scripted(&self) -> bool {
+        #[cfg(feature = "testing")]
+        return self.conn_source.is_some();
+        #[cfg(not(feature = "testing"))]
+        false
+    }
+
+    fn open_conn(&self, address: &Address, budget: &Budget) -> Result<Conn> {
+        #[cfg(feature = "testing")]
+        if let Some(source) = &self.conn_source {
+            let mut conn = source(budget.ctx())?;
+            conn.set_timeouts(self.read_timeout, self.write_timeout);
+            return Ok(conn);
+        }
+        self.connect(address, budget).map(|stream| self.conn_over(stream))
+    }
+
     fn conn_over(&self, stream: Arc<dyn Stream>) -> Conn {
         let mut conn = Conn::new(Wire::new(stream, self.limits));
         conn.set_timeouts(self.read_timeout, self.write_timeout);
@@ -463,6 +526,10 @@ impl Dialer {
             return Err(Error::InvalidConfig("username without a password".into()));
         }
         let address = self.address.as_ref().map_err(Clone::clone)?;
+        #[cfg(unix)]
+        if let Address::Unix(path) = address {
+            unix::validate(path)?;
+        }
         #[cfg(feature = "tls")]
         self.tls_options.validate(self.tls, address)?;
         #[cfg(not(feature = "tls"))]
@@ -503,6 +570,8 @@ impl Dialer {
             password: self.password.as_deref(),
             client_name: self.client_name.as_deref(),
             database: self.database,
+            proves_server: false,
+            tls: self.tls,
         }
     }
 }

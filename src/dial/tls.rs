@@ -90,10 +90,9 @@ impl TlsOptions {
 
     /// The name that the server's certificate must have.
     fn name_of<'a>(&'a self, address: &'a Address) -> Option<&'a str> {
-        match (&self.server_name, address) {
-            (Some(name), _) => Some(name),
-            (None, Address::Tcp { host, .. }) => Some(host),
-            (None, Address::Unix(_)) => None,
+        match &self.server_name {
+            Some(name) => Some(name.strip_suffix('.').unwrap_or(name)),
+            None => address.tls_name(),
         }
     }
 
@@ -107,11 +106,9 @@ impl TlsOptions {
     ) -> Result<Arc<dyn Stream>> {
         let budget = budget.with_timeout(self.handshake_timeout);
         let name = self.name_of(address).unwrap_or_default();
-        match handshake::connect(connector, name, stream, budget.ctx()) {
+        match handshake::connect(connector, name, &address.to_string(), stream, budget.ctx()) {
             Ok(stream) => Ok(Arc::new(stream)),
-            Err(Error::Timeout(_)) => {
-                Err(Error::Timeout(budget.timeout_kind(TimeoutKind::TlsHandshake)))
-            }
+            Err(Error::Timeout(error)) => Err(budget.expired(TimeoutKind::TlsHandshake, error)),
             Err(error) => Err(error),
         }
     }
@@ -182,8 +179,13 @@ impl TlsOptions {
             let identity = Identity::from_pkcs12(&bytes, passphrase);
             builder.identity(identity.map_err(|why| refused(why.to_string()))?);
         }
-        let built = builder.build();
-        built.map_err(|why| Error::InvalidConfig(format!("TLS: {why}").into()))
+        builder.build().map_err(|why| match &self.pem {
+            Some((certificate, key)) if why.to_string().contains("mismatch") => {
+                let why = "the key does not belong to the certificate";
+                pem_refusal(certificate, key, why)
+            }
+            _ => Error::InvalidConfig(format!("TLS: {why}").into()),
+        })
     }
 }
 
@@ -216,10 +218,12 @@ fn pem_identity(certificate: &Path, key: &Path) -> Result<Identity> {
         return Err(refusal(option, key, why));
     };
     let identity = Identity::from_pkcs8(&chain, &text.as_bytes()[begin..]);
-    identity.map_err(|why| {
-        let files = format!("{} and {}", certificate.display(), key.display());
-        Error::InvalidConfig(format!("{option} {files}: {why}").into())
-    })
+    identity.map_err(|why| pem_refusal(certificate, key, why))
+}
+
+fn pem_refusal(certificate: &Path, key: &Path, why: impl fmt::Display) -> Error {
+    let files = format!("{} and {}", certificate.display(), key.display());
+    Error::InvalidConfig(format!("tls_client_identity {files}: {why}").into())
 }
 
 impl fmt::Debug for TlsOptions {

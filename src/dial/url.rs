@@ -1,14 +1,15 @@
 //! A strict parser of Redis URLs.
 //!
 //! Anything before an `@` can be a password, and a password that is not percent-encoded hides its
-//! own end. An error therefore repeats only the scheme, and the database if the URL has no `@`.
+//! own end. An error therefore repeats only the scheme, the names of known parameters, and a database
+//! of digits if the URL has no `@`.
 
 use std::borrow::Cow;
 use std::path::PathBuf;
 
 use percent_encoding::percent_decode_str;
 
-use super::address::{Address, parse_host_port};
+use super::address::{Address, MANY_COLONS, parse_host_port};
 use crate::error::{Error, Result};
 
 /// The parts of a URL.
@@ -24,6 +25,7 @@ pub(super) struct UrlParts {
 
 /// Parses a URL. [`Dialer::url`](crate::Dialer::url) documents the grammar.
 pub(super) fn parse(url: &str) -> Result<UrlParts> {
+    check_ends(url)?;
     let Some((scheme, rest)) = url.split_once(':') else { return Err(no_scheme()) };
     let scheme = Scheme::parse(scheme, rest)?;
     let Some(rest) = rest.strip_prefix("//") else {
@@ -58,7 +60,11 @@ pub(super) fn parse(url: &str) -> Result<UrlParts> {
         }
         Scheme::Unix => (Address::Unix(unix_path(path)?), false, in_query),
         Scheme::Tcp { tls } => {
-            let (host, port) = parse_host_port(host).map_err(invalid)?;
+            let (host, port) = parse_host_port(host, "%25").map_err(|why| match why {
+                MANY_COLONS if is_ipv6(host) => invalid(why),
+                MANY_COLONS => invalid("more than one ':'; a database follows a '/'"),
+                why => invalid(why),
+            })?;
             let in_path = parse_path(path, may_show)?;
             if in_path.is_some() && in_query.is_some() && in_path != in_query {
                 return Err(invalid("the path and ?db= name different databases"));
@@ -72,6 +78,24 @@ pub(super) fn parse(url: &str) -> Result<UrlParts> {
 
 fn invalid(why: impl Into<Cow<'static, str>>) -> Error {
     Error::InvalidUrl(why.into())
+}
+
+/// Refuses an empty URL, and white space or quotation marks around it.
+fn check_ends(url: &str) -> Result<()> {
+    let is_space = |c: char| c.is_whitespace() || c.is_control();
+    let why = match (url.chars().next(), url.chars().next_back()) {
+        (None, _) | (_, None) => "it is empty",
+        (Some(first), _) if is_space(first) => "white space at the beginning; remove it",
+        (Some('"' | '\''), _) => "a quotation mark at the beginning; remove it",
+        (_, Some(last)) if is_space(last) => "white space at the end; remove it",
+        _ => return Ok(()),
+    };
+    Err(invalid(why))
+}
+
+/// Returns true for an IPv6 address without brackets.
+fn is_ipv6(host: &str) -> bool {
+    host.parse::<std::net::Ipv6Addr>().is_ok()
 }
 
 fn no_scheme() -> Error {
@@ -90,15 +114,26 @@ impl Scheme {
             "redis" | "valkey" => Ok(Scheme::Tcp { tls: false }),
             "rediss" | "valkeys" => Ok(Scheme::Tcp { tls: true }),
             "unix" | "redis+unix" | "valkey+unix" => Ok(Scheme::Unix),
-            "" => Err(no_scheme()),
-            other if rest.starts_with("//") && other.bytes().all(|b| b.is_ascii_alphanumeric()) => {
-                let known = "redis, rediss, valkey, valkeys or unix";
-                Err(invalid(format!("unknown scheme {other}; use {known}")))
+            other if rest.starts_with("//") && is_scheme(other) => {
+                let hint = match other {
+                    "redis+tls" | "redis+ssl" | "redis-tls" | "valkey+tls" => "use rediss://",
+                    "redis+socket" | "redis-socket" | "valkey+socket" => "use unix://",
+                    other if other.contains("sentinel") => "Sentinel is not supported",
+                    other if other.contains("cluster") => "Cluster is not supported",
+                    _ => "use redis, rediss, valkey, valkeys or unix",
+                };
+                Err(invalid(format!("unknown scheme {other}; {hint}")))
             }
             // The text before the ':' can be the user name of "user:password@host".
             _ => Err(no_scheme()),
         }
     }
+}
+
+/// Returns true for the syntax of a scheme (RFC 3986).
+fn is_scheme(text: &str) -> bool {
+    text.starts_with(|c: char| c.is_ascii_alphabetic())
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte))
 }
 
 fn parse_path(path: &str, may_show: bool) -> Result<Option<i64>> {
@@ -116,25 +151,54 @@ fn parse_query(query: &str, may_show: bool) -> Result<Option<i64>> {
                 database = Some(parse_database(text, may_show)?);
             }
             Some(("db", _)) => return Err(invalid("?db= is given twice")),
-            _ => return Err(invalid("unknown parameter; only ?db= is supported")),
+            Some((name, _)) => return Err(unknown_parameter(name)),
+            None => return Err(unknown_parameter("")),
         }
     }
     Ok(database)
 }
 
+/// Returns an error that shows the name only if it is a known one: it can be a part of a password.
+fn unknown_parameter(name: &str) -> Error {
+    let hint = match name {
+        "timeout" | "connect_timeout" => "set Dialer::connect_timeout or Dialer::read_timeout",
+        "read_timeout" | "socket_timeout" => "set Dialer::read_timeout",
+        "write_timeout" => "set Dialer::write_timeout",
+        "ssl" | "tls" => "use rediss://",
+        "password" | "username" | "user" => "write redis://user:password@host",
+        "client_name" => "set Dialer::client_name",
+        "protocol" => "it is not supported",
+        _ => return invalid("unknown parameter; only ?db= is supported"),
+    };
+    invalid(format!("unknown parameter {name}; {hint}"))
+}
+
 fn parse_database(text: &str, may_show: bool) -> Result<i64> {
     let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    match text.parse::<u32>() {
-        Ok(database) if digits => Ok(database.into()),
-        _ if may_show => Err(invalid(format!("invalid database: {}", text.escape_debug()))),
-        _ => Err(invalid("invalid database: not a number")),
+    if let (Ok(database), true) = (text.parse::<u32>(), digits) {
+        return Ok(database.into());
     }
+    let is_number = text.strip_suffix('/').is_some_and(|text| text.parse::<u32>().is_ok());
+    Err(if is_number {
+        invalid("nothing can follow the database")
+    } else if may_show && text.bytes().all(|byte| b"+-0123456789".contains(&byte)) {
+        invalid(format!("invalid database {text:?}; it must be a number from 0 to {}", u32::MAX))
+    } else {
+        // Other text can be a password: redis://host/user:password.
+        invalid("the database is not a number")
+    })
 }
 
 fn unix_path(path: &str) -> Result<PathBuf> {
     match path {
         "" | "/" => Err(invalid("the path of the Unix socket is missing")),
-        path => Ok(PathBuf::from(decode(path)?)),
+        path => {
+            let path = decode(path)?;
+            if path.contains('\0') {
+                return Err(invalid("the path of the Unix socket has a NUL byte"));
+            }
+            Ok(PathBuf::from(path))
+        }
     }
 }
 

@@ -4,6 +4,7 @@ use std::error::Error as StdError;
 use std::fmt;
 
 use super::DialStep;
+use super::place::Place;
 
 /// Bytes that are not a reply, or a reply that exceeds the limits.
 ///
@@ -16,58 +17,92 @@ use super::DialStep;
 ///     other => panic!("{other:?}"),
 /// }
 /// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ProtocolError(Fault);
+#[derive(Clone, PartialEq, Eq)]
+pub struct ProtocolError {
+    fault: Fault,
+    place: Place,
+}
 
-/// Each variant has the step, because an [`Error`](super::Error) has no room for it next to them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Fault {
-    NoReply { why: &'static str, byte: Option<u8>, step: Option<DialStep> },
-    TooLong { bytes: usize, limit: usize, step: Option<DialStep> },
+    NoReply { why: &'static str, byte: Option<u8> },
+    TooLong { bytes: usize, limit: usize },
 }
 
 impl ProtocolError {
     pub(crate) const fn new(why: &'static str) -> ProtocolError {
-        ProtocolError(Fault::NoReply { why, byte: None, step: None })
+        ProtocolError::of(Fault::NoReply { why, byte: None })
     }
 
     pub(crate) const fn at_byte(why: &'static str, byte: u8) -> ProtocolError {
-        ProtocolError(Fault::NoReply { why, byte: Some(byte), step: None })
+        ProtocolError::of(Fault::NoReply { why, byte: Some(byte) })
     }
 
     /// The announced length of a bulk string exceeds the option.
     pub(crate) const fn too_long(bytes: usize, limit: usize) -> ProtocolError {
-        ProtocolError(Fault::TooLong { bytes, limit, step: None })
+        ProtocolError::of(Fault::TooLong { bytes, limit })
     }
 
-    pub(super) fn in_step(mut self, place: DialStep) -> ProtocolError {
-        let (Fault::NoReply { step, .. } | Fault::TooLong { step, .. }) = &mut self.0;
-        *step = Some(place);
-        self
+    const fn of(fault: Fault) -> ProtocolError {
+        ProtocolError { fault, place: Place::UNKNOWN }
+    }
+
+    pub(super) fn set_address(&mut self, address: &str) {
+        self.place.set_address(address);
+    }
+
+    pub(super) fn set_step(&mut self, step: DialStep, text: &str) {
+        self.place.set_step(step, text);
     }
 }
 
 impl fmt::Display for ProtocolError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        /// The first bytes of TLS records: an alert, a handshake.
+        const TLS: [u8; 2] = [0x15, 0x16];
+        self.place.write_address(f)?;
         f.write_str("protocol error")?;
-        let (Fault::NoReply { step, .. } | Fault::TooLong { step, .. }) = self.0;
-        if let Some(step) = step {
+        if let Some((_, step)) = self.place.step() {
             write!(f, " in the reply to {step}")?;
         }
-        match self.0 {
-            Fault::NoReply { why, byte: None, .. } => write!(f, ": {why}")?,
-            Fault::NoReply { why, byte: Some(byte), .. } => {
-                write!(f, ": {why} '{}'", byte.escape_ascii())?;
+        match self.fault {
+            Fault::NoReply { why, byte: None } => {
+                write!(f, ": {why} (is the peer a Redis server?)")
             }
-            Fault::TooLong { bytes, limit, .. } => {
-                return write!(
-                    f,
-                    ": a string of {bytes} bytes exceeds the dialer's max_bulk_len of {limit}"
-                );
+            Fault::NoReply { why, byte: Some(byte) } => {
+                let hint = match TLS.contains(&byte) {
+                    true => "does the peer speak TLS? then use rediss://",
+                    false => "is the peer a Redis server?",
+                };
+                write!(f, ": {why} '{}' ({hint})", byte.escape_ascii())
             }
+            Fault::TooLong { bytes, limit } => write!(
+                f,
+                ": a string of {bytes} bytes exceeds the dialer's max_bulk_len of {limit}"
+            ),
         }
-        f.write_str(" (is the peer a Redis server?)")
+    }
+}
+
+impl fmt::Debug for ProtocolError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self} [ProtocolError]")
     }
 }
 
 impl StdError for ProtocolError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_byte_of_a_tls_record_asks_for_tls() {
+        for byte in [0x15, 0x16] {
+            let error = ProtocolError::at_byte("unexpected first byte", byte).to_string();
+            assert!(error.contains("does the peer speak TLS? then use rediss://"), "{error}");
+        }
+        let error = ProtocolError::at_byte("unexpected first byte", b'H').to_string();
+        assert!(error.ends_with("'H' (is the peer a Redis server?)"), "{error}");
+    }
+}

@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::DialStep;
+use super::place::{Place, write_foreign};
 
 /// An error reply of the server: a code and a message.
 ///
@@ -13,18 +14,19 @@ use super::DialStep;
 /// assert_eq!(error.code(), "WRONGPASS");
 /// assert_eq!(error.message(), "WRONGPASS invalid username-password pair");
 /// ```
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub struct ServerError {
     text: Arc<str>,
-    pub(super) step: Option<DialStep>,
     origin: Option<Arc<Origin>>,
 }
 
-/// The command or the error behind an error of a pipeline or a transaction.
-#[derive(Debug, PartialEq, Eq, Hash)]
-enum Origin {
-    Command { index: usize, name: Box<str> },
-    Cause(ServerError),
+/// Where the error comes from. Most errors have none.
+#[derive(Clone, Default, PartialEq, Eq, Hash)]
+struct Origin {
+    place: Place,
+    /// The command of a pipeline or a transaction: its index and its name.
+    command: Option<(usize, Box<str>)>,
+    cause: Option<ServerError>,
 }
 
 impl ServerError {
@@ -38,7 +40,7 @@ impl ServerError {
     /// assert_eq!(error.as_server(), Some(&ServerError::new("ERR no such key")));
     /// ```
     pub fn new(text: impl Into<Arc<str>>) -> ServerError {
-        ServerError { text: text.into(), step: None, origin: None }
+        ServerError { text: text.into(), origin: None }
     }
 
     /// Returns the first word: `WRONGTYPE`, `NOAUTH`, `MOVED`, `ERR` …
@@ -51,6 +53,8 @@ impl ServerError {
     }
 
     /// Returns the whole text as the server sent it, including the code.
+    ///
+    /// `Display` and `Debug` cut a long text and escape control characters. This function does not.
     ///
     /// ```
     /// let error = redigo::ServerError::new("ERR no such key");
@@ -73,7 +77,7 @@ impl ServerError {
     /// assert_eq!(error.as_server().unwrap().step(), Some(DialStep::Select));
     /// ```
     pub fn step(&self) -> Option<DialStep> {
-        self.step
+        self.origin.as_ref()?.place.step().map(|(step, _)| step)
     }
 
     /// Returns the refused command of a pipeline or a transaction: its index, counted from 0, and
@@ -91,10 +95,8 @@ impl ServerError {
     /// assert_eq!(error.as_server().unwrap().command(), Some((1, "INCR")));
     /// ```
     pub fn command(&self) -> Option<(usize, &str)> {
-        match self.origin.as_deref() {
-            Some(Origin::Command { index, name }) => Some((*index, name)),
-            _ => None,
-        }
+        let (index, name) = self.origin.as_ref()?.command.as_ref()?;
+        Some((*index, name))
     }
 
     /// Returns the error that led to this one. For `EXECABORT` it says why the first command was
@@ -115,10 +117,7 @@ impl ServerError {
     /// assert_eq!(cause.command(), Some((0, "NOSUCH")));
     /// ```
     pub fn cause(&self) -> Option<&ServerError> {
-        match self.origin.as_deref() {
-            Some(Origin::Cause(cause)) => Some(cause),
-            _ => None,
-        }
+        self.origin.as_ref()?.cause.as_ref()
     }
 
     /// Returns true if the server closes the connection after this reply.
@@ -139,30 +138,83 @@ impl ServerError {
     }
 
     pub(crate) fn of_command(mut self, index: usize, name: &str) -> ServerError {
-        self.origin = Some(Arc::new(Origin::Command { index, name: name.into() }));
+        self.origin_mut().command = Some((index, name.into()));
         self
     }
 
     pub(crate) fn caused_by(mut self, cause: ServerError) -> ServerError {
-        self.origin = Some(Arc::new(Origin::Cause(cause)));
+        self.origin_mut().cause = Some(cause);
         self
+    }
+}
+
+impl ServerError {
+    pub(super) fn set_address(&mut self, address: &str) {
+        self.origin_mut().place.set_address(address);
+    }
+
+    pub(super) fn set_step(&mut self, step: DialStep, text: &str) {
+        self.origin_mut().place.set_step(step, text);
+    }
+
+    fn origin_mut(&mut self) -> &mut Origin {
+        Arc::make_mut(self.origin.get_or_insert_default())
+    }
+
+    /// Returns true for errors that say nothing about the command: the server or its data is not
+    /// available now.
+    pub(super) fn is_unavailable(&self) -> bool {
+        matches!(self.code(), "LOADING" | "BUSY" | "MASTERDOWN" | "CLUSTERDOWN" | "TRYAGAIN")
+            || self.text.starts_with("ERR max number of clients")
+    }
+
+    /// Returns a hint for the reader, if the text alone says too little.
+    fn hint(&self) -> &'static str {
+        let is_select = self.step() == Some(DialStep::Select);
+        if matches!(self.code(), "MOVED" | "ASK") || self.text.contains("cluster mode") {
+            " (a node of a Redis Cluster, which this crate does not follow)"
+        } else if is_select && self.text.contains("unknown command") {
+            " (is the server a Sentinel?)"
+        } else {
+            ""
+        }
     }
 }
 
 impl fmt::Display for ServerError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(step) = self.step {
-            write!(f, "{step} failed: ")?;
-        }
-        match self.origin.as_deref() {
-            Some(Origin::Command { index, name }) => {
-                write!(f, "command [{index}] {name}: {}", self.text)
+        let Some(origin) = &self.origin else {
+            write_foreign(f, &self.text)?;
+            return f.write_str(self.hint());
+        };
+        origin.place.write_address(f)?;
+        match origin.place.step() {
+            // With a password in the dialer, AUTH comes first and fails itself.
+            Some((step, name)) if step != DialStep::Auth && self.code() == "NOAUTH" => {
+                write!(f, "the server requires a password and the dialer has none ({name}: ")?;
+                write_foreign(f, &self.text)?;
+                return f.write_str(")");
             }
-            Some(Origin::Cause(cause)) => {
-                write!(f, "{}: {cause}", self.text.strip_suffix('.').unwrap_or(&self.text))
-            }
-            None => f.write_str(&self.text),
+            Some((_, name)) => write!(f, "{name} failed: ")?,
+            None => {}
         }
+        if let Some((index, name)) = &origin.command {
+            write!(f, "command [{index}] {name}: ")?;
+        }
+        match &origin.cause {
+            Some(cause) => {
+                write_foreign(f, self.text.strip_suffix('.').unwrap_or(&self.text))?;
+                write!(f, ": {cause}")?;
+            }
+            None => write_foreign(f, &self.text)?,
+        }
+        f.write_str(self.hint())
+    }
+}
+
+impl fmt::Debug for ServerError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self} [{}]", self.code().escape_debug())
     }
 }
 
@@ -187,5 +239,28 @@ mod tests {
         ] {
             assert_eq!(ServerError::new(text).announces_close(), announces_close, "{text}");
         }
+    }
+
+    #[test]
+    fn display_escapes_and_cuts_the_servers_text() {
+        let text = format!("ERR \x1b[31m\r\n{}", "x".repeat(1_000_000));
+        let error = ServerError::new(text.as_str());
+        for shown in [error.to_string(), format!("{error:?}")] {
+            assert!(shown.starts_with("ERR \\u{1b}[31m\\r\\nxxx"), "{shown}");
+            assert!(shown.contains(&format!("x… ({} bytes)", text.len())), "{shown}");
+            assert!(shown.len() < 400 && !shown.contains(char::is_control), "{shown}");
+        }
+        assert_eq!(error.message(), text);
+        let short = ServerError::new("ERR sch\u{f6}n");
+        assert_eq!(short.to_string(), "ERR sch\u{f6}n");
+    }
+
+    #[test]
+    fn a_redirect_names_the_cluster() {
+        let error = ServerError::new("MOVED 3999 127.0.0.1:6381").to_string();
+        assert!(error.contains("Redis Cluster"), "{error}");
+        let mut error = ServerError::new("ERR SELECT is not allowed in cluster mode");
+        error.set_step(DialStep::Select, "SELECT 3");
+        assert!(error.to_string().contains("Redis Cluster"), "{error}");
     }
 }

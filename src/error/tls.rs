@@ -20,14 +20,15 @@ use std::sync::Arc;
 /// }
 /// assert_eq!(advice(&TlsError::new(TlsErrorKind::Expired).into()), "renew the certificate");
 /// ```
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct TlsError(Arc<Fault>);
 
 #[derive(Debug, Clone)]
 struct Fault {
     kind: TlsErrorKind,
+    address: Option<Box<str>>,
     /// The name that the peer's certificate must have.
-    peer: Option<String>,
+    name: Option<Box<str>>,
     cause: Option<Arc<dyn StdError + Send + Sync>>,
 }
 
@@ -70,7 +71,7 @@ impl TlsError {
     /// assert_eq!(error.to_string(), "TLS: the peer does not speak TLS");
     /// ```
     pub fn new(kind: TlsErrorKind) -> TlsError {
-        TlsError(Arc::new(Fault { kind, peer: None, cause: None }))
+        TlsError(Arc::new(Fault { kind, address: None, name: None, cause: None }))
     }
 
     /// Adds the error of the TLS library.
@@ -102,16 +103,30 @@ impl TlsError {
 
     /// Adds the name that the peer's certificate must have.
     #[cfg(feature = "tls")]
-    pub(crate) fn with_peer(mut self, name: &str) -> TlsError {
-        Arc::make_mut(&mut self.0).peer = Some(name.to_owned());
+    pub(crate) fn with_name(mut self, name: &str) -> TlsError {
+        Arc::make_mut(&mut self.0).name = Some(name.into());
         self
+    }
+
+    #[cfg(feature = "tls")]
+    pub(crate) fn set_address(&mut self, address: &str) {
+        if self.0.address.is_none() {
+            Arc::make_mut(&mut self.0).address = Some(address.into());
+        }
     }
 }
 
 impl fmt::Display for TlsError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.0.peer {
-            Some(peer) => write!(f, "TLS with {peer}: ")?,
+        let name = self.0.name.as_deref();
+        let mut beside = name;
+        if let Some(address) = &self.0.address {
+            write!(f, "{address}: ")?;
+            // Usually the name is the host of the address.
+            beside = beside.filter(|name| !address.trim_start_matches('[').starts_with(name));
+        }
+        match beside {
+            Some(name) => write!(f, "TLS with {name}: ")?,
             None => f.write_str("TLS: ")?,
         }
         f.write_str(match self.0.kind {
@@ -120,7 +135,12 @@ impl fmt::Display for TlsError {
             }
             TlsErrorKind::Expired => "the server's certificate has expired",
             TlsErrorKind::NotYetValid => "the server's certificate is not valid yet",
-            TlsErrorKind::WrongHost => "the server's certificate is for another name",
+            TlsErrorKind::WrongHost => match name {
+                Some(name) => {
+                    return write!(f, "the server's certificate is for another name than {name}");
+                }
+                None => "the server's certificate is for another name",
+            },
             TlsErrorKind::InvalidCertificate => "the server's certificate is not valid",
             TlsErrorKind::ClientCertificateRequired => {
                 "the server requires a client certificate, and the client sent none"
@@ -144,7 +164,19 @@ impl fmt::Display for TlsError {
 impl TlsError {
     /// True if the kind alone says too little.
     fn shows_cause(&self) -> bool {
-        matches!(self.0.kind, TlsErrorKind::InvalidCertificate | TlsErrorKind::Other)
+        use TlsErrorKind::{InvalidCertificate, NotTls, Other};
+        matches!(self.0.kind, InvalidCertificate | NotTls | Other)
+    }
+}
+
+impl fmt::Debug for TlsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self} [{:?}]", self.0.kind)?;
+        // The library's message is not in the text then.
+        match self.0.cause.as_ref().filter(|_| !self.shows_cause()) {
+            Some(cause) => write!(f, ": {cause}"),
+            None => Ok(()),
+        }
     }
 }
 

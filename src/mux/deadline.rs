@@ -66,7 +66,7 @@ impl<'a> CallDeadline<'a> {
             return Some(Error::Canceled);
         }
         let passed = self.at? <= Instant::now();
-        passed.then_some(Error::Timeout(self.kind))
+        passed.then(|| self.kind.into())
     }
 
     pub(crate) fn at(&self) -> Option<Instant> {

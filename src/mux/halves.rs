@@ -155,7 +155,11 @@ impl ReadHalf {
                     };
                     self.replies.push(reply);
                 }
-                Err(Error::Timeout(TimeoutKind::Read)) if has_passed(until) => break,
+                Err(Error::Timeout(error))
+                    if error.kind() == TimeoutKind::Read && has_passed(until) =>
+                {
+                    break;
+                }
                 Err(error) => return Err(error),
             }
             // The next replies must be in the buffer already.

@@ -264,7 +264,7 @@ impl MuxInner {
         drop(core);
         wake(wakeups);
         if let Some(epoch) = silent {
-            self.lose(epoch, Error::Timeout(TimeoutKind::Read));
+            self.lose(epoch, TimeoutKind::Read.into());
             debug(format_args!("no reply arrived within the read timeout"));
         }
         Err(error)
@@ -346,7 +346,7 @@ fn finish(teardown: Teardown<Writer, Reader, Arc<Slot>>, error: &Error) {
 /// Names the timeout of a caller that could not queue its command because the server does not read.
 fn as_write_timeout(error: Error) -> Error {
     match error {
-        Error::Timeout(TimeoutKind::Read) => Error::Timeout(TimeoutKind::Write),
+        Error::Timeout(error) if error.kind() == TimeoutKind::Read => TimeoutKind::Write.into(),
         error => error,
     }
 }
@@ -354,7 +354,7 @@ fn as_write_timeout(error: Error) -> Error {
 /// Names the timeout of a caller that got no connection.
 pub(super) fn as_connect_timeout(error: Error) -> Error {
     match error {
-        Error::Timeout(TimeoutKind::Read) => Error::Timeout(TimeoutKind::Connect),
+        Error::Timeout(error) if error.kind() == TimeoutKind::Read => TimeoutKind::Connect.into(),
         error => error,
     }
 }

@@ -1,5 +1,7 @@
 //! TCP streams, and connecting them within a deadline.
 
+mod race;
+
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::Arc;
@@ -7,10 +9,11 @@ use std::time::Duration;
 
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 
+use self::race::Failures;
 use super::resolve::resolve;
 use super::stream::{Peek, Stream, peek_socket};
 use crate::context::Context;
-use crate::error::{Error, Result, TimeoutKind};
+use crate::error::{Error, Result, TimeoutError, TimeoutKind};
 
 /// The options of a new socket.
 #[derive(Debug, Clone, Copy)]
@@ -18,9 +21,6 @@ pub(crate) struct TcpOptions {
     pub(crate) keep_alive: Option<Duration>,
     pub(crate) user_timeout: Option<Duration>,
 }
-
-/// Each address gets an equal share of the remaining time, but at least this.
-const LEAST_SHARE: Duration = Duration::from_secs(2);
 
 /// The range that systems accept: whole seconds in 15 bits.
 const SHORTEST_KEEP_ALIVE: Duration = Duration::from_secs(1);
@@ -30,6 +30,12 @@ const LONGEST_KEEP_ALIVE: Duration = Duration::from_secs(i16::MAX as u64);
 const LONGEST_USER_TIMEOUT: Duration = Duration::from_millis(i32::MAX as u64);
 
 /// Connects to the first address of the host that accepts.
+///
+/// # Errors
+/// - [`Error::Timeout`] of kind `Connect` if the context ends and an address has not
+///   answered.
+/// - [`Error::Io`] with the reason of each address.
+/// - [`Error::Canceled`].
 pub(crate) fn connect(
     host: &str,
     port: u16,
@@ -37,36 +43,26 @@ pub(crate) fn connect(
     ctx: &Context,
 ) -> Result<TcpStream> {
     let addresses = resolve(host, port, ctx)?;
-    let mut failed = Error::Timeout(TimeoutKind::Connect);
-    for (tried, address) in addresses.iter().enumerate() {
-        let share = match ctx.remaining() {
-            Some(Duration::ZERO) => return Err(Error::Timeout(TimeoutKind::Connect)),
-            Some(left) => {
-                let share = left / (addresses.len() - tried) as u32;
-                Some(share.max(LEAST_SHARE).min(left))
-            }
-            None => None,
-        };
-        match connect_to(*address, options, share, ctx) {
-            Ok(stream) => return Ok(stream),
-            Err(Error::Canceled) => return Err(Error::Canceled),
-            Err(error) => failed = error,
-        }
-    }
-    Err(failed)
+    let connected = match addresses.as_slice() {
+        [address] => connect_to(*address, ctx)?.map_err(|error| vec![(*address, error)]),
+        addresses => race::connect(addresses, ctx)?,
+    };
+    let socket = connected.map_err(|failures| failure(host, failures))?;
+    set_options(&socket, options)
+        .map_err(|error| Error::io_context("setting socket options", Arc::new(error)))?;
+    Ok(TcpStream::from(socket))
 }
 
+/// Connects to one address. The inner error is `None` if it did not answer in time.
 fn connect_to(
     address: SocketAddr,
-    options: &TcpOptions,
-    timeout: Option<Duration>,
     ctx: &Context,
-) -> Result<TcpStream> {
-    let place = |error: io::Error| {
-        Error::io_context(format_args!("connecting to {address}"), Arc::new(error))
-    };
+) -> Result<std::result::Result<Socket, Option<io::Error>>> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP));
-    let socket = Arc::new(socket.map_err(place)?);
+    let socket = match socket {
+        Ok(socket) => Arc::new(socket),
+        Err(error) => return Ok(Err(Some(error))),
+    };
     // Shutting the socket down ends a connect in progress.
     let weak = Arc::downgrade(&socket);
     let cut = ctx.on_cancel(move || {
@@ -76,22 +72,66 @@ fn connect_to(
     })?;
     // Also without a limit: unlike this call, a plain `connect` on a socket that was shut down
     // before it would wait.
-    let connected = socket.connect_timeout(&address.into(), timeout.unwrap_or(Duration::MAX));
+    let timeout = ctx.remaining().unwrap_or(Duration::MAX);
+    let connected = socket.connect_timeout(&address.into(), timeout);
     drop(cut);
     if ctx.is_canceled() {
         return Err(Error::Canceled);
     }
-    match connected {
-        Ok(()) => {}
-        Err(error) if error.kind() == io::ErrorKind::TimedOut => {
-            return Err(Error::Timeout(TimeoutKind::Connect));
-        }
-        Err(error) => return Err(place(error)),
+    match connected.and_then(|()| refuse_self_connect(&socket)) {
+        // No cancellation holds the socket: `is_canceled` was false after `cut` was dropped.
+        Ok(()) => Arc::try_unwrap(socket).map(Ok).map_err(|_| Error::Canceled),
+        Err(error) if error.kind() == io::ErrorKind::TimedOut => Ok(Err(None)),
+        Err(error) => Ok(Err(Some(error))),
     }
-    set_options(&socket, options).map_err(place)?;
-    // No cancellation holds the socket: `is_canceled` was false after `cut` was dropped.
-    let socket = Arc::try_unwrap(socket).map_err(|_| Error::Canceled)?;
-    Ok(TcpStream::from(socket))
+}
+
+/// Makes one error of the addresses that did not accept.
+fn failure(host: &str, failures: Failures) -> Error {
+    let is_literal = |address: &SocketAddr| host.parse() == Ok(address.ip());
+    let is_timeout = failures.iter().any(|(_, error)| error.is_none());
+    let kind = failures.iter().rev().find_map(|(_, error)| error.as_ref().map(io::Error::kind));
+    let target = match failures.as_slice() {
+        [(address, _)] if !is_literal(address) => format!(" to {address}"),
+        [_] => String::new(),
+        // The reasons follow.
+        many => many.iter().map(reason).collect::<Vec<_>>().join("; "),
+    };
+    let is_list = failures.len() != 1;
+    if is_timeout {
+        let colon = if is_list { ": " } else { "" };
+        let error = TimeoutError::from(TimeoutKind::Connect);
+        return error.during(format!("while connecting{colon}{target}")).into();
+    }
+    match failures.into_iter().next() {
+        Some((_, Some(error))) if !is_list => {
+            Error::io_context(format_args!("cannot connect{target}"), Arc::new(error))
+        }
+        _ => {
+            let error = io::Error::new(kind.unwrap_or(io::ErrorKind::NotFound), target);
+            Error::io_context("cannot connect", Arc::new(error))
+        }
+    }
+}
+
+fn reason((address, error): &(SocketAddr, Option<io::Error>)) -> String {
+    match error {
+        Some(error) => format!("{address}: {error}"),
+        None => format!("{address}: no answer"),
+    }
+}
+
+/// Refuses a connection of a socket with itself.
+///
+/// A connect to a local port in the ephemeral range can choose the same port as its own, and then
+/// succeeds without a server. The server could not start while that connection exists.
+fn refuse_self_connect(socket: &Socket) -> io::Result<()> {
+    let (local, peer) = (socket.local_addr()?.as_socket(), socket.peer_addr()?.as_socket());
+    if local.is_some() && local == peer {
+        let why = "no server listens there (the connection reached its own port)";
+        return Err(io::Error::new(io::ErrorKind::ConnectionRefused, why));
+    }
+    Ok(())
 }
 
 fn set_options(socket: &Socket, options: &TcpOptions) -> io::Result<()> {
@@ -164,17 +204,52 @@ mod tests {
         }
     }
 
+    /// Returns an address at which no server listens.
+    pub(super) fn refused() -> SocketAddr {
+        TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+    }
+
+    /// Returns an address that neither accepts nor refuses while the sockets exist: the queue of
+    /// its listener is full.
+    #[cfg(unix)]
+    pub(super) fn full_queue() -> (Vec<Socket>, SocketAddr) {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
+        socket.bind(&any.into()).unwrap();
+        socket.listen(0).unwrap();
+        let address = socket.local_addr().unwrap().as_socket().unwrap();
+        let mut sockets = vec![socket];
+        let short = Duration::from_millis(200);
+        while let Ok(stream) = TcpStream::connect_timeout(&address, short) {
+            sockets.push(stream.into());
+            assert!(sockets.len() < 16, "the queue never fills");
+        }
+        (sockets, address)
+    }
+
     #[test]
     fn a_refused_connection_names_the_address() {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = listener.local_addr().unwrap().port();
-        drop(listener);
-        let error = connect("127.0.0.1", port, &OPTIONS, &Context::background()).unwrap_err();
-        assert!(
-            error.to_string().starts_with(&format!("connecting to 127.0.0.1:{port}: ")),
-            "{error}"
-        );
-        assert!(matches!(&error, Error::Io(e) if e.kind() == io::ErrorKind::ConnectionRefused));
+        let port = refused().port();
+        for (host, expected) in [
+            ("127.0.0.1", "cannot connect: ".to_owned()),
+            ("localhost", format!("127.0.0.1:{port}: Connection refused")),
+        ] {
+            let error = connect(host, port, &OPTIONS, &Context::background()).unwrap_err();
+            assert!(error.to_string().contains(&expected), "{error}");
+            assert!(matches!(&error, Error::Io(e) if e.kind() == io::ErrorKind::ConnectionRefused));
+        }
+    }
+
+    #[test]
+    fn a_connection_of_a_socket_with_itself_is_refused() {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
+        socket.bind(&any.into()).unwrap();
+        let own = socket.local_addr().unwrap();
+        socket.connect(&own).unwrap();
+        let error = refuse_self_connect(&socket).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
+        assert!(error.to_string().contains("its own port"), "{error}");
     }
 
     #[test]
@@ -193,18 +268,7 @@ mod tests {
     #[test]
     #[cfg(target_os = "linux")]
     fn canceling_ends_a_connect_without_an_answer() {
-        // The queue of this listener is full, so further connects wait forever.
-        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-        let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
-        socket.bind(&any.into()).unwrap();
-        socket.listen(0).unwrap();
-        let address = socket.local_addr().unwrap().as_socket().unwrap();
-        let short = Duration::from_millis(200);
-        let mut queued = Vec::new();
-        while let Ok(stream) = TcpStream::connect_timeout(&address, short) {
-            queued.push(stream);
-            assert!(queued.len() < 16, "the queue never fills");
-        }
+        let (_full, address) = full_queue();
         let (ctx, cancel) = Context::background().with_cancel();
         let waiting = std::thread::spawn(move || {
             connect("127.0.0.1", address.port(), &OPTIONS, &ctx).unwrap_err()

@@ -2,6 +2,7 @@
 
 use std::io::{self, Read, Write};
 use std::net::Shutdown;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::sync::Arc;
@@ -18,9 +19,7 @@ const SLICE: Duration = Duration::from_millis(50);
 
 /// Connects to the socket at this path.
 pub(crate) fn connect(path: &Path, ctx: &Context) -> Result<UnixStream> {
-    let place = |error: io::Error| {
-        Error::io_context(format_args!("connecting to {}", path.display()), Arc::new(error))
-    };
+    let place = |error: io::Error| Error::io_context("cannot connect", Arc::new(error));
     let address = SockAddr::unix(path).map_err(place)?;
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None).map_err(place)?;
     // A local connect waits only while the server's queue is full. Only the send timeout ends
@@ -31,19 +30,42 @@ pub(crate) fn connect(path: &Path, ctx: &Context) -> Result<UnixStream> {
         }
         let left = ctx.remaining().unwrap_or(SLICE);
         if left.is_zero() {
-            return Err(Error::Timeout(TimeoutKind::Connect));
+            return Err(TimeoutKind::Connect.into());
         }
         // The system would take a timeout below a microsecond for no timeout.
         let slice = left.clamp(Duration::from_millis(1), SLICE);
         socket.set_write_timeout(Some(slice)).map_err(place)?;
         match socket.connect(&address) {
             Ok(()) => break,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) if is_transient(&error) => {}
+            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+                // The system reports the same for a file that is not a socket.
+                let why = format!("{error}; no server listens there, or it is not a socket");
+                return Err(place(io::Error::new(error.kind(), why)));
+            }
             Err(error) => return Err(place(error)),
         }
     }
     socket.set_write_timeout(None).map_err(place)?;
     Ok(UnixStream::from(socket))
+}
+
+/// Returns true for errors after which the connect can be repeated: a full queue, a signal.
+fn is_transient(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
+}
+
+/// Returns the error of a path that has a NUL byte, which would silently end the path.
+///
+/// On Linux a NUL at the beginning is a name in the abstract namespace.
+pub(crate) fn validate(path: &Path) -> Result<()> {
+    let bytes = path.as_os_str().as_bytes();
+    let is_abstract = cfg!(any(target_os = "linux", target_os = "android"));
+    let has_nul = bytes.iter().skip(usize::from(is_abstract)).any(|&byte| byte == 0);
+    if has_nul {
+        return Err(Error::InvalidConfig("the path of the Unix socket has a NUL byte".into()));
+    }
+    Ok(())
 }
 
 impl Stream for UnixStream {
@@ -79,10 +101,28 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_error_names_the_missing_socket() {
+    fn a_missing_socket_is_an_error() {
         let error = connect(Path::new("/nonexistent/redis.sock"), &Context::background());
         let error = error.unwrap_err().to_string();
-        assert!(error.starts_with("connecting to /nonexistent/redis.sock: "), "{error}");
+        assert!(error.starts_with("cannot connect: No such file"), "{error}");
+    }
+
+    #[test]
+    fn a_path_with_a_nul_byte_is_invalid() {
+        for path in ["/run/redis\0.sock", "/run/redis.sock\0"] {
+            let error = validate(Path::new(path)).unwrap_err();
+            assert!(matches!(error, Error::InvalidConfig(_)), "{error:?}");
+        }
+        validate(Path::new("/run/redis.sock")).unwrap();
+        assert_eq!(validate(Path::new("\0redis")).is_ok(), cfg!(target_os = "linux"));
+    }
+
+    /// A signal interrupts a connect that waits, and the connect must continue.
+    #[test]
+    fn an_interrupted_connect_is_repeated() {
+        assert!(is_transient(&io::ErrorKind::Interrupted.into()));
+        assert!(is_transient(&io::ErrorKind::WouldBlock.into()));
+        assert!(!is_transient(&io::ErrorKind::ConnectionRefused.into()));
     }
 
     #[test]

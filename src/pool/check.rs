@@ -27,7 +27,7 @@ thread_local! {
 ///
 /// let server = ScriptedServer::new();
 /// let ping = server.expect("PING", ()).reply("PONG").any_times();
-/// let pool = Pool::builder_with(server.dialer())
+/// let pool = Pool::builder(server.dialer())
 ///     .test_on_borrow(check::ping_if_idle(Duration::from_secs(60)))
 ///     .build()?;
 /// pool.acquire()?.close()?;
@@ -86,7 +86,7 @@ pub(crate) fn with_now<T>(now: Instant, tests: impl FnOnce() -> T) -> T {
 /// use redigo::{CloseReason, Pool, check, testing::ScriptedServer};
 ///
 /// let server = ScriptedServer::new();
-/// let pool = Pool::builder_with(server.dialer()).test_on_borrow(check::peek()).build()?;
+/// let pool = Pool::builder(server.dialer()).test_on_borrow(check::peek()).build()?;
 /// pool.acquire()?.close()?;
 /// server.disconnect();
 /// pool.acquire()?.close()?; // a new connection

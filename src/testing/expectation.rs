@@ -175,7 +175,7 @@ impl Expectation {
     /// assert!(server.conn().call("BLPOP", ("queue", 0)).unwrap_err().is_timeout());
     /// ```
     pub fn timeout(self) -> Expectation {
-        self.fail(Error::Timeout(TimeoutKind::Read))
+        self.fail(TimeoutKind::Read)
     }
 
     /// Closes the connection instead of answering.

@@ -167,8 +167,7 @@ fn r100_r101_the_set_up_is_one_write() {
         ("all", user(named(plain().database(4))), auth + &name + &select),
     ];
     for (row, dialer, expected) in rows {
-        // Any reply except an error is accepted.
-        let recorder = Recorder::answering("+PONG\r\n".repeat(3));
+        let recorder = Recorder::answering("+OK\r\n".repeat(3));
         let conn = recorder.behind(dialer).dial().unwrap();
         assert_eq!(recorder.written(), expected, "{row}");
         assert_eq!(recorder.stream.writes(), usize::from(!expected.is_empty()), "{row}");
@@ -202,23 +201,52 @@ fn contradicting_options_fail_before_dialing() {
     assert!(recorder.dialed().is_empty());
 }
 
+#[test]
+fn a_set_up_reply_other_than_ok_fails_the_dial() {
+    let dialer = Dialer::tcp(":6379").password("secret").client_name("me").database(4);
+    for (replies, step) in [
+        // The echo of a connection with itself, a proxy that confirms everything, a nil.
+        ("*2\r\n$4\r\nAUTH\r\n$6\r\nsecret\r\n", "AUTH (default user)"),
+        ("+OK\r\n+PONG\r\n", "CLIENT SETNAME"),
+        ("+OK\r\n+OK\r\n$-1\r\n", "SELECT 4"),
+        ("+OK\r\n+OK\r\n+QUEUED\r\n", "SELECT 4"),
+    ] {
+        let error = Recorder::answering(replies).behind(dialer.clone()).dial().unwrap_err();
+        assert!(matches!(error, Error::Protocol(_)), "{error:?}");
+        let expected = format!("localhost:6379: protocol error in the reply to {step}: ");
+        assert!(error.to_string().starts_with(&expected), "{error}");
+        assert!(!format!("{error} {error:?}").contains("secret"), "{error:?}");
+    }
+}
+
 // The failed step
 
 #[test]
 fn an_error_names_the_refused_step() {
-    let (auth, name) = ("AUTH failed: WRONGPASS ", "CLIENT SETNAME failed: ERR ");
+    let auth = "AUTH (default user) failed: WRONGPASS ";
+    let name = "CLIENT SETNAME failed: ERR ";
     let rows = [
         (guarded_dialer().password("wrong"), DialStep::Auth, auth),
+        (
+            guarded_dialer().username("ursula").password("wrong"),
+            DialStep::Auth,
+            "AUTH failed: WRONGPASS ",
+        ),
         (guarded_dialer().client_name("a b"), DialStep::ClientSetName, name),
-        (guarded_dialer().database(99), DialStep::Select, "SELECT failed: ERR DB index is out of"),
+        (guarded_dialer().database(99), DialStep::Select, "SELECT 99 failed: ERR DB index is out"),
         // If every step fails, the error names the first.
         (guarded_dialer().password("wrong").client_name("a b").database(99), DialStep::Auth, auth),
-        (Dialer::tcp(guarded().addr()).database(1), DialStep::Select, "SELECT failed: NOAUTH "),
+        (
+            Dialer::tcp(guarded().addr()).database(1),
+            DialStep::Select,
+            "the server requires a password and the dialer has none (SELECT 1: NOAUTH ",
+        ),
     ];
     for (dialer, step, text) in rows {
         let error = dialer.dial().unwrap_err();
         assert_eq!(error.as_server().and_then(|refusal| refusal.step()), Some(step), "{error:?}");
-        assert!(error.to_string().starts_with(text), "{error}");
+        let expected = format!("{}: {text}", guarded().addr());
+        assert!(error.to_string().starts_with(&expected), "{error}");
         assert!(!error.to_string().contains("wrong"), "{error}");
     }
 }
@@ -251,7 +279,9 @@ fn a_silent_server_times_the_dial_out() {
         // By the connect timeout, by the read timeout, and by the caller's deadline.
         let error = promptly("dial", || dialer.clone().connect_timeout(SHORT).dial()).unwrap_err();
         assert_eq!(error.timeout_kind(), expected);
-        assert_eq!(error.to_string(), format!("timed out waiting for the reply to {step}"));
+        let (address, text) = (server.address(), error.to_string());
+        assert!(text.starts_with(&format!("{address}: timed out after ")), "{text}");
+        assert!(text.ends_with(&format!(" waiting for the reply to {step}")), "{text}");
         let error = promptly("dial", || dialer.clone().read_timeout(SHORT).dial()).unwrap_err();
         assert_eq!(error.timeout_kind(), expected);
         let ctx = Context::background().with_timeout(SHORT);
@@ -294,7 +324,9 @@ fn an_unaccepted_connect_times_out() {
     let dialer = Dialer::tcp(full.address.to_string());
     let error = promptly("dial", || dialer.clone().connect_timeout(SHORT).dial()).unwrap_err();
     assert_eq!(error.timeout_kind(), Some(TimeoutKind::Connect));
-    assert_eq!(error.to_string(), "timed out while connecting");
+    let text = error.to_string();
+    assert!(text.starts_with(&format!("{}: timed out after ", full.address)), "{text}");
+    assert!(text.ends_with(" while connecting"), "{text}");
     let ctx = Context::background().with_timeout(SHORT);
     let error = promptly("dial", || dialer.dial_context(&ctx)).unwrap_err();
     assert_eq!(error.timeout_kind(), Some(TimeoutKind::Context));
@@ -330,7 +362,76 @@ fn all_addresses_of_a_name_are_tried() {
     assert!(tried > 0, "localhost is neither 127.0.0.1 nor ::1");
     let port = refused_address().port();
     let error = Dialer::tcp(format!("localhost:{port}")).dial().unwrap_err().to_string();
-    assert!(error.starts_with("connecting to ") && error.contains(&port.to_string()), "{error}");
+    let expected = format!("localhost:{port}: cannot connect");
+    assert!(error.starts_with(&expected) && error.contains("127.0.0.1"), "{error}");
+}
+
+/// A stopped process that continues finds its connect interrupted (EINTR). The program starts
+/// itself again for that process.
+#[test]
+#[cfg(target_os = "linux")]
+fn a_stopped_process_continues_its_unix_connect() {
+    use std::io::{BufRead, BufReader};
+    const SOCKET: &str = "REDIGO_TEST_FULL_SOCKET";
+    const OUTCOME: &str = "outcome: ";
+    if let Some(path) = std::env::var_os(SOCKET) {
+        println!("ready");
+        let dialer = Dialer::unix(path).connect_timeout(20 * SHORT);
+        println!("{OUTCOME}{:?}", dialer.dial().unwrap_err().timeout_kind());
+        return;
+    }
+    let full = FullUnixQueue::new();
+    let mut child = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "--nocapture", "dial::a_stopped_process_continues_its_unix_connect"])
+        .env(SOCKET, &full.path)
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
+    assert!(lines.any(|line| line.ends_with("ready")), "the process has not begun");
+    for _ in 0..5 {
+        thread::sleep(SHORT);
+        for signal in ["-STOP", "-CONT"] {
+            let id = child.id().to_string();
+            let sent = std::process::Command::new("kill").args([signal, &id]).status();
+            assert!(sent.unwrap().success());
+        }
+    }
+    let outcome = lines.find(|line| line.contains(OUTCOME)).unwrap();
+    assert!(child.wait().unwrap().success());
+    assert!(outcome.ends_with("Some(Connect)"), "{outcome}");
+}
+
+#[test]
+fn a_file_that_is_not_a_socket_is_named() {
+    let path = std::env::temp_dir().join(format!("redigo-plain-{}", std::process::id()));
+    std::fs::write(&path, "").unwrap();
+    let error = Dialer::unix(&path).dial().unwrap_err().to_string();
+    std::fs::remove_file(&path).unwrap();
+    assert!(error.starts_with(&format!("{}: cannot connect: ", path.display())), "{error}");
+    assert!(error.ends_with("no server listens there, or it is not a socket"), "{error}");
+}
+
+#[test]
+fn a_unix_path_with_a_nul_byte_is_invalid() {
+    let error = Dialer::unix("/run/redis.sock\0.old").dial().unwrap_err();
+    assert!(matches!(error, Error::InvalidConfig(_)), "{error:?}");
+    assert!(error.to_string().contains("NUL"), "{error}");
+}
+
+#[test]
+fn a_timeout_lists_the_addresses_of_a_name() {
+    let full = FullQueue::new();
+    let dialer = Dialer::tcp(format!("localhost:{}", full.address.port()));
+    let error = promptly("dial", || dialer.connect_timeout(4 * SHORT).dial()).unwrap_err();
+    assert_eq!(error.timeout_kind(), Some(TimeoutKind::Connect));
+    let text = error.to_string();
+    assert!(text.starts_with(&format!("localhost:{}: timed out after ", full.address.port())));
+    assert!(
+        text.contains(" while connecting") && text.contains(&full.address.to_string()),
+        "{text}"
+    );
+    assert!(error.is_unavailable());
 }
 
 // Canceling

@@ -381,7 +381,7 @@ fn pool_undoes_state_left_by_a_pipeline() {
     let mut conn = pool.acquire().unwrap();
     assert_eq!(conn.query::<i64>("CLIENT", "ID").unwrap(), id, "the same connection");
     let info: String = conn.query("CLIENT", "INFO").unwrap();
-    assert!(info.contains(" db=0 ") && info.contains(" name= ") && info.contains(" multi=-1 "));
+    assert!(info.contains(" db=0 ") && info.contains(" name= ") && info.contains(" flags=N "));
     assert_clean(&mut conn, "p:leak");
     conn.pipeline().cmd("SELECT", 3).run().unwrap();
     drop(conn);

@@ -53,7 +53,7 @@ impl RawReceive for Recorder {
     fn receive(&mut self, deadline: Option<Instant>) -> Result<Value> {
         self.note("receive", deadline);
         match deadline {
-            Some(at) if at <= Instant::now() => Err(Error::Timeout(TimeoutKind::Read)),
+            Some(at) if at <= Instant::now() => Err(TimeoutKind::Read.into()),
             _ => Ok(Value::simple("OK")),
         }
     }

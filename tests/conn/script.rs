@@ -161,7 +161,7 @@ fn read_only_script_uses_the_read_only_commands() {
     let mut conn = dial();
     let write = unseen(1, "return redis.call('SET', KEYS[1], 1)").read_only();
     let refused = write.call(&mut conn, "s:read-only").unwrap_err().to_string();
-    if RedisServer::shared().redis_version() >= (7, 0, 0) {
+    if RedisServer::shared().has("EVAL_RO", (7, 0, 0)) {
         assert!(refused.contains("read-only"), "{refused}");
         let read = unseen(1, "return redis.call('EXISTS', KEYS[1])").read_only();
         assert_eq!(read.query::<i64>(&mut conn, "s:read-only").unwrap(), 0);

@@ -36,12 +36,12 @@ fn r070_to_r079_invalid_urls_are_refused() {
     let rows = [
         ("R070", "localhost", "no scheme; a Redis URL begins with redis:// or unix://"),
         ("R071", "redis://weird url", "' ' must be percent-encoded"),
-        ("R072", "redis://foo:bar:baz", "more than one ':'; put an IPv6 address in brackets"),
+        ("R072", "redis://foo:bar:baz", "more than one ':'; a database follows a '/'"),
         ("R073", "http://www.google.com", scheme),
-        ("R074", "redis://localhost:6379/abc123", "invalid database: abc123"),
+        ("R074", "redis://localhost:6379/abc123", "the database is not a number"),
         ("R075", "redis:foo//localhost:6379", opaque),
-        ("R076", "valkey://localhost:6379/abc123", "invalid database: abc123"),
-        ("R077", "valkeys://localhost:6379/abc123", "invalid database: abc123"),
+        ("R076", "valkey://localhost:6379/abc123", "the database is not a number"),
+        ("R077", "valkeys://localhost:6379/abc123", "the database is not a number"),
         ("R078", "valkey:foo//localhost:6379", opaque),
         ("R079", "valkeys:foo//localhost:6379", opaque),
     ];
@@ -101,6 +101,8 @@ fn a_url_gives_the_address() {
         ("redis://[::1]", "[::1]:6379"),
         ("redis://[::1]:", "[::1]:6379"),
         ("redis://[2001:db8::7]:7000", "[2001:db8::7]:7000"),
+        ("redis://[fe80::1%25eth0]:7000/", "[fe80::1%eth0]:7000"),
+        ("redis://redis.test.:7000", "redis.test.:7000"),
         ("redis://under_score-and.dots:1", "under_score-and.dots:1"),
         ("unix:///run/redis.sock", "/run/redis.sock"),
         ("redis+unix:///run/redis.sock", "/run/redis.sock"),
@@ -180,15 +182,19 @@ fn later_options_override_the_url() {
 #[test]
 fn the_error_of_an_invalid_url_says_why() {
     let no_scheme = "no scheme; a Redis URL begins with redis:// or unix://";
+    let space_at_end = "white space at the end; remove it";
     let unknown = "unknown scheme tcp; use redis, rediss, valkey, valkeys or unix";
     let many_colons = "more than one ':'; put an IPv6 address in brackets";
     let port_range = "the port is not between 1 and 65535";
     let parameter = "unknown parameter; only ?db= is supported";
     let no_host = "a character that is not valid in a host";
+    let no_number = "the database is not a number";
+    let range =
+        |text: &str| format!("invalid database {text:?}; it must be a number from 0 to 4294967295");
     let fragment = "a '#' in user name, password or path must be percent-encoded (%23)";
     let conflict = "the path and ?db= name different databases";
     let rows = [
-        ("", no_scheme),
+        ("", "it is empty"),
         ("://localhost", no_scheme),
         ("localhost:6379", no_scheme),
         ("localhost:6379/1", no_scheme),
@@ -197,11 +203,20 @@ fn the_error_of_an_invalid_url_says_why() {
         ("redis", no_scheme),
         ("redis:", "no // after the scheme"),
         ("redis:/localhost", "no // after the scheme"),
-        (" redis://localhost", no_scheme),
-        ("redis://localhost ", "' ' must be percent-encoded"),
-        ("redis://localhost\n", "'\\n' must be percent-encoded"),
+        (" redis://localhost", "white space at the beginning; remove it"),
+        ("\"redis://localhost\"", "a quotation mark at the beginning; remove it"),
+        ("'redis://localhost'", "a quotation mark at the beginning; remove it"),
+        ("redis://localhost ", space_at_end),
+        ("redis://localhost\n", space_at_end),
+        ("redis://localhost\r", space_at_end),
+        ("redis://localhost\0", space_at_end),
         ("redis://local\thost", "'\\t' must be percent-encoded"),
-        ("redis://localhost\0", "'\\0' must be percent-encoded"),
+        ("redis-sentinel://h", "unknown scheme redis-sentinel; Sentinel is not supported"),
+        ("redis+sentinel://h", "unknown scheme redis+sentinel; Sentinel is not supported"),
+        ("redis-cluster://h", "unknown scheme redis-cluster; Cluster is not supported"),
+        ("redis-socket:///run/redis.sock", "unknown scheme redis-socket; use unix://"),
+        ("redis+socket:///run/redis.sock", "unknown scheme redis+socket; use unix://"),
+        ("redis+tls://h", "unknown scheme redis+tls; use rediss://"),
         ("redis://localhost#1", fragment),
         ("redis://localhost/1#", fragment),
         ("redis://localhost:port", "the port is not a number"),
@@ -214,21 +229,35 @@ fn the_error_of_an_invalid_url_says_why() {
         ("redis://[::1]6379", "only a port can follow ']'"),
         ("redis://[localhost]", "no IPv6 address between '[' and ']'"),
         ("redis://local%68ost", no_host),
-        ("redis://h/-1", "invalid database: -1"),
-        ("redis://h/+1", "invalid database: +1"),
-        ("redis://h/1/", "invalid database: 1/"),
-        ("redis://h/abc/3", "invalid database: abc/3"),
-        ("redis://h//", "invalid database: /"),
-        ("redis://h/4294967296", "invalid database: 4294967296"),
-        ("redis://user@h/abc", "invalid database: not a number"),
-        ("redis://user@h?db=abc", "invalid database: not a number"),
-        ("redis://h?db=", "invalid database: "),
-        ("redis://h?db=x", "invalid database: x"),
+        ("redis://localhost:6379:2", "more than one ':'; a database follows a '/'"),
+        ("redis://a:1,b:2", "more than one server; only one is supported"),
+        ("redis://h/-1", &range("-1")),
+        ("redis://h/+1", &range("+1")),
+        ("redis://h/4294967296", &range("4294967296")),
+        ("redis://h?db=", &range("")),
+        ("redis://h/1/", "nothing can follow the database"),
+        ("redis://h/abc/3", no_number),
+        ("redis://h//", no_number),
+        ("redis://user@h/-1", no_number),
+        ("redis://user@h?db=abc", no_number),
+        ("redis://h?db=x", no_number),
+        ("redis://[::1%25]", "no IPv6 address between '[' and ']'"),
+        ("redis://[fe80::1%eth0]", "no IPv6 address between '[' and ']'"),
+        ("unix:///run/redis%00.sock", "the path of the Unix socket has a NUL byte"),
         ("redis://h?db=1&db=1", "?db= is given twice"),
         ("redis://h?db", parameter),
         ("redis://h?DB=1", parameter),
         ("redis://h?database=1", parameter),
-        ("redis://h?db=1&timeout=5", parameter),
+        (
+            "redis://h?db=1&timeout=5",
+            "unknown parameter timeout; set Dialer::connect_timeout or Dialer::read_timeout",
+        ),
+        ("redis://h?ssl=true", "unknown parameter ssl; use rediss://"),
+        ("redis://h?protocol=3", "unknown parameter protocol; it is not supported"),
+        (
+            "redis://h?password=hunter2",
+            "unknown parameter password; write redis://user:password@host",
+        ),
         ("redis://h/1?db=2", conflict),
         ("redis://h/0?db=2", conflict),
         ("redis://:s%zz@h", "a '%' must be followed by two hexadecimal digits"),
@@ -251,6 +280,39 @@ fn the_error_of_an_invalid_url_says_why() {
 }
 
 // Secrets
+
+/// Without an `@` a user name and a password can end up in any part of the URL.
+#[test]
+fn a_password_in_the_wrong_place_is_not_shown() {
+    for url in [
+        "redis://corp/ada:hunter2",
+        "redis://corp/hunter2",
+        "redis://corp?hunter2",
+        "redis://corp?hunter2=1",
+        "redis://corp?db=hunter2",
+        "redis://ada:hunter2/1",
+        "redis:ada:hunter2",
+        "redis://corp:6379:hunter2",
+        "redis://corp,hunter2",
+        "unix://hunter2",
+    ] {
+        assert!(!refused(url).contains("hunter2"), "{url}: {}", refused(url));
+        let address = url.trim_start_matches("redis://");
+        let error = Dialer::tcp(address).dial().unwrap_err();
+        let shows = error.to_string().contains("hunter2");
+        assert!(!shows || !address.contains(['/', '@']), "{address}: {error}");
+    }
+}
+
+#[test]
+fn a_url_in_the_place_of_an_address_is_named() {
+    let error = Dialer::tcp("redis://localhost:6379").dial().unwrap_err().to_string();
+    let expected = "Dialer::tcp takes host:port; for a URL use Dialer::url";
+    assert_eq!(error, format!("invalid configuration: {expected}"));
+    let error = Dialer::tcp("127.0.0.1:7101/2").dial().unwrap_err().to_string();
+    assert!(error.ends_with("a '/'; set the database with Dialer::database"), "{error}");
+    assert!(!error.contains("7101"), "{error}");
+}
 
 #[test]
 fn debug_of_a_dialer_and_its_conn_hides_the_password() {

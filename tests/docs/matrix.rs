@@ -139,10 +139,10 @@ fn rows(list: &str) -> BTreeMap<u16, String> {
         .collect()
 }
 
-/// All files with tests or benches, except this one.
+/// All files with tests, except this one.
 fn sources() -> Vec<PathBuf> {
     let mut found = Vec::new();
-    let mut folders: Vec<_> = ["benches", "src", "tests"].map(|name| root().join(name)).into();
+    let mut folders: Vec<_> = ["src", "tests"].map(|name| root().join(name)).into();
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();

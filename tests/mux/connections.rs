@@ -321,7 +321,7 @@ impl RawSend for Counter {
 impl RawReceive for Counter {
     fn receive(&mut self, _: Option<Instant>) -> Result<Value> {
         assert!(self.panics != "receive", "boom");
-        self.replies.lock().unwrap().pop_front().ok_or(Error::Timeout(TimeoutKind::Read))
+        self.replies.lock().unwrap().pop_front().ok_or(TimeoutKind::Read.into())
     }
     fn poll(&mut self, _: Option<Instant>) -> Result<bool> {
         Ok(!self.replies.lock().unwrap().is_empty())

@@ -56,9 +56,8 @@ fn timeout_error_has_the_full_pool_report() {
         file!()
     );
     assert_eq!(error.to_string(), expected);
-    // Also through the chain of sources.
-    let source = std::error::Error::source(&error).unwrap();
-    assert!(source.to_string().contains("connection refused"));
+    // The text has the error of the dial, so it is not a source.
+    assert!(std::error::Error::source(&error).is_none());
 
     dialer.decide(Verdict::Connect);
     join(first_waits).unwrap();

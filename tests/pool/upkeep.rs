@@ -237,8 +237,8 @@ fn min_idle_is_restored_after_a_real_restart() {
 
 #[test]
 fn keepalive_prevents_the_timeout_of_a_real_server() {
-    let server = RedisServer::builder().arg("--timeout", "1").start();
-    let pool = Pool::builder(to(&server)).keepalive(200 * MILLI).build().unwrap();
+    let server = RedisServer::builder().arg("--timeout", "2").start();
+    let pool = Pool::builder(to(&server)).keepalive(100 * MILLI).build().unwrap();
     let mut conn = pool.acquire().unwrap();
     let kept = id(&mut conn);
     drop(conn);

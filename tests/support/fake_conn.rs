@@ -352,7 +352,7 @@ impl RawReceive for FakeReceiver {
         let mut state = self.inbox.wait(deadline)?;
         match state.replies.pop_front() {
             Some(reply) => Ok(reply),
-            None => Err(Error::Timeout(TimeoutKind::Read)),
+            None => Err(TimeoutKind::Read.into()),
         }
     }
 

@@ -82,7 +82,10 @@ fn r099_an_endless_handshake_times_out() {
     let dialer = silent.dialer().use_tls(true).tls_handshake_timeout(Duration::from_millis(1));
     let error = promptly("the handshake", || dialer.dial()).unwrap_err();
     assert_eq!(error.timeout_kind(), Some(TimeoutKind::TlsHandshake));
-    assert_eq!(error.to_string(), "timed out in the TLS handshake (does the peer speak TLS?)");
+    let text = error.to_string();
+    assert!(text.starts_with(&format!("{}: timed out after ", silent.address())), "{text}");
+    let hint = "in the TLS handshake (a Redis port without TLS? then use redis://)";
+    assert!(text.ends_with(hint), "{text}");
 }
 
 #[test]
@@ -112,7 +115,7 @@ fn mutual_tls_works_with_every_form_of_identity() {
 
 #[test]
 fn a_key_file_can_begin_with_other_text() {
-    let commented = folder().path.join("commented.key");
+    let commented = folder().path().join("commented.key");
     let key = fs::read_to_string(cert("client.key")).unwrap();
     fs::write(&commented, format!("Bag Attributes\n    friendlyName: client\n{key}")).unwrap();
     let dialer = dialer(strict_server(Protocol::Tlsv13));
@@ -128,6 +131,22 @@ fn tls_server_name_replaces_the_host() {
     let dialer = dialer.tls_server_name("only.by.name");
     assert_eq!(ping(&mut dialer.dial().unwrap()), "PONG");
     assert_eq!(kind(dialer.tls_server_name("other.name").dial()), TlsErrorKind::WrongHost);
+}
+
+/// A fully qualified name ends with a dot, which no certificate has.
+#[test]
+fn a_final_dot_is_not_a_part_of_the_tls_name() {
+    let port = server(Protocol::Tlsv13).port();
+    let dialer = Dialer::url(format!("rediss://localhost.:{port}")).unwrap();
+    let dialer = dialer.tls_ca_file(cert("ca.pem"));
+    // The resolver can refuse the name, so the test connects itself.
+    let dialer = dialer.connector(move |_, address| {
+        assert_eq!(address.to_string(), format!("localhost.:{port}"));
+        Ok(Box::new(TcpStream::connect(("127.0.0.1", port))?) as Box<dyn Stream>)
+    });
+    assert_eq!(ping(&mut dialer.dial().unwrap()), "PONG");
+    let named = dialer.tls_server_name("localhost.");
+    assert_eq!(ping(&mut named.dial().unwrap()), "PONG");
 }
 
 #[test]
@@ -191,7 +210,7 @@ fn tls_over_a_unix_socket_needs_a_name() {
 
 #[test]
 fn the_next_dial_uses_renewed_files() {
-    let folder = folder().path.join("renewed");
+    let folder = folder().path().join("renewed");
     fs::create_dir(&folder).unwrap();
     // Files written in quick succession can have equal times, so each gets a distinct time.
     let mut time = std::time::SystemTime::now();

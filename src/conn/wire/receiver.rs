@@ -70,7 +70,7 @@ impl Receiver {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 // The next iteration checks the deadline.
                 Err(error) if is_timeout(&error) && deadline.is_some() => {}
-                Err(error) if is_timeout(&error) => return Err(Error::Timeout(TimeoutKind::Read)),
+                Err(error) if is_timeout(&error) => return Err(TimeoutKind::Read.into()),
                 Err(error) => return Err(error.into()),
             }
         }
@@ -181,5 +181,13 @@ impl RawReceive for Receiver {
             Err(Error::Timeout(_)) => self.fill_without_waiting(),
             Err(error) => Err(error),
         }
+    }
+
+    fn half_has_unread(&self) -> bool {
+        self.has_unread()
+    }
+
+    fn half_peek(&self) -> Result<Peek> {
+        self.peek()
     }
 }

@@ -70,7 +70,7 @@ impl Sender {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 // The next iteration checks the deadline.
                 Err(error) if is_timeout(&error) && deadline.is_some() => {}
-                Err(error) if is_timeout(&error) => return Err(Error::Timeout(TimeoutKind::Write)),
+                Err(error) if is_timeout(&error) => return Err(TimeoutKind::Write.into()),
                 Err(error) => return Err(error.into()),
             }
         }

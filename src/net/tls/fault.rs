@@ -7,8 +7,23 @@ use std::io;
 
 use crate::error::{TlsError, TlsErrorKind};
 
+/// The peer of a session, as errors name it.
+pub(super) struct Peer {
+    /// The name in its certificate.
+    pub(super) name: String,
+    pub(super) address: String,
+}
+
+impl Peer {
+    pub(super) fn error(&self, kind: TlsErrorKind) -> TlsError {
+        let mut error = TlsError::new(kind).with_name(&self.name);
+        error.set_address(&self.address);
+        error
+    }
+}
+
 /// Classifies a failed handshake in which the client sent `flights` messages.
-pub(super) fn of_handshake(error: native_tls::Error, peer: &str, flights: usize) -> TlsError {
+pub(super) fn of_handshake(error: native_tls::Error, peer: &Peer, flights: usize) -> TlsError {
     let kind = match classify(&error.to_string()) {
         // TLS 1.2 has no alert for a missing certificate, only a general one. It refers to the
         // message before it, and the client's second message is its certificate.
@@ -17,16 +32,16 @@ pub(super) fn of_handshake(error: native_tls::Error, peer: &str, flights: usize)
         Reason::Refused | Reason::Unknown => TlsErrorKind::Other,
         Reason::Kind(kind) => kind,
     };
-    TlsError::new(kind).with_peer(peer).caused_by(error)
+    peer.error(kind).caused_by(error)
 }
 
 /// Classifies the error that ended a session, as an error of its stream.
-pub(super) fn of_session(error: io::Error, peer: &str) -> io::Error {
+pub(super) fn of_session(error: io::Error, peer: &Peer) -> io::Error {
     let kind = match classify(&error.to_string()) {
         Reason::Kind(kind) => kind,
         Reason::NotTls | Reason::Refused | Reason::Unknown => TlsErrorKind::Other,
     };
-    io::Error::other(TlsError::new(kind).with_peer(peer).caused_by(error))
+    io::Error::other(peer.error(kind).caused_by(error))
 }
 
 /// Returns true for the errors of [`of_session`].
@@ -35,7 +50,7 @@ pub(super) fn is_of_tls(error: &io::Error) -> bool {
 }
 
 /// Returns an error if the first bytes of the peer are not a TLS handshake or alert.
-pub(super) fn of_greeting(answer: &[u8], peer: &str) -> Option<TlsError> {
+pub(super) fn of_greeting(answer: &[u8], peer: &Peer) -> Option<TlsError> {
     const ALERT: u8 = 21;
     const HANDSHAKE: u8 = 22;
     /// Enough to identify the peer's protocol.
@@ -44,8 +59,8 @@ pub(super) fn of_greeting(answer: &[u8], peer: &str) -> Option<TlsError> {
         return None;
     }
     let answer = answer[..answer.len().min(SHOWN)].escape_ascii();
-    let cause = io::Error::new(io::ErrorKind::InvalidData, format!("the peer sent \"{answer}\""));
-    Some(TlsError::new(TlsErrorKind::NotTls).with_peer(peer).caused_by(cause))
+    let cause = io::Error::new(io::ErrorKind::InvalidData, format!("it sent \"{answer}\""));
+    Some(peer.error(TlsErrorKind::NotTls).caused_by(cause))
 }
 
 #[derive(Debug, PartialEq)]
@@ -149,21 +164,27 @@ mod tests {
 
     #[test]
     fn an_unknown_message_is_shown_in_full() {
-        let error = of_session(io::Error::other("bad record mac"), "redis.internal");
+        let peer = Peer { name: "redis.internal".into(), address: "10.0.0.7:6380".into() };
+        let error = of_session(io::Error::other("bad record mac"), &peer);
         assert!(is_of_tls(&error));
         let error = crate::error::Error::from(error);
-        assert_eq!(error.to_string(), "TLS with redis.internal: failed: bad record mac");
+        assert_eq!(
+            error.to_string(),
+            "10.0.0.7:6380: TLS with redis.internal: failed: bad record mac"
+        );
         assert!(error.source().is_none() && error.is_fatal());
     }
 
     #[test]
     fn a_plaintext_greeting_is_quoted() {
+        let peer = Peer { name: "h".into(), address: "h:1".into() };
         for record in [&[][..], &[21, 3], &[22, 3, 3]] {
-            assert!(of_greeting(record, "h").is_none());
+            assert!(of_greeting(record, &peer).is_none());
         }
-        let error = of_greeting(b"-ERR unknown command\r\n", "h").unwrap();
-        assert_eq!(error.to_string(), "TLS with h: the peer does not speak TLS");
-        let cause = error.source().unwrap().to_string();
-        assert_eq!(cause, "the peer sent \"-ERR unknown command\\r\\n\"");
+        let error = of_greeting(b"-ERR unknown command\r\n", &peer).unwrap();
+        let expected =
+            "h:1: TLS: the peer does not speak TLS: it sent \"-ERR unknown command\\r\\n\"";
+        assert_eq!(error.to_string(), expected);
+        assert!(error.source().is_none());
     }
 }

@@ -7,14 +7,15 @@ use std::time::Duration;
 
 use native_tls::{HandshakeError, TlsConnector};
 
-use super::fault;
+use super::fault::{self, Peer};
 use super::pipe::{Outbox, Pipe};
 use super::stream::TlsStream;
 use crate::context::Context;
-use crate::error::{Error, Result, TimeoutKind, TlsError, TlsErrorKind};
+use crate::error::{Error, Result, TimeoutKind, TlsErrorKind};
 use crate::net::stream::Stream;
 
-/// Makes a TLS session over the stream with a peer whose certificate has the name `name`.
+/// Makes a TLS session over the stream with a peer whose certificate has the name `name`. Errors
+/// begin with the address.
 ///
 /// # Errors
 /// [`Error::Tls`], the end of the context (an expired deadline is of kind `TlsHandshake`), or an
@@ -22,6 +23,7 @@ use crate::net::stream::Stream;
 pub(crate) fn connect(
     connector: &TlsConnector,
     name: &str,
+    address: &str,
     stream: Arc<dyn Stream>,
     ctx: &Context,
 ) -> Result<TlsStream> {
@@ -32,14 +34,16 @@ pub(crate) fn connect(
             stream.shutdown();
         }
     })?;
-    let mut exchange = Exchange { stream: &*stream, outbox: Outbox::default(), flights: 0, ctx };
-    let session = exchange.run(connector, name);
+    let peer = Peer { name: name.to_owned(), address: address.to_owned() };
+    let mut exchange =
+        Exchange { stream: &*stream, outbox: Outbox::default(), flights: 0, ctx, peer: &peer };
+    let session = exchange.run(connector);
     let outbox = exchange.outbox;
     drop(cut);
     if ctx.is_canceled() {
         return Err(Error::Canceled);
     }
-    session.map(|session| TlsStream::new(stream, session, outbox, name))
+    session.map(|session| TlsStream::new(stream, session, outbox, peer))
 }
 
 /// A handshake in progress.
@@ -49,12 +53,13 @@ struct Exchange<'a> {
     /// The number of messages sent.
     flights: usize,
     ctx: &'a Context,
+    peer: &'a Peer,
 }
 
 impl Exchange<'_> {
-    fn run(&mut self, connector: &TlsConnector, name: &str) -> Result<native_tls::TlsStream<Pipe>> {
+    fn run(&mut self, connector: &TlsConnector) -> Result<native_tls::TlsStream<Pipe>> {
         let mut greeted = false;
-        let mut state = connector.connect(name, Pipe::new(self.outbox.clone()));
+        let mut state = connector.connect(&self.peer.name, Pipe::new(self.outbox.clone()));
         loop {
             match state {
                 Ok(session) => {
@@ -64,9 +69,9 @@ impl Exchange<'_> {
                 Err(HandshakeError::WouldBlock(mut waiting)) => {
                     self.send()?;
                     let mut buffer = [0; 4096];
-                    let count = self.receive(&mut buffer, name)?;
+                    let count = self.receive(&mut buffer)?;
                     if !mem::replace(&mut greeted, true) {
-                        fault::of_greeting(&buffer[..count], name).map_or(Ok(()), Err)?;
+                        fault::of_greeting(&buffer[..count], self.peer).map_or(Ok(()), Err)?;
                     }
                     waiting.get_mut().feed(&buffer[..count]);
                     state = waiting.handshake();
@@ -74,7 +79,7 @@ impl Exchange<'_> {
                 Err(HandshakeError::Failure(error)) => {
                     // An alert for the peer. The peer may be gone, so the result has no effect.
                     let _ = self.send();
-                    return Err(fault::of_handshake(error, name, self.flights).into());
+                    return Err(fault::of_handshake(error, self.peer, self.flights).into());
                 }
             }
         }
@@ -96,8 +101,8 @@ impl Exchange<'_> {
         Ok(())
     }
 
-    fn receive(&self, buffer: &mut [u8], name: &str) -> Result<usize> {
-        let closed = || TlsError::new(TlsErrorKind::Closed).with_peer(name);
+    fn receive(&self, buffer: &mut [u8]) -> Result<usize> {
+        let closed = || self.peer.error(TlsErrorKind::Closed);
         loop {
             self.stream.set_read_timeout(self.time_left()?)?;
             match self.stream.read(buffer) {
@@ -113,7 +118,7 @@ impl Exchange<'_> {
 
     fn time_left(&self) -> Result<Option<Duration>> {
         match self.ctx.remaining() {
-            Some(left) if left.is_zero() => Err(Error::Timeout(TimeoutKind::TlsHandshake)),
+            Some(left) if left.is_zero() => Err(TimeoutKind::TlsHandshake.into()),
             left => Ok(left),
         }
     }
@@ -124,7 +129,7 @@ impl Exchange<'_> {
             io::ErrorKind::Interrupted => Ok(()),
             io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => match self.ctx.deadline() {
                 Some(_) => Ok(()),
-                None => Err(Error::Timeout(TimeoutKind::TlsHandshake)),
+                None => Err(TimeoutKind::TlsHandshake.into()),
             },
             _ => Err(Error::io_context("TLS handshake", Arc::new(error))),
         }

@@ -5,7 +5,7 @@ use std::mem;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::fault;
+use super::fault::{self, Peer};
 use super::pipe::{Outbox, Pipe};
 use crate::net::stream::{Peek, Stream};
 use crate::sync::Mutex;
@@ -35,8 +35,8 @@ pub(crate) struct TlsStream {
     writer: Mutex<Writer>,
     session: Mutex<native_tls::TlsStream<Pipe>>,
     outbox: Outbox,
-    /// The name in the peer's certificate, for errors.
-    peer: String,
+    /// For errors.
+    peer: Peer,
 }
 
 struct Reader {
@@ -64,7 +64,7 @@ impl TlsStream {
         inner: Arc<dyn Stream>,
         session: native_tls::TlsStream<Pipe>,
         outbox: Outbox,
-        peer: &str,
+        peer: Peer,
     ) -> TlsStream {
         let buffer = vec![0; READ];
         TlsStream {
@@ -73,7 +73,7 @@ impl TlsStream {
             writer: Mutex::default(),
             session: Mutex::new(session),
             outbox,
-            peer: peer.to_owned(),
+            peer,
         }
     }
 

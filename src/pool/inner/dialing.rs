@@ -87,8 +87,8 @@ impl PoolInner {
             };
             // If the budget is used up, the error of the attempt before says more.
             let error = match error {
-                Error::Timeout(TimeoutKind::Context) => {
-                    last.take().unwrap_or(Error::Timeout(TimeoutKind::Connect))
+                Error::Timeout(error) if error.kind() == TimeoutKind::Context => {
+                    last.take().unwrap_or_else(|| TimeoutKind::Connect.into())
                 }
                 error => error,
             };
@@ -150,6 +150,7 @@ impl PoolInner {
         if !settings.retire_on.is_empty() {
             conn.retire_on(Arc::clone(&settings.retire_on));
         }
+        conn.set_pooled(true);
         let expires = settings
             .max_conn_lifetime
             .map(|lifetime| self.now() + lifetime - self.jitter(settings.max_conn_lifetime_jitter));
@@ -187,7 +188,7 @@ mod tests {
     use super::*;
 
     fn at_auth(text: &str) -> Error {
-        Error::Server(ServerError::new(text)).in_step(DialStep::Auth)
+        Error::Server(ServerError::new(text)).in_step(DialStep::Auth, text)
     }
 
     #[test]
