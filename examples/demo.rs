@@ -6,8 +6,6 @@
 
 #[path = "support/load.rs"]
 mod load;
-#[path = "../tests/support/redis_server.rs"]
-mod redis_server;
 #[path = "support/report.rs"]
 mod report;
 #[path = "support/service.rs"]
@@ -21,8 +19,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use load::{Client, Route, Sample, USERS_PER_CLIENT};
+use redigo::testing::TempServer;
 use redigo::{CloseReason, Pool, PoolStats};
-use redis_server::RedisServer;
 use report::Outage;
 
 const CLIENTS: usize = 6;
@@ -55,12 +53,12 @@ fn run() -> Result<Vec<String>, Box<dyn Error>> {
     // The append-only file restores the data after the crash. Redis writes it before it answers, which is enough for a
     // killed process; syncing to disk protects against a power loss.
     let mut redis =
-        RedisServer::builder().arg("--appendonly", "yes").arg("--appendfsync", "no").try_start()?;
-    let (major, minor, patch) = redis.redis_version();
+        TempServer::builder().arg("--appendonly", "yes").arg("--appendfsync", "no").start()?;
+    let (major, minor, patch) = redis.version();
     println!("redis      {major}.{minor}.{patch}, private, on {}", redis.addr());
 
     let pool = service::pool(&redis.url())?;
-    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, redis_server::free_port()?));
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, redigo::testing::unused_port()?));
     // The service's threads end with the process.
     service::serve(pool.clone(), address)?;
     println!("service    http://{address}");
@@ -84,7 +82,7 @@ fn run() -> Result<Vec<String>, Box<dyn Error>> {
 }
 
 /// Runs the clients. Meanwhile kills Redis and starts it again.
-fn put_under_load(redis: &mut RedisServer, base_url: &str) -> (Vec<Sample>, Outage) {
+fn put_under_load(redis: &mut TempServer, base_url: &str) -> (Vec<Sample>, Outage) {
     let start = Instant::now();
     let deadline = start + TIME_LIMIT;
     let progress = AtomicUsize::new(0);
@@ -117,12 +115,12 @@ fn put_under_load(redis: &mut RedisServer, base_url: &str) -> (Vec<Sample>, Outa
     })
 }
 
-fn crash(redis: &mut RedisServer, start: Instant) -> Outage {
+fn crash(redis: &mut TempServer, start: Instant) -> Outage {
     let killed = Instant::now();
     redis.kill();
     println!("{:>6.2} s   redis-server killed", (killed - start).as_secs_f64());
     thread::sleep(OUTAGE);
-    redis.restart();
+    redis.restart().expect("a restart on the same port");
     let back = Instant::now();
     println!("{:>6.2} s   redis-server is back, with its data", (back - start).as_secs_f64());
     Outage { killed, back }

@@ -7,9 +7,6 @@
 //! Environment: `REDIS_URL`, for example `redis://127.0.0.1:6379`; if unset, the program starts a private
 //! redis-server. It stores an article, serves it on a free port, requests it twice and ends.
 
-#[path = "../tests/support/redis_server.rs"]
-mod redis_server;
-
 use std::env;
 use std::error::Error;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -18,8 +15,8 @@ use std::time::Duration;
 use oxhttp::Server;
 use oxhttp::model::{Body, Request, Response, StatusCode};
 use redigo::scan::scan_struct;
+use redigo::testing::TempServer;
 use redigo::{Context, Dialer, Pool, check};
-use redis_server::RedisServer;
 use serde::{Deserialize, Serialize};
 
 #[derive(Serialize, Deserialize)]
@@ -71,13 +68,13 @@ pub(crate) fn main() -> Result<(), Box<dyn Error>> {
     let mut private_redis = None;
     let redis_url = match env::var("REDIS_URL") {
         Ok(url) => url,
-        Err(_) => private_redis.insert(RedisServer::builder().try_start()?).url(),
+        Err(_) => private_redis.insert(TempServer::start()?).url(),
     };
     let pool = new_pool(&redis_url)?;
     let stored = ("article:port", "title", "Porting", "author", "Ada");
     pool.acquire()?.call("HSET", stored)?;
 
-    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, redis_server::free_port()?));
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, redigo::testing::unused_port()?));
     let handlers = pool.clone();
     let _serving =
         Server::new(move |request| show_article(&handlers, request)).bind(address).spawn()?;

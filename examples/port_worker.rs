@@ -7,16 +7,13 @@
 //! Environment: `REDIS_URL`, for example `redis://127.0.0.1:6379`; if unset, the program starts a private
 //! redis-server. It queues a few transfers between accounts, lets the worker process them, and ends.
 
-#[path = "../tests/support/redis_server.rs"]
-mod redis_server;
-
 use std::env;
 use std::error::Error;
 use std::thread;
 use std::time::Duration;
 
+use redigo::testing::TempServer;
 use redigo::{Conn, Context, Dialer, Pool};
-use redis_server::RedisServer;
 
 /// Takes transfers such as "alice bob 30" off a queue until the context ends.
 fn work(ctx: &Context, pool: &Pool) -> redigo::Result<()> {
@@ -58,7 +55,7 @@ pub(crate) fn main() -> Result<(), Box<dyn Error>> {
     let mut private_redis = None;
     let redis_url = match env::var("REDIS_URL") {
         Ok(url) => url,
-        Err(_) => private_redis.insert(RedisServer::builder().try_start()?).url(),
+        Err(_) => private_redis.insert(TempServer::start()?).url(),
     };
     let pool = Pool::builder(Dialer::url(redis_url)?).max_active(4).wait(true).build()?;
     let mut conn = pool.acquire()?;

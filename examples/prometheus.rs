@@ -6,9 +6,6 @@
 //! `REDIS_URL`, for example `redis://127.0.0.1:6379`; if unset, the program starts a private
 //! redis-server.
 
-#[path = "../tests/support/redis_server.rs"]
-mod redis_server;
-
 use std::error::Error;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
@@ -18,8 +15,8 @@ use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use oxhttp::model::header::{CONTENT_TYPE, HeaderValue};
 use oxhttp::model::{Body, Request, Response, StatusCode};
 use oxhttp::{ListeningServer, Server};
+use redigo::testing::TempServer;
 use redigo::{Dialer, Pool};
-use redis_server::RedisServer;
 
 const WORKERS: usize = 8;
 const JOBS_PER_WORKER: usize = 250;
@@ -48,7 +45,7 @@ pub(crate) fn demo() -> Result<String, Box<dyn Error>> {
         workers.into_iter().try_for_each(|worker| worker.join().expect("a worker panicked"))
     })?;
 
-    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, redis_server::free_port()?));
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, redigo::testing::unused_port()?));
     let _serving = serve(pool, metrics, address)?;
     let mut page = ureq::get(format!("http://{address}/metrics")).call()?;
     Ok(page.body_mut().read_to_string()?)
@@ -80,11 +77,11 @@ fn install_recorder() -> Result<PrometheusHandle, Box<dyn Error>> {
 }
 
 /// Returns the pool, and the private server if there is one.
-fn new_pool() -> Result<(Pool, Option<RedisServer>), Box<dyn Error>> {
+fn new_pool() -> Result<(Pool, Option<TempServer>), Box<dyn Error>> {
     let mut private_redis = None;
     let redis_url = match env::var("REDIS_URL") {
         Ok(url) => url,
-        Err(_) => private_redis.insert(RedisServer::builder().try_start()?).url(),
+        Err(_) => private_redis.insert(TempServer::start()?).url(),
     };
     let pool = Pool::builder(Dialer::url(&redis_url)?.read_timeout(Duration::from_secs(1)))
         .max_active(4)

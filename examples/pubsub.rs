@@ -5,16 +5,13 @@
 //! private redis-server, and restarts it while the listener runs. `HEALTH_CHECK_MS`, the time between
 //! two pings: 200 if unset; a service would use a minute. The program ends by itself.
 
-#[path = "../tests/support/redis_server.rs"]
-mod redis_server;
-
 use std::error::Error;
 use std::sync::mpsc;
 use std::time::Duration;
 use std::{env, iter, thread};
 
+use redigo::testing::TempServer;
 use redigo::{Context, Dialer, PubSubConn, PubSubEvent};
-use redis_server::RedisServer;
 
 /// How long the server may take to answer a ping.
 const GRACE: Duration = Duration::from_secs(10);
@@ -27,49 +24,40 @@ struct Listener<'a> {
 
 impl Listener<'_> {
     /// Listens until the context ends, on as many connections as it takes.
-    fn listen(&self, ctx: &Context, mut on_event: impl FnMut(PubSubEvent) + Send) {
+    fn listen(&self, ctx: &Context, mut on_event: impl FnMut(PubSubEvent)) {
         while ctx.err().is_none() {
-            if let Err(error) = self.listen_once(ctx, &mut on_event) {
-                println!("lost the server: {error}");
-                // Pauses before the next attempt, unless the context ends.
-                let _ = ctx.done().recv_timeout(Duration::from_millis(100));
+            match self.listen_once(ctx, &mut on_event) {
+                Err(error) if ctx.err().is_none() => println!("lost the server: {error}"),
+                _ => return,
             }
+            // Pauses before the next attempt, unless the context ends.
+            let _ = ctx.done().recv_timeout(Duration::from_millis(100));
         }
     }
 
-    /// Listens until the context or the connection ends.
+    /// Listens until the connection fails or the context ends, which also ends the connection.
     fn listen_once(
         &self,
         ctx: &Context,
-        on_event: &mut (impl FnMut(PubSubEvent) + Send),
+        on_event: &mut impl FnMut(PubSubEvent),
     ) -> redigo::Result<()> {
-        // Every ping is answered, so a longer silence means that the server is gone.
-        let dialer = self.dialer.clone().read_timeout(self.health_check + GRACE);
-        let mut sub = PubSubConn::new(dialer.dial()?);
+        let mut sub = PubSubConn::new(self.dialer.dial_context(ctx)?);
         sub.subscribe(self.channels)?;
-
-        let (ctx, stop) = ctx.with_cancel();
-        let (mut sender, mut receiver) = sub.split();
-        thread::scope(|scope| {
-            let receiving = scope.spawn(move || {
-                let outcome = loop {
-                    match receiver.receive() {
-                        Ok(PubSubEvent::Subscription { count: 0, .. }) => break Ok(()),
-                        Ok(event) => on_event(event),
-                        Err(error) => break Err(error),
-                    }
-                };
-                stop.cancel();
-                outcome
-            });
-            // Ends when the caller cancels, or the other thread after it lost the connection.
-            let pause = || ctx.done().recv_timeout(self.health_check);
-            while !receiving.is_finished() && pause().is_err_and(|end| end.is_timeout()) {
-                sender.ping("")?;
+        let mut pinged = false;
+        loop {
+            let silence = if pinged { GRACE } else { self.health_check };
+            match sub.poll_context(ctx, silence)? {
+                Some(event) => {
+                    pinged = false;
+                    on_event(event);
+                }
+                None if pinged => return Err(redigo::Error::other("no answer to a ping")),
+                None => {
+                    sub.ping("")?;
+                    pinged = true;
+                }
             }
-            sender.unsubscribe(())?;
-            receiving.join().expect("on_event panicked")
-        })
+        }
     }
 }
 
@@ -77,7 +65,7 @@ pub(crate) fn main() -> Result<(), Box<dyn Error>> {
     let mut private_redis = None;
     let redis_url = match env::var("REDIS_URL") {
         Ok(url) => url,
-        Err(_) => private_redis.insert(RedisServer::builder().try_start()?).url(),
+        Err(_) => private_redis.insert(TempServer::start()?).url(),
     };
     let dialer = &Dialer::url(&redis_url)?;
     let health_check = env::var("HEALTH_CHECK_MS").map_or(Ok(200), |text| text.parse())?;
@@ -98,7 +86,7 @@ pub(crate) fn main() -> Result<(), Box<dyn Error>> {
 /// Publishes for the listener, and restarts the server if it is the private one.
 fn publish(
     dialer: &Dialer,
-    private_redis: Option<&mut RedisServer>,
+    private_redis: Option<&mut TempServer>,
     mut seen: impl Iterator<Item = PubSubEvent>,
 ) -> Result<(), Box<dyn Error>> {
     let silence = "the listener received nothing";
@@ -110,10 +98,39 @@ fn publish(
     seen.find(message).ok_or(silence)?;
     seen.find(pong).ok_or(silence)?;
     if let Some(server) = private_redis {
-        server.restart();
+        server.restart()?;
         seen.find(subscribed).ok_or(silence)?;
         dialer.dial()?.call("PUBLISH", ("sport", "hello again"))?;
         seen.find(message).ok_or(silence)?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Instant;
+
+    #[test]
+    fn listener_stops_while_the_server_is_frozen() {
+        let server = TempServer::start().unwrap();
+        let dialer = &Dialer::url(server.url()).unwrap();
+        let (ctx, cancel) = &Context::background().with_cancel();
+        let (subscribed, is_subscribed) = mpsc::channel();
+        let listener =
+            Listener { dialer, channels: &["news"], health_check: Duration::from_millis(20) };
+        thread::scope(|scope| {
+            let listening =
+                scope.spawn(move || listener.listen(ctx, |event| drop(subscribed.send(event))));
+            is_subscribed.recv_timeout(GRACE).unwrap();
+            server.freeze().unwrap();
+            // Until the listener waits for the answer to a ping.
+            thread::sleep(Duration::from_millis(100));
+            let canceled = Instant::now();
+            cancel.cancel();
+            listening.join().unwrap();
+            server.thaw().unwrap();
+            assert!(canceled.elapsed() < GRACE / 2, "{:?}", canceled.elapsed());
+        });
+    }
 }

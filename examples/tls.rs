@@ -7,8 +7,6 @@
 
 #[path = "../tests/support/certs.rs"]
 pub(crate) mod certs;
-#[path = "../tests/support/redis_server.rs"]
-pub(crate) mod redis_server;
 
 use std::env;
 use std::error::Error;
@@ -16,14 +14,14 @@ use std::thread;
 use std::time::Duration;
 
 use certs::cert;
+use redigo::testing::TempServer;
 use redigo::{Dialer, Pool, check};
-use redis_server::RedisServer;
 
 pub(crate) fn main() -> Result<(), Box<dyn Error>> {
     if let Ok(url) = env::var("REDIS_URL") {
         return work(configured(&url)?);
     }
-    let server = private_server();
+    let server = private_server()?;
     let without_identity = Dialer::url(server.url())?.tls_ca_file(cert("ca.pem"));
     work(without_identity.clone().tls_client_identity(cert("client.pem"), cert("client.key")))?;
 
@@ -83,12 +81,9 @@ fn configured(url: &str) -> redigo::Result<Dialer> {
     Ok(dialer)
 }
 
-fn private_server() -> RedisServer {
-    let file = |name| cert(name).display().to_string();
-    RedisServer::builder()
-        .tls()
-        .arg("--tls-cert-file", &file("redis.pem"))
-        .arg("--tls-key-file", &file("redis.key"))
-        .arg("--tls-ca-cert-file", &file("ca.pem"))
+fn private_server() -> redigo::Result<TempServer> {
+    TempServer::builder()
+        .tls_files(cert("redis.pem"), cert("redis.key"), cert("ca.pem"))
+        .arg("--tls-auth-clients", "yes")
         .start()
 }

@@ -9,8 +9,6 @@
 //! Environment: `REDIS_URL`, for example `redis://127.0.0.1:6379`; if unset, the program starts a private redis-server
 //! whose data are lost at the end. `LISTEN`: `127.0.0.1:8080` if unset. The routes are in `support/service.rs`.
 
-#[path = "../tests/support/redis_server.rs"]
-mod redis_server;
 #[path = "support/service.rs"]
 mod service;
 
@@ -19,7 +17,7 @@ use std::error::Error;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::process::ExitCode;
 
-use redis_server::RedisServer;
+use redigo::testing::TempServer;
 
 fn main() -> ExitCode {
     match run() {
@@ -38,7 +36,7 @@ fn run() -> Result<(), Box<dyn Error>> {
     let redis_url = match env::var("REDIS_URL") {
         Ok(url) => url,
         Err(_) => {
-            private_redis = RedisServer::builder().try_start()?;
+            private_redis = TempServer::start()?;
             println!(
                 "REDIS_URL is not set: started a private redis-server on {}",
                 private_redis.addr()

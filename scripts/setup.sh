@@ -8,7 +8,7 @@
 #
 # On success it prints "using redis-server X at PATH". On failure it prints what to do, and the status is 1. The server is
 # $REDIS_SERVER_BIN if set, otherwise the first of redis-server and valkey-server on PATH that is new enough;
-# tests/support/redis_server.rs applies the same rule.
+# src/testing/temp_server/program.rs applies the same rule.
 #
 # Demo and tests start private servers, on free ports and in temporary folders, and connect to no other. A Redis that
 # already runs on this machine is left alone.

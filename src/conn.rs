@@ -4,6 +4,7 @@ pub(crate) mod command_buffer;
 pub(crate) mod deadline;
 pub(crate) mod exchange;
 pub(crate) mod observer;
+pub(crate) mod owned;
 pub(crate) mod pipeline;
 pub mod raw;
 pub(crate) mod reset;
@@ -61,6 +62,7 @@ pub struct Conn {
     pub(super) raw: Box<dyn RawConn>,
     pub(super) status: Status,
     pub(super) closed: bool,
+    pub(super) pooled: bool,
     pub(super) read_timeout: Option<Duration>,
     pub(super) write_timeout: Option<Duration>,
     /// A deadline over all calls, such as that of a context.
@@ -84,6 +86,7 @@ impl Conn {
             status: Status::new(raw.shutdown_handle()),
             raw: Box::new(raw),
             closed: false,
+            pooled: false,
             read_timeout: None,
             write_timeout: None,
             outer_deadline: Deadline::default(),
@@ -346,9 +349,44 @@ impl Conn {
     /// # Ok::<(), Error>(())
     /// ```
     pub fn poll(&mut self, timeout: Duration) -> Result<Option<Value>> {
-        let wait = Deadline::after(Some(timeout)).or_sooner(self.outer_deadline);
+        self.poll_until(Deadline::after(Some(timeout)))
+    }
+
+    /// Waits for the next reply to begin, at most `timeout` and until the context ends.
+    ///
+    /// Like [`poll`](Conn::poll), but another thread can cancel the wait. `None` as the timeout
+    /// waits until the context ends.
+    ///
+    /// # Errors
+    /// Those of [`receive`](Conn::receive). The end of the context is fatal; the timeout is not.
+    ///
+    /// ```
+    /// # use redigo::{Context, Dialer, testing::MemoryStream, Error};
+    /// # use std::time::Duration;
+    /// # let mut conn = Dialer::tcp(":6379").wrap(MemoryStream::silent());
+    /// let (ctx, cancel) = Context::background().with_cancel();
+    /// assert!(conn.poll_context(&ctx, Duration::from_millis(1))?.is_none());
+    /// cancel.cancel();
+    /// assert!(conn.poll_context(&ctx, None).unwrap_err().is_canceled());
+    /// # Ok::<(), Error>(())
+    /// ```
+    pub fn poll_context(
+        &mut self,
+        ctx: &Context,
+        timeout: impl Into<Option<Duration>>,
+    ) -> Result<Option<Value>> {
+        let wait = Deadline::after(timeout.into());
+        self.run_within(ctx, |conn| match (conn.poll_until(wait)?, ctx.err()) {
+            (None, Some(ended)) => conn.record_outcome(Err(ended), Deadline::default()),
+            (polled, _) => Ok(polled),
+        })
+    }
+
+    /// Waits until the deadline for a reply to begin.
+    pub(crate) fn poll_until(&mut self, wait: Deadline) -> Result<Option<Value>> {
         let timeouts = self.timeouts();
-        self.poll_until(wait, &timeouts)
+        let wait = wait.or_sooner(self.outer_deadline);
+        self.poll_within(wait, &timeouts)
     }
 
     /// Writes the queued commands and receives all pending replies.
@@ -489,6 +527,15 @@ impl Conn {
     /// Returns true after an error reply with such a code.
     pub(crate) fn is_retired(&self) -> bool {
         self.status.is_retired()
+    }
+
+    /// A pool's read timeout is meant for commands, so a subscriber does not use it for silence.
+    pub(crate) fn set_pooled(&mut self, pooled: bool) {
+        self.pooled = pooled;
+    }
+
+    pub(crate) fn is_pooled(&self) -> bool {
+        self.pooled
     }
 
     pub(crate) fn session(&mut self) -> &mut Session {

@@ -177,7 +177,7 @@ impl Error {
     /// ```
     /// use redigo::{Pool, testing::ScriptedServer};
     ///
-    /// let pool = Pool::builder_with(ScriptedServer::new().dialer()).max_active(1).build()?;
+    /// let pool = Pool::builder(ScriptedServer::new().dialer()).max_active(1).build()?;
     /// let conn = pool.acquire()?;
     /// assert!(pool.acquire().unwrap_err().is_pool_exhausted());
     /// # drop(conn);
@@ -192,7 +192,7 @@ impl Error {
     /// ```
     /// use redigo::{Pool, testing::ScriptedServer};
     ///
-    /// let pool = Pool::builder_with(ScriptedServer::new().dialer()).max_active(1).build()?;
+    /// let pool = Pool::builder(ScriptedServer::new().dialer()).max_active(1).build()?;
     /// let conn = pool.acquire()?;
     /// let error = pool.acquire().unwrap_err();
     /// assert_eq!(error.pool_report().map(|report| report.in_use), Some(1));
@@ -302,7 +302,7 @@ impl Error {
     /// ```
     /// use redigo::{Pool, testing::ScriptedServer};
     ///
-    /// let pool = Pool::builder_with(ScriptedServer::new().dialer()).build()?;
+    /// let pool = Pool::builder(ScriptedServer::new().dialer()).build()?;
     /// pool.close();
     /// assert!(pool.acquire().unwrap_err().is_closed());
     /// # Ok::<(), redigo::Error>(())

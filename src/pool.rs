@@ -175,7 +175,7 @@ impl Pool {
     /// ```
     /// use redigo::{Pool, testing::ScriptedServer};
     ///
-    /// let pool = Pool::builder_with(ScriptedServer::new().dialer()).max_active(1).build()?;
+    /// let pool = Pool::builder(ScriptedServer::new().dialer()).max_active(1).build()?;
     /// let conn = pool.acquire()?;
     /// let error = pool.acquire().unwrap_err();
     /// assert!(error.is_pool_exhausted());
@@ -208,7 +208,7 @@ impl Pool {
     /// use std::time::Duration;
     /// use redigo::{Pool, testing::ScriptedServer};
     ///
-    /// let pool = Pool::builder_with(ScriptedServer::new().dialer()).max_active(1).wait(true).build()?;
+    /// let pool = Pool::builder(ScriptedServer::new().dialer()).max_active(1).wait(true).build()?;
     /// let conn = pool.get_timeout(Duration::from_secs(1))?;
     /// let error = pool.get_timeout(Duration::from_millis(10)).unwrap_err();
     /// assert!(error.is_timeout());
@@ -236,7 +236,7 @@ impl Pool {
     /// use std::time::Duration;
     /// use redigo::{Context, Pool, testing::ScriptedServer};
     ///
-    /// let pool = Pool::builder_with(ScriptedServer::new().dialer()).build()?;
+    /// let pool = Pool::builder(ScriptedServer::new().dialer()).build()?;
     /// let (ctx, handle) = Context::background().with_timeout(Duration::from_secs(5)).with_cancel();
     /// assert!(pool.get_context(&ctx).is_ok());
     /// handle.cancel(); // from any thread, also while a caller waits
@@ -254,7 +254,7 @@ impl Pool {
     /// ```
     /// use redigo::{CloseReason, Pool, testing::ScriptedServer};
     ///
-    /// let pool = Pool::builder_with(ScriptedServer::new().dialer()).build()?;
+    /// let pool = Pool::builder(ScriptedServer::new().dialer()).build()?;
     /// pool.acquire()?.close()?;
     /// pool.acquire()?.discard();
     /// let stats = pool.stats();
@@ -296,7 +296,7 @@ impl Pool {
     /// ```
     /// use redigo::{Pool, testing::ScriptedServer};
     ///
-    /// let pool = Pool::builder_with(ScriptedServer::new().dialer()).build()?;
+    /// let pool = Pool::builder(ScriptedServer::new().dialer()).build()?;
     /// let (first, second) = (pool.acquire()?, pool.acquire()?);
     /// drop(first);
     /// assert_eq!((pool.active_count(), pool.idle_count()), (2, 1));
@@ -313,7 +313,7 @@ impl Pool {
     /// ```
     /// use redigo::{Pool, testing::ScriptedServer};
     ///
-    /// let pool = Pool::builder_with(ScriptedServer::new().dialer()).build()?;
+    /// let pool = Pool::builder(ScriptedServer::new().dialer()).build()?;
     /// let conn = pool.acquire()?;
     /// assert_eq!(pool.idle_count(), 0);
     /// conn.close()?;
@@ -335,7 +335,7 @@ impl Pool {
     /// use redigo::{Pool, testing::{ManualClock, ScriptedServer}};
     ///
     /// let clock = ManualClock::new();
-    /// let pool = Pool::builder_with(ScriptedServer::new().dialer())
+    /// let pool = Pool::builder(ScriptedServer::new().dialer())
     ///     .idle_timeout(Duration::from_secs(240))
     ///     .clock(clock.clone())
     ///     .build()?;
@@ -356,7 +356,7 @@ impl Pool {
     /// ```
     /// use redigo::{Pool, testing::ScriptedServer};
     ///
-    /// let pool = Pool::builder_with(ScriptedServer::new().dialer()).track_borrows(true).build()?;
+    /// let pool = Pool::builder(ScriptedServer::new().dialer()).track_borrows(true).build()?;
     /// let conn = pool.acquire()?;
     /// for borrow in pool.outstanding() {
     ///     println!("{borrow}"); // borrowed 0.0 s ago by thread "main" at src/main.rs:5:17
@@ -410,7 +410,7 @@ impl Pool {
     /// ```
     /// use redigo::{Pool, testing::ScriptedServer};
     ///
-    /// let pool = Pool::builder_with(ScriptedServer::new().dialer()).max_active(1).build()?;
+    /// let pool = Pool::builder(ScriptedServer::new().dialer()).max_active(1).build()?;
     /// let first = pool.acquire()?;
     /// assert!(pool.acquire().is_err());
     /// pool.resize(2, 2)?;
@@ -437,7 +437,7 @@ impl Pool {
     /// use std::time::Duration;
     /// use redigo::{Pool, testing::ScriptedServer};
     ///
-    /// let pool = Pool::builder_with(ScriptedServer::new().dialer()).build()?;
+    /// let pool = Pool::builder(ScriptedServer::new().dialer()).build()?;
     /// pool.suspend();
     /// let error = pool.get_timeout(Duration::from_millis(10)).unwrap_err();
     /// assert!(error.pool_report().is_some_and(|report| report.suspended));
@@ -457,7 +457,7 @@ impl Pool {
     /// ```
     /// use redigo::{Pool, testing::ScriptedServer};
     ///
-    /// let pool = Pool::builder_with(ScriptedServer::new().dialer()).build()?;
+    /// let pool = Pool::builder(ScriptedServer::new().dialer()).build()?;
     /// pool.suspend();
     /// let waiter = std::thread::spawn({
     ///     let pool = pool.clone();
@@ -482,7 +482,7 @@ impl Pool {
     /// ```
     /// use redigo::{CloseReason, Pool, testing::ScriptedServer};
     ///
-    /// let pool = Pool::builder_with(ScriptedServer::new().dialer()).build()?;
+    /// let pool = Pool::builder(ScriptedServer::new().dialer()).build()?;
     /// let (first, second) = (pool.acquire()?, pool.acquire()?);
     /// drop(first);
     /// pool.evict_all();
@@ -520,9 +520,10 @@ impl Pool {
     /// use redigo::{Pool, testing::ScriptedServer};
     ///
     /// let (old, new) = (ScriptedServer::new(), ScriptedServer::new());
-    /// let pool = Pool::builder_with(old.dialer()).build()?;
+    /// let pool = Pool::builder(old.dialer()).build()?;
     /// pool.acquire()?.close()?;
-    /// pool.replace_dial_function(new.dialer());
+    /// let replacement = new.clone();
+    /// pool.replace_dial_function(move |_ctx| Ok(replacement.conn()));
     /// pool.acquire()?.close()?;
     /// assert_eq!((old.open_conns(), new.open_conns()), (0, 1));
     /// # Ok::<(), redigo::Error>(())
@@ -572,7 +573,7 @@ impl Pool {
     /// ```
     /// use redigo::{Error, Pool, testing::ScriptedServer};
     ///
-    /// let pool = Pool::builder_with(ScriptedServer::new().dialer()).build()?;
+    /// let pool = Pool::builder(ScriptedServer::new().dialer()).build()?;
     /// let conn = pool.acquire()?;
     /// pool.close();
     /// assert!(matches!(pool.acquire(), Err(Error::PoolClosed)));
@@ -590,7 +591,7 @@ impl Pool {
     /// ```
     /// use redigo::{Pool, testing::ScriptedServer};
     ///
-    /// let pool = Pool::builder_with(ScriptedServer::new().dialer()).build()?;
+    /// let pool = Pool::builder(ScriptedServer::new().dialer()).build()?;
     /// assert!(!pool.is_closed());
     /// pool.close();
     /// assert!(pool.is_closed());

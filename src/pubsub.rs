@@ -2,6 +2,7 @@
 
 mod commands;
 pub(crate) mod event;
+mod owned;
 pub(crate) mod receiver;
 mod replies;
 pub(crate) mod sender;
@@ -15,6 +16,7 @@ use crate::conn::Conn;
 use crate::error::{Error, Result};
 use crate::pool::pooled_conn::PooledConn;
 use receiver::PubSubReceiver;
+use replies::Silence;
 use sender::PubSubSender;
 use subscriptions::Subscriptions;
 
@@ -55,19 +57,20 @@ use subscriptions::Subscriptions;
 ///
 /// | | waits at most | if no event arrives |
 /// |---|---|---|
-/// | [`receive`](PubSubConn::receive), [`iter`](PubSubConn::iter) | the connection's read timeout | the connection fails |
+/// | [`receive`](PubSubConn::receive), [`iter`](PubSubConn::iter) | the [`silence_timeout`](PubSubConn::silence_timeout) | the connection fails |
 /// | [`receive_timeout`](PubSubConn::receive_timeout), [`receive_context`](PubSubConn::receive_context) | the given time | the connection fails |
-/// | [`poll`](PubSubConn::poll), [`timeout_iter`](PubSubConn::timeout_iter) | the given time | `None`; the connection stays usable |
+/// | [`poll`](PubSubConn::poll), [`poll_context`](PubSubConn::poll_context), [`timeout_iter`](PubSubConn::timeout_iter) | the given time | `None`; the connection stays usable |
 ///
-/// A subscriber can be silent for hours. Either set no read timeout, or call
-/// [`ping`](PubSubConn::ping) more often than the read timeout: then silence means that the server
-/// is unreachable. `examples/pubsub.rs` pings every minute, and after a restart of the server it
-/// subscribes again on a new connection.
+/// A subscriber can be silent for hours, so the silence timeout is none on a pooled connection.
+/// On a connection from a [`Dialer`](crate::Dialer) it is the read timeout. To notice an
+/// unreachable server, call [`ping`](PubSubConn::ping) more often than the silence timeout: then
+/// silence means that the server does not answer. `examples/pubsub.rs` pings after each silent
+/// interval, and after a restart of the server it subscribes again on a new connection.
 ///
 /// # Two threads
 ///
 /// While one thread waits, another can subscribe, unsubscribe and ping: see
-/// [`split`](PubSubConn::split). Any other thread can end the wait with a
+/// [`split`](PubSubConn::split) and [`into_split`](PubSubConn::into_split). Any other thread can end the wait with a
 /// [`Context`](crate::Context) or with the connection's
 /// [`shutdown_handle`](Conn::shutdown_handle).
 ///
@@ -79,6 +82,7 @@ use subscriptions::Subscriptions;
 pub struct PubSubConn<C = Conn> {
     conn: C,
     subscriptions: Subscriptions,
+    silence: Silence,
 }
 
 impl<C: AsRef<Conn> + AsMut<Conn>> PubSubConn<C> {
@@ -91,7 +95,8 @@ impl<C: AsRef<Conn> + AsMut<Conn>> PubSubConn<C> {
     /// assert!(sub.subscriptions().is_empty());
     /// ```
     pub fn new(conn: C) -> PubSubConn<C> {
-        PubSubConn { conn, subscriptions: Subscriptions::default() }
+        let silence = Silence::default_for(conn.as_ref());
+        PubSubConn { conn, subscriptions: Subscriptions::default(), silence }
     }
 
     /// Splits the subscriber, so that one thread can subscribe, unsubscribe and ping while another
@@ -136,7 +141,91 @@ impl<C: AsRef<Conn> + AsMut<Conn>> PubSubConn<C> {
     /// ```
     pub fn split(&mut self) -> (PubSubSender<'_>, PubSubReceiver<'_>) {
         let (sender, receiver) = self.conn.as_mut().split();
-        (PubSubSender::new(sender, &mut self.subscriptions), PubSubReceiver::new(receiver))
+        let sender = PubSubSender::new(sender, &mut self.subscriptions);
+        (sender, PubSubReceiver::new(receiver, self.silence))
+    }
+
+    /// Splits the subscriber into owned halves, for threads without a common scope.
+    ///
+    /// Both halves can move to other threads and into other values.
+    /// [`reunite`](PubSubConn::reunite) makes a subscriber of them again. When both halves are
+    /// dropped, the connection is dropped too, which is the same as dropping the subscriber.
+    ///
+    /// ```
+    /// use redigo::{PubSubConn, PubSubEvent};
+    /// use redigo::testing::{ScriptedServer, message, subscription};
+    ///
+    /// let server = ScriptedServer::new();
+    /// # server.stay_open();
+    /// # server
+    /// #     .expect("SUBSCRIBE", "news")
+    /// #     .reply(subscription("subscribe", "news", 1))
+    /// #     .then_push(message("news", "hi"));
+    /// # server.expect("UNSUBSCRIBE", ()).reply(subscription("unsubscribe", "news", 0));
+    /// let (mut sender, mut receiver) = PubSubConn::new(server.conn()).into_split()?;
+    /// let listener = std::thread::spawn(move || {
+    ///     let events = receiver.iter().map_while(Result::ok);
+    ///     let last = |event: &PubSubEvent| {
+    ///         matches!(event, PubSubEvent::Subscription { count: 0, .. })
+    ///     };
+    ///     events.take_while(|event| !last(event)).count()
+    /// });
+    /// sender.subscribe("news")?;
+    /// // … until the program shuts down:
+    /// sender.unsubscribe_all()?;
+    /// assert_eq!(listener.join().unwrap(), 2); // a confirmation and a message
+    /// # Ok::<(), redigo::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// The error that ended the connection earlier. [`Error::Unsupported`] for a
+    /// [`RawConn`](crate::raw::RawConn) without halves.
+    pub fn into_split(self) -> Result<(PubSubSender<'static>, PubSubReceiver<'static>)>
+    where
+        C: Send + 'static,
+    {
+        let (sender, receiver) = owned::split(self.conn, self.subscriptions)?;
+        Ok((PubSubSender::owned(sender), PubSubReceiver::owned(receiver, self.silence)))
+    }
+
+    /// Makes a subscriber of the two halves that [`into_split`](PubSubConn::into_split) returned.
+    ///
+    /// `C` must be the type of the connection that was split.
+    ///
+    /// ```
+    /// # use redigo::{Conn, PubSubConn, testing::ScriptedServer};
+    /// # let server = ScriptedServer::new();
+    /// let (sender, receiver) = PubSubConn::new(server.conn()).into_split()?;
+    /// // … both threads have ended …
+    /// let sub = PubSubConn::<Conn>::reunite(sender, receiver).expect("halves of one subscriber");
+    /// sub.close()?;
+    /// # Ok::<(), redigo::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// The halves, if they are of different subscribers or of a connection of another type.
+    #[allow(clippy::result_large_err, reason = "the halves are returned unchanged")]
+    pub fn reunite(
+        sender: PubSubSender<'static>,
+        receiver: PubSubReceiver<'static>,
+    ) -> std::result::Result<PubSubConn<C>, (PubSubSender<'static>, PubSubReceiver<'static>)>
+    where
+        C: 'static,
+    {
+        let sender = match sender.into_owned() {
+            Ok(sender) => sender,
+            Err(sender) => return Err((sender, receiver)),
+        };
+        let (receiver, silence) = match receiver.into_owned() {
+            Ok(receiver) => receiver,
+            Err(receiver) => return Err((PubSubSender::owned(sender), receiver)),
+        };
+        match owned::reunite(sender, receiver) {
+            Ok((conn, subscriptions)) => Ok(PubSubConn { conn, subscriptions, silence }),
+            Err((sender, receiver)) => {
+                Err((PubSubSender::owned(sender), PubSubReceiver::owned(receiver, silence)))
+            }
+        }
     }
 
     /// Returns the error that ended the connection, or `None` while it is usable.
@@ -257,7 +346,7 @@ impl PubSubConn<PooledConn> {
     /// # server.expect("UNSUBSCRIBE", ()).reply(subscription("unsubscribe", "news", 0));
     /// # server.expect("PUNSUBSCRIBE", ()).reply(subscription("punsubscribe", Value::Nil, 0));
     /// # server.expect_any("ECHO").reply_with(|args| Ok(args[0].into()));
-    /// # let pool = Pool::builder_with(server.dialer()).build()?;
+    /// # let pool = Pool::builder(server.dialer()).build()?;
     ///
     /// let mut sub = PubSubConn::new(pool.acquire()?);
     /// sub.subscribe("news")?;

@@ -1,13 +1,14 @@
-//! Tools for tests without a server: a scripted server, a stream in memory, and a clock that the
-//! test sets.
+//! Tools for tests: a scripted server, a stream in memory, a clock that the test sets, and a private
+//! `redis-server`.
 //!
 //! They need the feature `testing`, which is meant for `[dev-dependencies]`.
 //!
 //! | To test | use |
 //! |---|---|
-//! | code that takes a [`Conn`](crate::Conn) or a [`Pool`](crate::Pool) | [`ScriptedServer`]: expected commands and their answers |
+//! | code that takes a [`Conn`](crate::Conn), a [`Dialer`](crate::Dialer) or a [`Pool`](crate::Pool) | [`ScriptedServer`]: expected commands and their answers |
 //! | code that depends on the bytes on the wire | [`MemoryStream`] under [`Dialer::wrap`](crate::Dialer::wrap) |
 //! | a pool's timeouts and lifetimes | [`ManualClock`] |
+//! | against a real server | [`TempServer`]: a private `redis-server`, with TLS, replicas, sentinels or a [`TempCluster`] |
 //!
 //! Coming from redigomock:
 //!
@@ -39,6 +40,7 @@ mod rule;
 mod script_state;
 mod scripted;
 mod scripted_conn;
+mod temp_server;
 
 pub use crate::pool::timer::ManualClock;
 pub use arg::Arg;
@@ -47,3 +49,8 @@ pub use memory::MemoryStream;
 pub use message::{message, pmessage, pong, subscription};
 pub use received::Received;
 pub use scripted::ScriptedServer;
+pub use temp_server::TempServer;
+pub use temp_server::builder::TempServerBuilder;
+pub use temp_server::cluster::TempCluster;
+pub use temp_server::port::unused_port;
+pub use temp_server::temp_dir::TempDir;

@@ -205,7 +205,7 @@ impl Conn {
         self.record_outcome(received, deadline)
     }
 
-    pub(super) fn poll_until(
+    pub(super) fn poll_within(
         &mut self,
         wait: Deadline,
         timeouts: &Timeouts,
@@ -290,6 +290,13 @@ impl Conn {
         // The log may panic, so it comes last.
         self.status.report(&error);
         Err(error)
+    }
+
+    /// Ends and closes the connection, and returns the error that ended it.
+    pub(crate) fn fail(&mut self, error: Error) -> Error {
+        let error = self.status.end(error);
+        self.close_if_ended();
+        error
     }
 
     /// Closes the socket of a connection that has ended.

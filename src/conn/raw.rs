@@ -157,6 +157,20 @@ pub trait RawReceive: Send {
     /// # Errors
     /// Those of [`RawReceive::receive`].
     fn poll(&mut self, deadline: Option<Instant>) -> Result<bool>;
+
+    /// What [`RawConn::has_unread`] returns, for a receiving side that was taken out with
+    /// [`RawConn::halves`].
+    #[doc(hidden)]
+    fn half_has_unread(&self) -> bool {
+        false
+    }
+
+    /// What [`RawConn::peek`] returns, for a receiving side that was taken out with
+    /// [`RawConn::halves`].
+    #[doc(hidden)]
+    fn half_peek(&self) -> Result<Peek> {
+        Ok(Peek::Unknown)
+    }
 }
 
 /// A connection without bookkeeping. [`Conn`](crate::Conn) adds the pending replies, the sticky
@@ -169,9 +183,10 @@ pub trait RawConn: RawSend + RawReceive {
     /// Borrows both sides at once, for two threads.
     fn split(&mut self) -> (&mut dyn RawSend, &mut dyn RawReceive);
 
-    /// Returns both sides as values, for a [`Mux`](crate::Mux). After that, only the shutdown
-    /// handle of the connection is used. The default returns `None`: a mux cannot share the
-    /// connection, and its calls fail with [`Error::Unsupported`].
+    /// Returns both sides as values, for a [`Mux`](crate::Mux) and for
+    /// [`PubSubConn::into_split`](crate::PubSubConn::into_split). After that, only the shutdown
+    /// handle of the connection is used. The default returns `None`: both then fail with
+    /// [`Error::Unsupported`].
     fn halves(&mut self) -> Option<(Box<dyn RawSend>, Box<dyn RawReceive>)> {
         None
     }

@@ -35,6 +35,10 @@ impl<'a> SendHalf<'a> {
         SendHalf { raw, status, timeouts }
     }
 
+    pub(crate) fn reborrow(&mut self) -> SendHalf<'_> {
+        SendHalf::new(self.raw, self.status, self.timeouts)
+    }
+
     /// Queues a command, like [`Conn::send`](crate::Conn::send).
     ///
     /// # Errors
@@ -104,6 +108,10 @@ impl<'a> ReceiveHalf<'a> {
         timeouts: Timeouts,
     ) -> ReceiveHalf<'a> {
         ReceiveHalf { raw, status, timeouts }
+    }
+
+    pub(crate) fn reborrow(&mut self) -> ReceiveHalf<'_> {
+        ReceiveHalf::new(self.raw, self.status, self.timeouts)
     }
 
     /// Waits for the next reply, like [`Conn::receive`](crate::Conn::receive). May be called
@@ -192,7 +200,54 @@ impl<'a> ReceiveHalf<'a> {
     /// # Ok::<(), Error>(())
     /// ```
     pub fn poll(&mut self, timeout: Duration) -> Result<Option<Value>> {
-        let wait = Deadline::after(Some(timeout)).or_sooner(self.timeouts.overall);
+        self.poll_until(Deadline::after(Some(timeout)))
+    }
+
+    /// Waits for the next reply to begin, at most `timeout` and until the context ends, like
+    /// [`Conn::poll_context`](crate::Conn::poll_context).
+    ///
+    /// # Errors
+    /// Those of [`receive`](ReceiveHalf::receive). The end of the context is fatal; the timeout is
+    /// not.
+    ///
+    /// ```
+    /// # use redigo::{Context, Dialer, testing::MemoryStream, Error};
+    /// # use std::time::Duration;
+    /// # let mut conn = Dialer::tcp(":6379").wrap(MemoryStream::silent());
+    /// let (_sender, mut receiver) = conn.split();
+    /// let ctx = Context::background();
+    /// assert!(receiver.poll_context(&ctx, Duration::from_millis(1))?.is_none());
+    /// # Ok::<(), Error>(())
+    /// ```
+    pub fn poll_context(
+        &mut self,
+        ctx: &Context,
+        timeout: impl Into<Option<Duration>>,
+    ) -> Result<Option<Value>> {
+        self.status.check()?;
+        if let Some(error) = ctx.err() {
+            return Err(self.status.end(error));
+        }
+        let watch = self.status.watch(ctx)?;
+        let own_timeouts = self.timeouts;
+        self.timeouts.overall = Deadline::of(ctx).or_sooner(own_timeouts.overall);
+        let polled = self.poll_until(Deadline::after(timeout.into()));
+        self.timeouts = own_timeouts;
+        let polled = match (polled, ctx.err()) {
+            (Ok(None), Some(ended)) => Err(self.status.end(ended)),
+            (polled, _) => polled,
+        };
+        self.status.unwatch(watch, ctx, polled)
+    }
+
+    /// Ends the connection, and returns the error that ended it.
+    pub(crate) fn fail(&mut self, error: Error) -> Error {
+        self.status.end(error)
+    }
+
+    /// Waits until the deadline for a reply to begin.
+    pub(crate) fn poll_until(&mut self, wait: Deadline) -> Result<Option<Value>> {
+        let wait = wait.or_sooner(self.timeouts.overall);
         self.status.check()?;
         let begun = self.status.poll(self.raw, wait);
         match self.status.record_fatal(begun, wait)? {

@@ -12,7 +12,7 @@ use super::{Error, TimeoutKind};
 /// ```
 /// use redigo::{Pool, testing::ScriptedServer};
 ///
-/// let pool = Pool::builder_with(ScriptedServer::new().dialer()).max_active(1).build()?;
+/// let pool = Pool::builder(ScriptedServer::new().dialer()).max_active(1).build()?;
 /// let conn = pool.acquire()?;
 /// let error = pool.acquire().unwrap_err();
 /// let report = error.pool_report().unwrap();

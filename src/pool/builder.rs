@@ -121,7 +121,7 @@ impl PoolBuilder {
     /// ```
     /// use redigo::{Pool, testing::ScriptedServer};
     ///
-    /// let pool = Pool::builder_with(ScriptedServer::new().dialer()).max_active(1).build()?;
+    /// let pool = Pool::builder(ScriptedServer::new().dialer()).max_active(1).build()?;
     /// let conn = pool.acquire()?;
     /// assert!(pool.acquire().unwrap_err().is_pool_exhausted());
     /// # drop(conn);
@@ -147,7 +147,7 @@ impl PoolBuilder {
     /// ```
     /// use redigo::{Pool, testing::ScriptedServer};
     ///
-    /// let pool = Pool::builder_with(ScriptedServer::new().dialer()).max_active(1).wait(true).build()?;
+    /// let pool = Pool::builder(ScriptedServer::new().dialer()).max_active(1).wait(true).build()?;
     /// let conn = pool.acquire()?;
     /// let waiter = std::thread::spawn({
     ///     let pool = pool.clone();
@@ -176,7 +176,7 @@ impl PoolBuilder {
     /// use std::time::Duration;
     /// use redigo::{Pool, testing::ScriptedServer};
     ///
-    /// let pool = Pool::builder_with(ScriptedServer::new().dialer())
+    /// let pool = Pool::builder(ScriptedServer::new().dialer())
     ///     .max_active(1)
     ///     .wait_timeout(Duration::from_millis(10))
     ///     .build()?;
@@ -203,7 +203,7 @@ impl PoolBuilder {
     /// use redigo::{CloseReason, Pool, testing::{ManualClock, ScriptedServer}};
     ///
     /// let clock = ManualClock::new();
-    /// let pool = Pool::builder_with(ScriptedServer::new().dialer())
+    /// let pool = Pool::builder(ScriptedServer::new().dialer())
     ///     .idle_timeout(Duration::from_secs(240)) // the server's `timeout` is 300
     ///     .clock(clock.clone())
     ///     .build()?;
@@ -237,7 +237,7 @@ impl PoolBuilder {
     /// use redigo::{CloseReason, Pool, testing::{ManualClock, ScriptedServer}};
     ///
     /// let (server, clock) = (ScriptedServer::new(), ManualClock::new());
-    /// let pool = Pool::builder_with(server.dialer())
+    /// let pool = Pool::builder(server.dialer())
     ///     .peek_after(Duration::from_secs(1))
     ///     .clock(clock.clone())
     ///     .build()?;
@@ -263,7 +263,7 @@ impl PoolBuilder {
     /// use redigo::{Pool, testing::{ManualClock, ScriptedServer}};
     ///
     /// let clock = ManualClock::new();
-    /// let pool = Pool::builder_with(ScriptedServer::new().dialer())
+    /// let pool = Pool::builder(ScriptedServer::new().dialer())
     ///     .max_conn_lifetime(Duration::from_secs(3600))
     ///     .clock(clock.clone())
     ///     .build()?;

@@ -17,7 +17,7 @@ use crate::error::{Error, Result};
 ///
 /// let server = ScriptedServer::new();
 /// let ping = server.expect("PING", ()).reply("PONG").any_times();
-/// let pool = Pool::builder_with(server.dialer())
+/// let pool = Pool::builder(server.dialer())
 ///     .test_on_borrow(check::ping_if_idle(Duration::from_secs(60)))
 ///     .build()?;
 /// pool.acquire()?.close()?;
@@ -45,7 +45,7 @@ pub fn ping_if_idle(idle: Duration) -> impl Fn(&mut Conn, Instant) -> Result<()>
 /// use redigo::{CloseReason, Pool, check, testing::ScriptedServer};
 ///
 /// let server = ScriptedServer::new();
-/// let pool = Pool::builder_with(server.dialer()).test_on_borrow(check::peek()).build()?;
+/// let pool = Pool::builder(server.dialer()).test_on_borrow(check::peek()).build()?;
 /// pool.acquire()?.close()?;
 /// server.disconnect();
 /// pool.acquire()?.close()?; // a new connection

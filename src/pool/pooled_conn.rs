@@ -68,7 +68,7 @@ impl PooledConn {
     /// let server = ScriptedServer::new();
     /// server.expect("MULTI", ()).ok();
     /// server.expect("DISCARD", ()).ok();
-    /// let pool = Pool::builder_with(server.dialer()).build()?;
+    /// let pool = Pool::builder(server.dialer()).build()?;
     /// let mut conn = pool.acquire()?;
     /// conn.call("MULTI", ())?;
     /// conn.close()?; // sends DISCARD first
@@ -103,7 +103,7 @@ impl PooledConn {
     /// ```
     /// use redigo::{Pool, testing::ScriptedServer};
     ///
-    /// let pool = Pool::builder_with(ScriptedServer::new().dialer()).build()?;
+    /// let pool = Pool::builder(ScriptedServer::new().dialer()).build()?;
     /// pool.acquire()?.discard();
     /// assert_eq!(pool.active_count(), 0);
     /// # Ok::<(), redigo::Error>(())
@@ -122,7 +122,7 @@ impl PooledConn {
     ///
     /// let server = ScriptedServer::new();
     /// server.expect("PING", ()).reply("PONG");
-    /// let pool = Pool::builder_with(server.dialer()).max_active(1).build()?;
+    /// let pool = Pool::builder(server.dialer()).max_active(1).build()?;
     /// let mut conn = pool.acquire()?.detach();
     /// assert_eq!((pool.active_count(), pool.stats().detached), (0, 1));
     /// conn.call("PING", ())?; // still usable

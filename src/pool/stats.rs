@@ -126,7 +126,7 @@ pub struct PoolStats {
 /// use std::time::Duration;
 /// use redigo::{Pool, testing::ScriptedServer};
 ///
-/// let pool = Pool::builder_with(ScriptedServer::new().dialer()).build()?;
+/// let pool = Pool::builder(ScriptedServer::new().dialer()).build()?;
 /// pool.warm_up(2, Duration::from_secs(10))?;
 /// let (first, second, third) = (pool.acquire()?, pool.acquire()?, pool.acquire()?);
 /// let dialed = pool.stats().dialed;
@@ -151,7 +151,7 @@ impl DialCounts {
     /// ```
     /// use redigo::{Pool, testing::ScriptedServer};
     ///
-    /// let pool = Pool::builder_with(ScriptedServer::new().dialer()).build()?;
+    /// let pool = Pool::builder(ScriptedServer::new().dialer()).build()?;
     /// pool.acquire()?.close()?;
     /// assert_eq!(pool.stats().dialed.total(), 1);
     /// # Ok::<(), redigo::Error>(())

@@ -30,7 +30,9 @@ impl<C: AsRef<Conn> + AsMut<Conn>> PubSubConn<C> {
         self.sender().subscribe(channels)
     }
 
-    /// Ends the subscriptions to channels; `()` and an empty list mean all of them.
+    /// Ends the subscriptions to these channels. An empty list does nothing.
+    ///
+    /// [`unsubscribe_all`](PubSubConn::unsubscribe_all) ends all of them.
     ///
     /// ```
     /// # use redigo::{PubSubConn, testing::ScriptedServer};
@@ -49,6 +51,31 @@ impl<C: AsRef<Conn> + AsMut<Conn>> PubSubConn<C> {
     #[doc(alias = "Unsubscribe")]
     pub fn unsubscribe(&mut self, channels: impl ToArgs) -> Result<()> {
         self.sender().unsubscribe(channels)
+    }
+
+    /// Ends the subscriptions to all channels.
+    ///
+    /// The server confirms each of them, or, if there is none, sends one confirmation without a
+    /// name.
+    ///
+    /// ```
+    /// # use redigo::{PubSubConn, testing::ScriptedServer};
+    /// # let server = ScriptedServer::new();
+    /// # server.expect_any("SUBSCRIBE").no_reply();
+    /// # server.expect("UNSUBSCRIBE", ()).no_reply();
+    /// # let mut sub = PubSubConn::new(server.conn());
+    /// sub.subscribe(("a", "b"))?;
+    /// sub.unsubscribe_all()?;
+    /// assert!(sub.subscriptions().is_empty());
+    /// # server.verify();
+    /// # Ok::<(), redigo::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// The same as for [`subscribe`](PubSubConn::subscribe).
+    #[doc(alias = "Unsubscribe")]
+    pub fn unsubscribe_all(&mut self) -> Result<()> {
+        self.sender().unsubscribe_all()
     }
 
     /// Subscribes to all channels that match one of the patterns, such as `news.*`.
@@ -70,7 +97,9 @@ impl<C: AsRef<Conn> + AsMut<Conn>> PubSubConn<C> {
         self.sender().psubscribe(patterns)
     }
 
-    /// Ends the subscriptions to patterns; `()` and an empty list mean all of them.
+    /// Ends the subscriptions to these patterns. An empty list does nothing.
+    ///
+    /// [`punsubscribe_all`](PubSubConn::punsubscribe_all) ends all of them.
     ///
     /// ```
     /// # use redigo::{PubSubConn, testing::ScriptedServer};
@@ -89,6 +118,31 @@ impl<C: AsRef<Conn> + AsMut<Conn>> PubSubConn<C> {
     #[doc(alias = "PUnsubscribe")]
     pub fn punsubscribe(&mut self, patterns: impl ToArgs) -> Result<()> {
         self.sender().punsubscribe(patterns)
+    }
+
+    /// Ends the subscriptions to all patterns.
+    ///
+    /// The server confirms each of them, or, if there is none, sends one confirmation without a
+    /// name.
+    ///
+    /// ```
+    /// # use redigo::{PubSubConn, testing::ScriptedServer};
+    /// # let server = ScriptedServer::new();
+    /// # server.expect_any("PSUBSCRIBE").no_reply();
+    /// # server.expect("PUNSUBSCRIBE", ()).no_reply();
+    /// # let mut sub = PubSubConn::new(server.conn());
+    /// sub.psubscribe(("a.*", "b.*"))?;
+    /// sub.punsubscribe_all()?;
+    /// assert!(sub.subscriptions().is_empty());
+    /// # server.verify();
+    /// # Ok::<(), redigo::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// The same as for [`subscribe`](PubSubConn::subscribe).
+    #[doc(alias = "PUnsubscribe")]
+    pub fn punsubscribe_all(&mut self) -> Result<()> {
+        self.sender().punsubscribe_all()
     }
 
     /// Subscribes to shard channels, which need Redis 7.
@@ -112,7 +166,9 @@ impl<C: AsRef<Conn> + AsMut<Conn>> PubSubConn<C> {
         self.sender().ssubscribe(shard_channels)
     }
 
-    /// Ends the subscriptions to shard channels; `()` and an empty list mean all of them.
+    /// Ends the subscriptions to these shard channels. An empty list does nothing.
+    ///
+    /// [`sunsubscribe_all`](PubSubConn::sunsubscribe_all) ends all of them.
     ///
     /// ```
     /// # use redigo::{PubSubConn, testing::ScriptedServer};
@@ -130,6 +186,30 @@ impl<C: AsRef<Conn> + AsMut<Conn>> PubSubConn<C> {
     /// The same as for [`subscribe`](PubSubConn::subscribe).
     pub fn sunsubscribe(&mut self, shard_channels: impl ToArgs) -> Result<()> {
         self.sender().sunsubscribe(shard_channels)
+    }
+
+    /// Ends the subscriptions to all shard channels.
+    ///
+    /// The server confirms each of them, or, if there is none, sends one confirmation without a
+    /// name.
+    ///
+    /// ```
+    /// # use redigo::{PubSubConn, testing::ScriptedServer};
+    /// # let server = ScriptedServer::new();
+    /// # server.expect_any("SSUBSCRIBE").no_reply();
+    /// # server.expect("SUNSUBSCRIBE", ()).no_reply();
+    /// # let mut sub = PubSubConn::new(server.conn());
+    /// sub.ssubscribe(("a", "b"))?;
+    /// sub.sunsubscribe_all()?;
+    /// assert!(sub.subscriptions().is_empty());
+    /// # server.verify();
+    /// # Ok::<(), redigo::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// The same as for [`subscribe`](PubSubConn::subscribe).
+    pub fn sunsubscribe_all(&mut self) -> Result<()> {
+        self.sender().sunsubscribe_all()
     }
 
     /// Subscribes to everything in `subscriptions`, usually on a new connection after the old one

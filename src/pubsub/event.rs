@@ -39,6 +39,41 @@ pub enum PubSubEvent {
         /// The published data.
         data: Vec<u8>,
     },
+    /// Keys that other clients have changed, for a client-side cache.
+    ///
+    /// The server sends it to a connection that is subscribed to `__redis__:invalidate`, if another
+    /// connection has enabled `CLIENT TRACKING ON REDIRECT` with this connection's `CLIENT ID`.
+    ///
+    /// ```
+    /// use redigo::{PubSubConn, PubSubEvent};
+    /// # use redigo::{Value, testing::{ScriptedServer, message, subscription}};
+    /// # let server = ScriptedServer::unordered();
+    /// # let channel = "__redis__:invalidate";
+    /// # server.expect("CLIENT", "ID").reply(7);
+    /// # server.expect("SUBSCRIBE", channel).reply(subscription("subscribe", channel, 1));
+    /// # server.expect("CLIENT", ("TRACKING", "ON", "REDIRECT", 7)).ok();
+    /// # server.expect("GET", "user:1").reply("Ada");
+    /// # let (mut invalidations, mut conn) = (server.conn(), server.conn());
+    ///
+    /// let id: i64 = invalidations.query("CLIENT", "ID")?;
+    /// let mut invalidations = PubSubConn::new(invalidations);
+    /// invalidations.subscribe("__redis__:invalidate")?;
+    /// invalidations.receive()?; // the confirmation
+    /// conn.call("CLIENT", ("TRACKING", "ON", "REDIRECT", id))?;
+    /// let name: String = conn.query("GET", "user:1")?;
+    /// // … another client sets user:1 …
+    /// # server.push(message(channel, Value::from(vec![Value::from("user:1")])));
+    /// match invalidations.receive()? {
+    ///     PubSubEvent::Invalidation { keys: Some(keys) } => assert_eq!(keys, [b"user:1"]),
+    ///     other => println!("{other:?}"),
+    /// }
+    /// # drop(name);
+    /// # Ok::<(), redigo::Error>(())
+    /// ```
+    Invalidation {
+        /// The changed keys. `None` means all keys, after `FLUSHALL` or `FLUSHDB`.
+        keys: Option<Vec<Vec<u8>>>,
+    },
     /// The server's confirmation that a subscription has begun or ended, one for each channel.
     #[doc(alias = "redis.Subscription")]
     Subscription {
@@ -60,6 +95,9 @@ pub enum PubSubEvent {
     },
 }
 
+/// The server sends lists of keys to this channel. Any client can publish messages to it.
+const INVALIDATION_CHANNEL: &[u8] = b"__redis__:invalidate";
+
 impl FromValue for PubSubEvent {
     const WANTED: &'static str = "a pub/sub event";
 
@@ -72,11 +110,15 @@ impl FromValue for PubSubEvent {
         };
         let kind = fields.bytes("a kind of pub/sub event")?;
         match kind.as_slice() {
-            b"message" | b"smessage" => Ok(PubSubEvent::Message {
-                channel: fields.bytes("a channel")?,
-                pattern: None,
-                data: fields.bytes("a message")?,
-            }),
+            b"message" | b"smessage" => {
+                let channel = fields.bytes("a channel")?;
+                match fields.keys_or_message(channel == INVALIDATION_CHANNEL)? {
+                    KeysOrMessage::Keys(keys) => Ok(PubSubEvent::Invalidation { keys }),
+                    KeysOrMessage::Message(data) => {
+                        Ok(PubSubEvent::Message { channel, pattern: None, data })
+                    }
+                }
+            }
             b"pmessage" => {
                 let pattern = fields.bytes("a pattern")?;
                 Ok(PubSubEvent::Message {
@@ -98,6 +140,11 @@ impl FromValue for PubSubEvent {
     }
 }
 
+enum KeysOrMessage {
+    Keys(Option<Vec<Vec<u8>>>),
+    Message(Vec<u8>),
+}
+
 /// The elements of an event in order. Surplus elements are ignored.
 struct Fields {
     items: std::iter::Enumerate<std::vec::IntoIter<Value>>,
@@ -117,6 +164,21 @@ impl Fields {
             (_, Value::Nil) => Ok(None),
             (_, Value::Bulk(bytes)) => Ok(Some(bytes)),
             (_, Value::Simple(bytes)) => Ok(Some(bytes.into_owned())),
+            (index, other) => Err(mismatch(wanted, index, other)),
+        }
+    }
+
+    fn keys_or_message(&mut self, can_be_keys: bool) -> Result<KeysOrMessage> {
+        let wanted = "a message";
+        match self.next(wanted)? {
+            (_, Value::Bulk(bytes)) => Ok(KeysOrMessage::Message(bytes)),
+            (_, Value::Simple(bytes)) => Ok(KeysOrMessage::Message(bytes.into_owned())),
+            (_, Value::Nil) if can_be_keys => Ok(KeysOrMessage::Keys(None)),
+            (_, Value::Array(items)) if can_be_keys => {
+                let mut keys = Fields { items: items.into_iter().enumerate() };
+                let keys: Result<_> = (0..keys.items.len()).map(|_| keys.bytes("a key")).collect();
+                keys.map(|keys| KeysOrMessage::Keys(Some(keys)))
+            }
             (index, other) => Err(mismatch(wanted, index, other)),
         }
     }
@@ -151,6 +213,10 @@ impl fmt::Debug for PubSubEvent {
                 .field("pattern", &pattern.as_deref().map(Text))
                 .field("data", &Text(data))
                 .finish(),
+            PubSubEvent::Invalidation { keys } => {
+                let keys = keys.as_ref().map(|keys| keys.iter().map(|key| Text(key)).collect());
+                f.debug_struct("Invalidation").field("keys", &keys as &Option<Vec<_>>).finish()
+            }
             PubSubEvent::Subscription { kind, channel, count } => f
                 .debug_struct("Subscription")
                 .field("kind", kind)

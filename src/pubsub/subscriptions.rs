@@ -5,7 +5,7 @@ use std::fmt;
 
 use super::event::Text;
 use super::subscription_kind::SubscriptionKind;
-use crate::args::{Args, ToArgs};
+use crate::args::Args;
 
 /// The channels, patterns and shard channels that a subscriber has asked for and not given up,
 /// whether or not the server has confirmed them.
@@ -108,8 +108,7 @@ impl Subscriptions {
     }
 
     /// Records a command.
-    pub(super) fn record(&mut self, kind: SubscriptionKind, names: &dyn ToArgs) {
-        let names = Args::new().args(names);
+    pub(super) fn record(&mut self, kind: SubscriptionKind, names: &Args) {
         let names = names.iter();
         match kind {
             SubscriptionKind::Subscribe => add(&mut self.channels, names),
@@ -118,6 +117,17 @@ impl Subscriptions {
             SubscriptionKind::Unsubscribe => remove(&mut self.channels, names),
             SubscriptionKind::PUnsubscribe => remove(&mut self.patterns, names),
             SubscriptionKind::SUnsubscribe => remove(&mut self.shard_channels, names),
+        }
+    }
+
+    /// Records an unsubscribe command without names, which is about all names of its kind.
+    pub(super) fn record_all(&mut self, kind: SubscriptionKind) {
+        match kind {
+            SubscriptionKind::Subscribe | SubscriptionKind::Unsubscribe => self.channels.clear(),
+            SubscriptionKind::PSubscribe | SubscriptionKind::PUnsubscribe => self.patterns.clear(),
+            SubscriptionKind::SSubscribe | SubscriptionKind::SUnsubscribe => {
+                self.shard_channels.clear();
+            }
         }
     }
 
@@ -139,11 +149,6 @@ fn add<'a>(set: &mut BTreeSet<Vec<u8>>, names: impl Iterator<Item = &'a [u8]>) {
 }
 
 fn remove<'a>(set: &mut BTreeSet<Vec<u8>>, names: impl Iterator<Item = &'a [u8]>) {
-    let mut names = names.peekable();
-    if names.peek().is_none() {
-        // A command without names is about all of them.
-        set.clear();
-    }
     names.for_each(|name| {
         set.remove(name);
     });

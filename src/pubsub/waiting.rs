@@ -4,14 +4,41 @@ use std::time::Duration;
 
 use super::PubSubConn;
 use super::event::PubSubEvent;
-use super::replies;
+use super::replies::{self, Silence};
 use crate::conn::Conn;
 use crate::context::Context;
 use crate::error::Result;
 
 /// Receiving events.
 impl<C: AsRef<Conn> + AsMut<Conn>> PubSubConn<C> {
-    /// Waits for the next event, at most for the connection's read timeout.
+    /// Sets how long [`receive`](PubSubConn::receive),
+    /// [`receive_context`](PubSubConn::receive_context) and [`iter`](PubSubConn::iter) wait for the
+    /// next event to begin.
+    ///
+    /// When the timeout passes, the connection ends. `None` or zero removes the limit. The rest of
+    /// an event that has begun must arrive within the connection's read timeout.
+    ///
+    /// ```
+    /// # use redigo::{PubSubConn, testing::{ScriptedServer, pong}};
+    /// # use std::time::Duration;
+    /// # let server = ScriptedServer::new();
+    /// # let conn = server.conn();
+    /// let mut sub = PubSubConn::new(conn).silence_timeout(Duration::from_secs(90));
+    /// # server.push(pong(""));
+    /// sub.receive()?; // a ping every 60 s keeps the connection alive
+    /// # Ok::<(), redigo::Error>(())
+    /// ```
+    ///
+    /// Defaults to no limit on a pooled connection, because a pool's read timeout is meant for
+    /// commands, and to the read timeout on any other connection.
+    pub fn silence_timeout(mut self, timeout: impl Into<Option<Duration>>) -> PubSubConn<C> {
+        let timeout = timeout.into().filter(|timeout| !timeout.is_zero());
+        self.silence = Silence::AtMost(timeout);
+        self
+    }
+
+    /// Waits for the next event, at most for the
+    /// [`silence_timeout`](PubSubConn::silence_timeout).
     ///
     /// ```
     /// # use redigo::{PubSubConn, PubSubEvent, testing::{ScriptedServer, message}};
@@ -31,11 +58,11 @@ impl<C: AsRef<Conn> + AsMut<Conn>> PubSubConn<C> {
     /// - Any fatal error: the connection has ended.
     #[doc(alias = "Receive")]
     pub fn receive(&mut self) -> Result<PubSubEvent> {
-        self.conn.as_mut().receive()?.convert()
+        self.silence.receive(self.conn.as_mut())
     }
 
-    /// Like [`receive`](PubSubConn::receive), but waits at most `timeout` from now instead of the
-    /// connection's read timeout. `None` waits forever.
+    /// Like [`receive`](PubSubConn::receive), but the whole event must arrive within `timeout` from
+    /// now. `None` waits forever.
     ///
     /// ```
     /// # use redigo::{PubSubConn, testing::{ScriptedServer, message}};
@@ -73,7 +100,7 @@ impl<C: AsRef<Conn> + AsMut<Conn>> PubSubConn<C> {
     /// connection.
     #[doc(alias = "ReceiveContext")]
     pub fn receive_context(&mut self, ctx: &Context) -> Result<PubSubEvent> {
-        self.conn.as_mut().receive_context(ctx)?.convert()
+        self.silence.receive_context(self.conn.as_mut(), ctx)
     }
 
     /// Waits at most `timeout` for the next event to begin. Zero only looks.
@@ -112,8 +139,46 @@ impl<C: AsRef<Conn> + AsMut<Conn>> PubSubConn<C> {
     /// The same as for [`receive`](PubSubConn::receive). An event that has begun must be complete
     /// within the read timeout.
     pub fn poll(&mut self, timeout: Duration) -> Result<Option<PubSubEvent>> {
-        let reply = self.conn.as_mut().poll(timeout)?;
-        reply.map(|reply| reply.convert()).transpose()
+        replies::event(self.conn.as_mut().poll(timeout))
+    }
+
+    /// Waits for the next event to begin, at most `timeout` and until the context ends.
+    ///
+    /// Like [`poll`](PubSubConn::poll), but another thread can cancel the wait, which then returns
+    /// within milliseconds even if the server hangs. `None` as the timeout waits until the context
+    /// ends. A listener that stops on request and notices an unreachable server needs one thread:
+    ///
+    /// ```
+    /// use redigo::{Context, Error, PubSubConn, PubSubEvent, Result};
+    /// # use std::time::Duration;
+    ///
+    /// fn listen(ctx: &Context, sub: &mut PubSubConn, idle: Duration) -> Result<()> {
+    ///     let mut pinged = false;
+    ///     loop {
+    ///         match sub.poll_context(ctx, idle)? {
+    ///             Some(PubSubEvent::Message { data, .. }) => println!("{data:?}"),
+    ///             Some(_) => {}
+    ///             None if pinged => return Err(Error::other("no answer to a ping")),
+    ///             None => {
+    ///                 sub.ping("")?;
+    ///                 pinged = true;
+    ///                 continue;
+    ///             }
+    ///         }
+    ///         pinged = false;
+    ///     }
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    /// The same as for [`receive`](PubSubConn::receive). The end of the context ends the
+    /// connection; the timeout does not.
+    pub fn poll_context(
+        &mut self,
+        ctx: &Context,
+        timeout: impl Into<Option<Duration>>,
+    ) -> Result<Option<PubSubEvent>> {
+        replies::event(self.conn.as_mut().poll_context(ctx, timeout))
     }
 
     /// Returns an iterator over the events, which waits for each like
@@ -136,7 +201,7 @@ impl<C: AsRef<Conn> + AsMut<Conn>> PubSubConn<C> {
     /// assert!(sub.err().is_some());
     /// ```
     pub fn iter(&mut self) -> impl Iterator<Item = Result<PubSubEvent>> {
-        replies::blocking(self.conn.as_mut())
+        replies::blocking(self.conn.as_mut(), self.silence)
     }
 
     /// Returns an iterator over the events, which waits for each like [`poll`](PubSubConn::poll)

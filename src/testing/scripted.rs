@@ -12,8 +12,8 @@ use super::script_state::Script;
 use super::scripted_conn::ScriptedConn;
 use crate::args::{Args, ToArgs};
 use crate::conn::Conn;
-use crate::context::Context;
-use crate::error::{Error, Result};
+use crate::dial::dialer::Dialer;
+use crate::error::Error;
 use crate::value::Value;
 
 /// A server that exists only in a test: it expects certain commands and answers them as the test
@@ -198,28 +198,39 @@ impl ScriptedServer {
         Conn::new(ScriptedConn::new(Arc::clone(&self.0), conn))
     }
 
-    /// Returns a dial function for a pool.
+    /// Returns a dialer to the server, for code that takes a [`Dialer`] or dials through a
+    /// [`Pool`](crate::Pool) or a [`Mux`](crate::Mux).
+    ///
+    /// Its timeouts apply to the connections. Options that send commands while dialing, such as
+    /// [`password`](Dialer::password) and [`database`](Dialer::database), send them to this server,
+    /// which must expect them. Options of the transport, such as TLS, have no effect.
     ///
     /// ```
     /// use redigo::{Pool, testing::ScriptedServer};
     ///
     /// let server = ScriptedServer::new();
     /// server.expect("PING", ()).reply("PONG");
-    /// let pool = Pool::builder_with(server.dialer()).max_active(2).build()?;
+    /// let pool = Pool::builder(server.dialer()).max_active(2).build()?;
     /// pool.acquire()?.call("PING", ())?;
     /// assert_eq!(server.open_conns(), 1); // idle in the pool
     /// server.verify();
+    ///
+    /// server.expect("AUTH", "secret").ok();
+    /// server.expect("SELECT", 2).ok();
+    /// let conn = server.dialer().password("secret").database(2).dial()?;
+    /// server.verify();
+    /// # drop(conn);
     /// # Ok::<(), redigo::Error>(())
     /// ```
-    pub fn dialer(&self) -> impl Fn(&Context) -> Result<Conn> + Clone + Send + Sync + 'static {
+    pub fn dialer(&self) -> Dialer {
         let server = self.clone();
-        move |ctx| {
+        Dialer::with_conn_source(move |ctx| {
             if let Some(error) = ctx.err() {
                 return Err(error);
             }
             let error = server.0.state.lock().dial_errors.pop_front();
             error.map_or_else(|| Ok(server.conn()), Err)
-        }
+        })
     }
 
     /// Lets the next dial of [`dialer`](ScriptedServer::dialer) fail.
@@ -230,7 +241,7 @@ impl ScriptedServer {
     ///
     /// let server = ScriptedServer::new();
     /// server.fail_dial(io::Error::from(io::ErrorKind::ConnectionRefused));
-    /// let pool = Pool::builder_with(server.dialer()).build()?;
+    /// let pool = Pool::builder(server.dialer()).build()?;
     /// assert!(pool.acquire().is_err());
     /// assert!(pool.acquire().is_ok());
     /// # Ok::<(), redigo::Error>(())

@@ -66,10 +66,6 @@ impl ScriptedConn {
             shutdown,
         }
     }
-
-    fn state(&self) -> MutexGuard<'_, ScriptState> {
-        self.receiver.guard.script.state.lock()
-    }
 }
 
 impl RawSend for ScriptedConn {
@@ -105,17 +101,11 @@ impl RawConn for ScriptedConn {
     }
 
     fn has_unread(&self) -> bool {
-        let state = self.state();
-        state.conns.get(&self.receiver.guard.conn).is_some_and(|conn| !conn.replies.is_empty())
+        self.receiver.half_has_unread()
     }
 
     fn peek(&self) -> Result<Peek> {
-        let state = self.state();
-        Ok(match state.conns.get(&self.receiver.guard.conn) {
-            Some(conn) if !conn.replies.is_empty() => Peek::Readable,
-            Some(conn) if conn.is_open() => Peek::Quiet,
-            _ => Peek::Closed,
-        })
+        self.receiver.half_peek()
     }
 
     fn shutdown_handle(&self) -> ShutdownHandle {
@@ -224,5 +214,19 @@ impl RawReceive for Receiver {
             Err(Error::Timeout(_)) => Ok(false),
             Err(error) => Err(error),
         }
+    }
+
+    fn half_has_unread(&self) -> bool {
+        let state = self.guard.script.state.lock();
+        state.conns.get(&self.guard.conn).is_some_and(|conn| !conn.replies.is_empty())
+    }
+
+    fn half_peek(&self) -> Result<Peek> {
+        let state = self.guard.script.state.lock();
+        Ok(match state.conns.get(&self.guard.conn) {
+            Some(conn) if !conn.replies.is_empty() => Peek::Readable,
+            Some(conn) if conn.is_open() => Peek::Quiet,
+            _ => Peek::Closed,
+        })
     }
 }

@@ -13,6 +13,7 @@ mod script;
 mod state;
 #[path = "../support/mod.rs"]
 mod support;
+mod temp_server;
 mod testing;
 mod url;
 mod wire;

@@ -309,7 +309,7 @@ fn asking_is_ended_by_one_more_command() {
     let server = ScriptedServer::new();
     server.expect("ASKING", ()).ok();
     server.expect("UNWATCH", ()).ok();
-    let pool = Pool::builder_with(server.dialer()).max_active(1).build().unwrap();
+    let pool = Pool::builder(server.dialer()).max_active(1).build().unwrap();
     let mut conn = pool.acquire().unwrap();
     conn.call("ASKING", ()).unwrap();
     conn.close().unwrap();
@@ -330,7 +330,7 @@ fn exec_refused_with_busy_leaves_the_transaction_to_undo() {
             true => server.expect("DISCARD", ()).error("BUSY Redis is busy running a script"),
             false => server.expect("DISCARD", ()).ok(),
         };
-        let pool = Pool::builder_with(server.dialer()).max_active(1).build().unwrap();
+        let pool = Pool::builder(server.dialer()).max_active(1).build().unwrap();
         let mut conn = pool.acquire().unwrap();
         conn.call("WATCH", "k").unwrap();
         conn.call("MULTI", ()).unwrap();
@@ -350,7 +350,7 @@ fn unwatch_follows_a_discard_that_was_not_needed() {
     // A proxy has lost the transaction.
     server.expect("DISCARD", ()).error("ERR DISCARD without MULTI");
     server.expect("UNWATCH", ()).ok();
-    let pool = Pool::builder_with(server.dialer()).max_active(1).build().unwrap();
+    let pool = Pool::builder(server.dialer()).max_active(1).build().unwrap();
     let mut conn = pool.acquire().unwrap();
     conn.call("WATCH", "k").unwrap();
     conn.call("MULTI", ()).unwrap();

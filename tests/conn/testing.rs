@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use redigo::testing::{Arg, ScriptedServer, message, pmessage, pong, subscription};
 use redigo::{
-    Args, CancelHandle, CloseReason, Conn, Context, Error, Mux, Pool, Result, Script, TimeoutKind,
-    Value, check,
+    Args, CancelHandle, CloseReason, Conn, Context, Dialer, Error, Mux, Pool, Result, Script,
+    TimeoutKind, Value, check,
 };
 
 use crate::support::wait::PATIENCE;
@@ -362,11 +362,8 @@ fn one_thread_sends_while_another_receives() {
 #[test]
 fn pool_uses_a_scripted_server() {
     let server = ScriptedServer::new();
-    let pool = Pool::builder_with(server.dialer())
-        .max_active(2)
-        .test_on_borrow(check::peek())
-        .build()
-        .unwrap();
+    let pool =
+        Pool::builder(server.dialer()).max_active(2).test_on_borrow(check::peek()).build().unwrap();
     server.fail_dial(io::Error::from(io::ErrorKind::ConnectionRefused));
     assert!(matches!(pool.acquire(), Err(Error::Io(_))));
 
@@ -393,7 +390,7 @@ fn mux_shares_a_scripted_connection() {
     let server = ScriptedServer::unordered();
     server.stay_open();
     let echo = server.expect_any("ECHO").reply_with(|args| Ok(args[0].into())).any_times();
-    let mux = Mux::with(server.dialer());
+    let mux = Mux::new(server.dialer());
     std::thread::scope(|scope| {
         for thread in 0..4 {
             let mux = &mux;
@@ -414,7 +411,7 @@ fn mux_shares_a_scripted_connection() {
 fn connection_with_surplus_replies_is_not_returned() {
     let server = ScriptedServer::new();
     server.expect("GET", "k").reply("v").then_push("too much");
-    let pool = Pool::builder_with(server.dialer()).build().unwrap();
+    let pool = Pool::builder(server.dialer()).build().unwrap();
     let mut conn = pool.acquire().unwrap();
     conn.call("GET", "k").unwrap();
     assert!(!conn.is_alive());
@@ -431,7 +428,7 @@ fn clear_forgets_everything_but_connections() {
     server.fail_dial(Error::Canceled);
     server.clear();
     assert!(server.problems().is_empty());
-    let mut conn: Conn = server.dialer()(&Context::background()).unwrap();
+    let mut conn: Conn = server.dialer().dial().unwrap();
     assert!(conn.call("GET", "k").is_err());
     assert!(conn.err().is_none());
     assert_eq!(expectation.reply("ignored").calls(), 0);
@@ -439,4 +436,48 @@ fn clear_forgets_everything_but_connections() {
     server.clear();
     assert!(server.received().is_empty());
     assert_eq!(server.open_conns(), 1);
+}
+
+#[test]
+fn dialer_works_wherever_a_dialer_is_accepted() {
+    /// Code of a program: it accepts a dialer, and changes its options.
+    fn increment(dialer: &Dialer) -> Result<i64> {
+        let dialer = dialer.clone().read_timeout(PATIENCE).client_name("counter");
+        dialer.dial_context(&Context::background())?.query("INCR", "visits")
+    }
+    let server = ScriptedServer::new();
+    server.expect("AUTH", ("app", "secret")).ok();
+    server.expect("CLIENT", ("SETNAME", "counter")).ok();
+    server.expect("SELECT", 3).ok();
+    server.expect("INCR", "visits").reply(7);
+    let dialer = server.dialer().username("app").password("secret").database(3);
+    assert_eq!(increment(&dialer).unwrap(), 7);
+    server.verify();
+    assert_eq!(server.open_conns(), 0);
+
+    // A refusal while dialing is reported like that of a real server.
+    server.expect("AUTH", "wrong").error("WRONGPASS invalid password");
+    let refused = server.dialer().password("wrong").dial().unwrap_err();
+    assert_eq!(refused.as_server().unwrap().code(), "WRONGPASS");
+    server.fail_dial(io::Error::from(io::ErrorKind::ConnectionRefused));
+    assert!(matches!(server.dialer().dial(), Err(Error::Io(_))));
+    let (ctx, cancel) = Context::background().with_cancel();
+    cancel.cancel();
+    assert!(server.dialer().dial_context(&ctx).unwrap_err().is_canceled());
+}
+
+#[test]
+fn dialer_options_apply_to_scripted_connections() {
+    let server = ScriptedServer::new();
+    server.stay_open();
+    let mut conn = server.dialer().read_timeout(Duration::from_millis(1)).dial().unwrap();
+    assert_eq!(conn.receive().unwrap_err().timeout_kind(), Some(TimeoutKind::Read));
+    // The same dialer in a pool, and instead of another.
+    let other = ScriptedServer::new();
+    let pool = Pool::builder(server.dialer()).build().unwrap();
+    pool.acquire().unwrap().close().unwrap();
+    pool.replace_dialer(other.dialer());
+    let conn = pool.acquire().unwrap();
+    assert_eq!(other.open_conns(), 1);
+    drop(conn);
 }

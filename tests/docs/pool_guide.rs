@@ -150,7 +150,7 @@ fn defaults_in_the_tables_are_those_of_the_code() {
 #[test]
 fn defaults_that_depend_on_other_options() {
     let pool = |options: fn(PoolBuilder) -> PoolBuilder| {
-        options(Pool::builder_with(ScriptedServer::new().dialer())).build().unwrap()
+        options(Pool::builder(ScriptedServer::new().dialer())).build().unwrap()
     };
     assert_eq!(pool(|options| options).stats().max_idle, 32);
     assert_eq!(pool(|options| options.max_active(40)).stats().max_idle, 40);

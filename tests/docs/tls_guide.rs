@@ -5,7 +5,7 @@
 mod example;
 
 use example::certs::{cert, folder};
-use example::redis_server::RedisServer;
+use redigo::testing::TempServer;
 use redigo::{Dialer, Error, TlsErrorKind};
 
 const GUIDE: &str = include_str!("../../docs/tls.md");
@@ -31,14 +31,17 @@ fn the_server_and_the_pool_of_the_guide() {
         })
         .collect();
     assert_eq!(options.len(), 6);
-    let server = RedisServer::builder().tls().args(options).start();
+    // Redis's default.
+    let server = TempServer::builder().arg("--tls-auth-clients", "yes");
+    let server = server.tls_files(cert("redis.pem"), cert("redis.key"), cert("ca.pem"));
+    let server = server.args(options).start().unwrap();
 
     for option in
         [r#".tls_ca_file("ca.pem")"#, r#".tls_client_identity("client.pem", "client.key")"#]
     {
         assert!(GUIDE.contains(option), "{option}");
     }
-    let at = |name: &str| folder().path.join(name);
+    let at = |name: &str| folder().path().join(name);
     let dialer = Dialer::url(format!("rediss://localhost:{}", server.port())).unwrap();
     let dialer = dialer.tls_ca_file(at("ca.pem"));
     let identified = dialer.clone().tls_client_identity(at("client.pem"), at("client.key"));

@@ -57,7 +57,7 @@ fn r145_r146_close_ends_live_subscriptions() {
         ("through a half", |sub| sub.split().0.psubscribe(("x*", "y*")), &["PSUBSCRIBE"]),
         (
             "already unsubscribed",
-            |sub| sub.subscribe("x").and_then(|()| sub.unsubscribe(())),
+            |sub| sub.subscribe("x").and_then(|()| sub.unsubscribe_all()),
             &["SUBSCRIBE", "UNSUBSCRIBE"],
         ),
         (

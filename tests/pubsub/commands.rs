@@ -14,13 +14,13 @@ fn each_command_is_sent_immediately_with_its_arguments() {
         (|sub| sub.subscribe("a"), &["SUBSCRIBE", "a"]),
         (|sub| sub.subscribe(("a", vec!["b", "c"], 4)), &["SUBSCRIBE", "a", "b", "c", "4"]),
         (|sub| sub.unsubscribe(["a", "b"]), &["UNSUBSCRIBE", "a", "b"]),
-        (|sub| sub.unsubscribe(()), &["UNSUBSCRIBE"]),
+        (|sub| sub.unsubscribe_all(), &["UNSUBSCRIBE"]),
         (|sub| sub.psubscribe("a*"), &["PSUBSCRIBE", "a*"]),
         (|sub| sub.punsubscribe(b"a*"), &["PUNSUBSCRIBE", "a*"]),
-        (|sub| sub.punsubscribe(()), &["PUNSUBSCRIBE"]),
+        (|sub| sub.punsubscribe_all(), &["PUNSUBSCRIBE"]),
         (|sub| sub.ssubscribe(&["s".to_string()]), &["SSUBSCRIBE", "s"]),
         (|sub| sub.sunsubscribe(("s", None::<&str>)), &["SUNSUBSCRIBE", "s"]),
-        (|sub| sub.sunsubscribe(()), &["SUNSUBSCRIBE"]),
+        (|sub| sub.sunsubscribe_all(), &["SUNSUBSCRIBE"]),
         (|sub| sub.ping("hello"), &["PING", "hello"]),
         (|sub| sub.ping(""), &["PING", ""]),
         (|sub| sub.ping(7), &["PING", "7"]),
@@ -54,13 +54,36 @@ fn subscriptions_record_commands() {
     assert_eq!(format!("{wanted:?}"), text);
 
     // All subscriptions of one kind, and none of another.
-    sub.unsubscribe(()).unwrap();
+    sub.unsubscribe_all().unwrap();
     assert_eq!((sub.subscriptions().channels().count(), sub.subscriptions().len()), (0, 2));
-    sub.punsubscribe(Vec::<String>::new()).unwrap();
-    sub.sunsubscribe(()).unwrap();
+    sub.punsubscribe_all().unwrap();
+    sub.sunsubscribe_all().unwrap();
     assert!(sub.subscriptions().is_empty());
     // The copy has not changed.
     assert_eq!(wanted.len(), 4);
+}
+
+#[test]
+fn unsubscribe_from_an_empty_list_does_nothing() {
+    let stream = MemoryStream::silent();
+    let mut sub = over(&stream);
+    sub.subscribe("a").unwrap();
+    sub.psubscribe("a*").unwrap();
+    sub.ssubscribe("s").unwrap();
+    let written = stream.written();
+    sub.unsubscribe(()).unwrap();
+    sub.unsubscribe(Vec::<String>::new()).unwrap();
+    sub.punsubscribe(None::<&str>).unwrap();
+    sub.sunsubscribe(&[] as &[&str]).unwrap();
+    let (mut sender, _receiver) = sub.split();
+    sender.unsubscribe(()).unwrap();
+    assert_eq!(stream.written(), written);
+    assert_eq!(sub.subscriptions().len(), 3);
+
+    // On a connection that has failed, it is an error like any other call.
+    stream.end();
+    sub.receive().unwrap_err();
+    assert!(sub.unsubscribe(()).is_err());
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Events: what the server sends, and replies that are not events.
 
 use redigo::testing::MemoryStream;
-use redigo::{Conn, Error, PubSubConn, PubSubEvent, Result, SubscriptionKind, Value};
+use redigo::{Conn, Dialer, Error, PubSubConn, PubSubEvent, Result, SubscriptionKind, Value};
 
 use crate::harness::{confirmed, message, over, playing, pong, publisher, pushed, subscriber};
 use crate::support::redis_server::RedisServer;
@@ -36,15 +36,37 @@ fn shard_channels_are_separate_from_channels() {
     assert_eq!(receive(&mut sub), message("shard:a", "for shards"));
     sub.sunsubscribe("shard:b").unwrap();
     assert_eq!(receive(&mut sub), confirmed(SubscriptionKind::SUnsubscribe, "shard:b", 1));
-    sub.sunsubscribe(()).unwrap();
+    sub.sunsubscribe_all().unwrap();
     assert_eq!(receive(&mut sub), confirmed(SubscriptionKind::SUnsubscribe, "shard:a", 0));
+}
+
+#[test]
+fn invalidation_lists_the_keys_that_were_changed() {
+    let server = RedisServer::start();
+    let dialer = Dialer::url(server.url()).unwrap().read_timeout(LONG);
+    let (mut tracked, mut other) = (dialer.dial().unwrap(), dialer.dial().unwrap());
+    let mut sub = PubSubConn::new(dialer.dial().unwrap());
+    let id: i64 = sub.get_mut().query("CLIENT", "ID").unwrap();
+    sub.subscribe("__redis__:invalidate").unwrap();
+    sub.receive().unwrap();
+    tracked.call("CLIENT", ("TRACKING", "ON", "REDIRECT", id)).unwrap();
+
+    tracked.call("MGET", ("key:\0", "key:2")).unwrap();
+    other.call("SET", ("key:\0", 1)).unwrap();
+    let keys = Some(vec![b"key:\0".to_vec()]);
+    assert_eq!(sub.receive().unwrap(), PubSubEvent::Invalidation { keys });
+    other.call("FLUSHALL", ()).unwrap();
+    assert_eq!(sub.receive().unwrap(), PubSubEvent::Invalidation { keys: None });
+    // Any client can publish an ordinary message to the channel.
+    other.call("PUBLISH", ("__redis__:invalidate", "text")).unwrap();
+    assert_eq!(sub.receive().unwrap(), message("__redis__:invalidate", "text"));
 }
 
 #[test]
 fn unsubscribe_without_subscriptions_has_no_channel() {
     let mut sub = subscriber();
-    sub.unsubscribe(()).unwrap();
-    sub.punsubscribe(()).unwrap();
+    sub.unsubscribe_all().unwrap();
+    sub.punsubscribe_all().unwrap();
     for kind in [SubscriptionKind::Unsubscribe, SubscriptionKind::PUnsubscribe] {
         let none = PubSubEvent::Subscription { kind, channel: None, count: 0 };
         assert_eq!(sub.receive().unwrap(), none);
@@ -87,7 +109,7 @@ fn refused_command_leaves_the_connection_usable() {
 fn after_the_last_subscription_commands_work_again() {
     let mut sub = subscriber();
     sub.subscribe(("end:a", "end:b")).unwrap();
-    sub.unsubscribe(()).unwrap();
+    sub.unsubscribe_all().unwrap();
     let events = sub.iter().map(Result::unwrap);
     let over = |event: &PubSubEvent| matches!(event, PubSubEvent::Subscription { count: 0, .. });
     assert_eq!(events.take_while(|event| !over(event)).count(), 3);
@@ -124,6 +146,8 @@ fn reply_that_is_no_event_is_an_error_and_the_next_arrives() {
         ("*3\r\n$9\r\nsubscribe\r\n$1\r\nc\r\n:-1\r\n", "expected a number of subscriptions, found -1 at element [2]"),
         ("*3\r\n$9\r\nsubscribe\r\n$1\r\nc\r\n$1\r\n1\r\n", "expected a number of subscriptions, found a bulk string at element [2]"),
         ("*3\r\n$9\r\nsubscribe\r\n:1\r\n:1\r\n", "expected a channel, found an integer at element [1]"),
+        ("*3\r\n$7\r\nmessage\r\n$20\r\n__redis__:invalidate\r\n:1\r\n", "expected a message, found an integer at element [2]"),
+        ("*3\r\n$7\r\nmessage\r\n$20\r\n__redis__:invalidate\r\n*1\r\n:1\r\n", "expected a key, found an integer at element [0]"),
         ("*1\r\n$4\r\npong\r\n", "expected the data of the ping, found the end of the list"),
         ("*2\r\n$4\r\npong\r\n*0\r\n", "expected the data of the ping, found a list at element [1]"),
     ];

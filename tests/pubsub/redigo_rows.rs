@@ -26,7 +26,7 @@ fn push<C: AsRef<Conn> + AsMut<Conn>>(name: &str, sub: &mut PubSubConn<C>) -> Re
     sub.psubscribe(&p2)?;
     assert_eq!(sub.receive()?, confirmed(PSubscribe, &p2, 4), "R180");
 
-    sub.punsubscribe(())?;
+    sub.punsubscribe_all()?;
     let mut ended = Vec::new();
     for expected in [3, 2] {
         match sub.receive()? {
@@ -147,7 +147,7 @@ fn r187_redigo_example() {
                 panic!("the iterator ended without an error");
             });
             let _ = end.done().recv();
-            sender.unsubscribe(())?;
+            sender.unsubscribe_all()?;
             listening.join().unwrap()
         })
     }

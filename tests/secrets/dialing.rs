@@ -146,7 +146,7 @@ fn identity() -> std::path::PathBuf {
     use certs::{cert, folder};
 
     static MADE: Once = Once::new();
-    let file = folder().path.join("guarded.p12");
+    let file = folder().path().join("guarded.p12");
     MADE.call_once(|| {
         let made = std::process::Command::new("openssl")
             .args(["pkcs12", "-export", "-passout", &format!("pass:{PASSWORD}")])
@@ -168,7 +168,7 @@ fn with_tls(address: &str) -> Vec<(String, Dialer)> {
 
     let url = format!("rediss://{USER}:{ENCODED}@{address}");
     let dialer = Dialer::url(&url).unwrap();
-    let (key, prose) = (cert("client.key"), folder().path.join("prose"));
+    let (key, prose) = (cert("client.key"), folder().path().join("prose"));
     // The error must not quote the invalid file.
     std::fs::write(&prose, format!("-----BEGIN PRIVATE KEY-----\n{PASSWORD}\n")).unwrap();
     let mut rows = vec![
@@ -180,7 +180,7 @@ fn with_tls(address: &str) -> Vec<(String, Dialer)> {
         ("no key".into(), dialer.clone().tls_client_identity(cert("client.pem"), &prose)),
         ("no authority".into(), dialer.clone().tls_ca_file(&prose)),
     ];
-    for file in [identity(), folder().path.join("no-such-file"), prose] {
+    for file in [identity(), folder().path().join("no-such-file"), prose] {
         let dialer = dialer.clone().tls_client_identity_pkcs12(file, PASSWORD);
         rows.push(("pkcs12".into(), dialer));
     }

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::sync::OnceLock;
 
-use super::redis_server::Folder;
+use redigo::testing::TempDir;
 
 /// Commands for the tests only, run after those of the guide.
 const MORE: &str = r#"
@@ -33,18 +33,18 @@ issue client "extendedKeyUsage=clientAuth"
 /// Returns the path of a file: `ca.pem`, `redis.key`, `strangers/client.pem` and so on.
 #[track_caller]
 pub(crate) fn cert(name: &str) -> PathBuf {
-    let path = folder().path.join(name);
+    let path = folder().path().join(name);
     assert!(path.exists(), "there is no file {name}");
     path
 }
 
 /// Returns the folder of the certificates, where tests can put files too.
-pub(crate) fn folder() -> &'static Folder {
-    static FOLDER: OnceLock<Folder> = OnceLock::new();
+pub(crate) fn folder() -> &'static TempDir {
+    static FOLDER: OnceLock<TempDir> = OnceLock::new();
     FOLDER.get_or_init(|| {
-        let folder = Folder::create().expect("a folder for the certificates");
+        let folder = TempDir::new().expect("a folder for the certificates");
         let script = format!("set -e\n{}{MORE}", commands().replace("days=365", "days=1"));
-        let made = Command::new("sh").arg("-c").arg(script).current_dir(&folder.path).output();
+        let made = Command::new("sh").arg("-c").arg(script).current_dir(folder.path()).output();
         let made = made.expect("a shell");
         let errors = String::from_utf8_lossy(&made.stderr);
         let how = "is the openssl tool there? \"make test\" or scripts/setup.sh gets it";

@@ -115,7 +115,7 @@ fn mutual_tls_works_with_every_form_of_identity() {
 
 #[test]
 fn a_key_file_can_begin_with_other_text() {
-    let commented = folder().path.join("commented.key");
+    let commented = folder().path().join("commented.key");
     let key = fs::read_to_string(cert("client.key")).unwrap();
     fs::write(&commented, format!("Bag Attributes\n    friendlyName: client\n{key}")).unwrap();
     let dialer = dialer(strict_server(Protocol::Tlsv13));
@@ -210,7 +210,7 @@ fn tls_over_a_unix_socket_needs_a_name() {
 
 #[test]
 fn the_next_dial_uses_renewed_files() {
-    let folder = folder().path.join("renewed");
+    let folder = folder().path().join("renewed");
     fs::create_dir(&folder).unwrap();
     // Files written in quick succession can have equal times, so each gets a distinct time.
     let mut time = std::time::SystemTime::now();

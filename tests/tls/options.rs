@@ -71,7 +71,7 @@ fn a_disabled_option_contradicts_nothing() {
 #[test]
 fn an_invalid_file_is_named_with_its_option() {
     let file = |name: &str, content: &[u8]| {
-        let path = folder().path.join(name);
+        let path = folder().path().join(name);
         fs::write(&path, content).unwrap();
         path
     };
@@ -139,7 +139,7 @@ fn an_invalid_file_is_named_with_its_option() {
 /// A missing file can exist at the next dial.
 #[test]
 fn the_next_dial_reads_missing_files_again() {
-    let late = folder().path.join("late.pem");
+    let late = folder().path().join("late.pem");
     let dialer =
         dialer(strict_server(Protocol::Tlsv13)).tls_client_identity(&late, cert("client.key"));
     assert!(matches!(dialer.dial(), Err(Error::InvalidConfig(_))));

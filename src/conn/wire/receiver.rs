@@ -182,4 +182,12 @@ impl RawReceive for Receiver {
             Err(error) => Err(error),
         }
     }
+
+    fn half_has_unread(&self) -> bool {
+        self.has_unread()
+    }
+
+    fn half_peek(&self) -> Result<Peek> {
+        self.peek()
+    }
 }

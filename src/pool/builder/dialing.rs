@@ -40,7 +40,7 @@ impl PoolBuilder {
     /// use std::time::Duration;
     /// use redigo::{Pool, testing::ScriptedServer};
     ///
-    /// let pool = Pool::builder_with(ScriptedServer::new().dialer())
+    /// let pool = Pool::builder(ScriptedServer::new().dialer())
     ///     .wait_timeout(Duration::from_secs(2))
     ///     .max_concurrent_dials(4)
     ///     .build()?;
@@ -65,7 +65,7 @@ impl PoolBuilder {
     ///
     /// let server = ScriptedServer::new();
     /// server.fail_dial(TimeoutKind::Connect);
-    /// let pool = Pool::builder_with(server.dialer())
+    /// let pool = Pool::builder(server.dialer())
     ///     .dial_retries(2)
     ///     .dial_backoff(Duration::from_millis(1), Duration::from_millis(5))
     ///     .build()?;

@@ -61,7 +61,7 @@ impl PoolBuilder {
     ///
     /// let (server, clock) = (ScriptedServer::new(), ManualClock::new());
     /// let ping = server.expect("PING", ()).reply("PONG");
-    /// let pool = Pool::builder_with(server.dialer())
+    /// let pool = Pool::builder(server.dialer())
     ///     .keepalive(Duration::from_secs(60))
     ///     .idle_timeout(Duration::from_secs(3600))
     ///     .clock(clock.clone())
@@ -92,7 +92,7 @@ impl PoolBuilder {
     ///
     /// let server = ScriptedServer::new();
     /// server.expect("PING", ()).reply("PONG");
-    /// let pool = Pool::builder_with(server.dialer())
+    /// let pool = Pool::builder(server.dialer())
     ///     .test_on_borrow(|conn, _last_used| conn.call("PING", ()).map(drop))
     ///     .build()?;
     /// pool.acquire()?.close()?; // new: not tested
@@ -122,7 +122,7 @@ impl PoolBuilder {
     ///
     /// let server = ScriptedServer::new();
     /// server.expect("PING", ()).reply("PONG");
-    /// let pool = Pool::builder_with(server.dialer())
+    /// let pool = Pool::builder(server.dialer())
     ///     .test_on_borrow_context(|ctx, conn, _| conn.call_context(ctx, "PING", ()).map(drop))
     ///     .build()?;
     /// pool.acquire()?.close()?; // new: not tested
@@ -150,7 +150,7 @@ impl PoolBuilder {
     ///
     /// let server = ScriptedServer::new();
     /// server.expect("SET", ("k", 1)).error("READONLY You can't write against a read only replica.");
-    /// let pool = Pool::builder_with(server.dialer()).retire_on(["READONLY", "UNBLOCKED"]).build()?;
+    /// let pool = Pool::builder(server.dialer()).retire_on(["READONLY", "UNBLOCKED"]).build()?;
     /// let mut conn = pool.acquire()?;
     /// assert!(conn.call("SET", ("k", 1)).is_err());
     /// conn.close()?;
@@ -176,7 +176,7 @@ impl PoolBuilder {
     /// let server = ScriptedServer::new();
     /// server.expect("GET", "k").no_reply();
     /// let pool =
-    ///     Pool::builder_with(server.dialer()).cleanup_timeout(Duration::from_millis(10)).build()?;
+    ///     Pool::builder(server.dialer()).cleanup_timeout(Duration::from_millis(10)).build()?;
     /// let mut conn = pool.acquire()?;
     /// conn.send("GET", "k")?;
     /// assert!(conn.close().is_err()); // the pending reply does not come

@@ -22,7 +22,7 @@ impl PoolBuilder {
     /// use redigo::{CloseReason, Pool, testing::{ManualClock, ScriptedServer}};
     ///
     /// let clock = ManualClock::new();
-    /// let pool = Pool::builder_with(ScriptedServer::new().dialer())
+    /// let pool = Pool::builder(ScriptedServer::new().dialer())
     ///     .max_conn_lifetime(Duration::from_secs(60))
     ///     .clock(clock.clone())
     ///     .build()?;
@@ -77,7 +77,7 @@ impl PoolBuilder {
     /// use redigo::{Pool, testing::{ManualClock, ScriptedServer}};
     ///
     /// let clock = ManualClock::new();
-    /// let pool = Pool::builder_with(ScriptedServer::new().dialer())
+    /// let pool = Pool::builder(ScriptedServer::new().dialer())
     ///     .idle_timeout(Duration::from_secs(240))
     ///     .background_prune(true)
     ///     .clock(clock.clone())

@@ -66,7 +66,7 @@ impl PoolBuilder {
     /// ```
     /// use redigo::{Pool, testing::ScriptedServer};
     ///
-    /// let pool = Pool::builder_with(ScriptedServer::new().dialer()).max_active(1).track_borrows(true).build()?;
+    /// let pool = Pool::builder(ScriptedServer::new().dialer()).max_active(1).track_borrows(true).build()?;
     /// let conn = pool.acquire()?;
     /// assert_eq!(pool.outstanding().len(), 1);
     /// let error = pool.acquire().unwrap_err();
@@ -90,7 +90,7 @@ impl PoolBuilder {
     /// use redigo::{Pool, testing::{ManualClock, ScriptedServer}};
     ///
     /// let clock = ManualClock::new();
-    /// let pool = Pool::builder_with(ScriptedServer::new().dialer())
+    /// let pool = Pool::builder(ScriptedServer::new().dialer())
     ///     .leak_threshold(Duration::from_secs(30))
     ///     .clock(clock.clone())
     ///     .build()?;
@@ -120,7 +120,7 @@ impl PoolBuilder {
     /// use redigo::{CloseReason, Pool, testing::{ManualClock, ScriptedServer}};
     ///
     /// let clock = ManualClock::new();
-    /// let pool = Pool::builder_with(ScriptedServer::new().dialer())
+    /// let pool = Pool::builder(ScriptedServer::new().dialer())
     ///     .max_active(1)
     ///     .wait(true)
     ///     .leak_threshold(Duration::from_secs(60))
@@ -152,7 +152,7 @@ impl PoolBuilder {
     /// ```
     /// use redigo::{Error, Pool, testing::ScriptedServer};
     ///
-    /// let pool = Pool::builder_with(ScriptedServer::new().dialer())
+    /// let pool = Pool::builder(ScriptedServer::new().dialer())
     ///     .max_active(1)
     ///     .wait(true)
     ///     .detect_deadlock(true)
@@ -221,7 +221,7 @@ impl PoolBuilder {
     ///
     /// let server = ScriptedServer::new();
     /// server.expect("CLIENT", ("NO-EVICT", "ON")).ok();
-    /// let pool = Pool::builder_with(server.dialer())
+    /// let pool = Pool::builder(server.dialer())
     ///     .on_dial(|conn| conn.call("CLIENT", ("NO-EVICT", "ON")).map(drop))
     ///     .build()?;
     /// pool.acquire()?.close()?;
@@ -249,7 +249,7 @@ impl PoolBuilder {
     /// ```
     /// use redigo::{Error, Pool, testing::ScriptedServer};
     ///
-    /// let pool = Pool::builder_with(ScriptedServer::new().dialer())
+    /// let pool = Pool::builder(ScriptedServer::new().dialer())
     ///     .on_borrow(|conn| match conn.is_alive() {
     ///         true => Ok(()),
     ///         false => Err(Error::other("not this connection")),
@@ -278,7 +278,7 @@ impl PoolBuilder {
     /// use redigo::{Pool, testing::ScriptedServer};
     ///
     /// let returned = Arc::new(AtomicUsize::new(0));
-    /// let pool = Pool::builder_with(ScriptedServer::new().dialer())
+    /// let pool = Pool::builder(ScriptedServer::new().dialer())
     ///     .on_return({
     ///         let returned = Arc::clone(&returned);
     ///         move |_| {
@@ -314,7 +314,7 @@ impl PoolBuilder {
     /// use redigo::{CloseReason, Pool, testing::ScriptedServer};
     ///
     /// let reasons = Arc::new(Mutex::new(Vec::new()));
-    /// let pool = Pool::builder_with(ScriptedServer::new().dialer())
+    /// let pool = Pool::builder(ScriptedServer::new().dialer())
     ///     .on_close({
     ///         let reasons = Arc::clone(&reasons);
     ///         move |reason| reasons.lock().unwrap().push(reason)

@@ -32,7 +32,7 @@ impl PoolBuilder {
     /// ```
     /// use redigo::{CloseReason, Pool, testing::ScriptedServer};
     ///
-    /// let pool = Pool::builder_with(ScriptedServer::new().dialer()).max_idle(1).build()?;
+    /// let pool = Pool::builder(ScriptedServer::new().dialer()).max_idle(1).build()?;
     /// let (first, second) = (pool.acquire()?, pool.acquire()?);
     /// drop((first, second));
     /// assert_eq!((pool.idle_count(), pool.stats().closed.of(CloseReason::Overflow)), (1, 1));
@@ -60,7 +60,7 @@ impl PoolBuilder {
     /// ```
     /// use redigo::{Pool, testing::ScriptedServer};
     ///
-    /// let pool = Pool::builder_with(ScriptedServer::new().dialer()).min_idle(2).build()?;
+    /// let pool = Pool::builder(ScriptedServer::new().dialer()).min_idle(2).build()?;
     /// while pool.idle_count() < 2 {
     ///     std::thread::yield_now(); // the pool dials them in the background
     /// }
@@ -114,7 +114,7 @@ impl PoolBuilder {
     /// ```
     /// use redigo::{Pool, testing::ScriptedServer};
     ///
-    /// let pool = Pool::builder_with(ScriptedServer::new().dialer())
+    /// let pool = Pool::builder(ScriptedServer::new().dialer())
     ///     .max_active(1)
     ///     .wait(true)
     ///     .max_waiters(0) // 2 to 10 times `max_active` in a service

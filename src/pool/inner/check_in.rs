@@ -33,10 +33,11 @@ impl PoolInner {
     /// Removes a connection from the pool for its borrower to keep.
     pub(crate) fn detach(self: &Arc<Self>, entry: PoolEntry) -> Conn {
         match self.check_in(entry, Disposition::Detach) {
-            Some(Detached { entry, reclaimed }) => {
+            Some(Detached { mut entry, reclaimed }) => {
                 if reclaimed {
                     self.settings().hooks.closed(CloseReason::Leak);
                 }
+                entry.conn.set_pooled(false);
                 entry.conn
             }
             None => Conn::failed(Error::ConnClosed),

@@ -146,6 +146,7 @@ impl PoolInner {
         if !settings.retire_on.is_empty() {
             conn.retire_on(Arc::clone(&settings.retire_on));
         }
+        conn.set_pooled(true);
         let expires = settings
             .max_conn_lifetime
             .map(|lifetime| self.now() + lifetime - self.jitter(settings.max_conn_lifetime_jitter));

@@ -19,7 +19,7 @@ use crate::sync;
 /// use std::time::Duration;
 /// use redigo::{Pool, testing::ScriptedServer};
 ///
-/// let pool = Pool::builder_with(ScriptedServer::new().dialer()).track_borrows(true).build()?;
+/// let pool = Pool::builder(ScriptedServer::new().dialer()).track_borrows(true).build()?;
 /// let conn = pool.acquire()?;
 /// let report = pool.close_and_wait(Duration::ZERO);
 /// for borrow in &report.aborted_borrows {

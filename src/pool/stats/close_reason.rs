@@ -99,7 +99,7 @@ impl fmt::Display for CloseReason {
 /// ```
 /// use redigo::{CloseReason, Pool, testing::ScriptedServer};
 ///
-/// let pool = Pool::builder_with(ScriptedServer::new().dialer()).max_idle(0).build()?;
+/// let pool = Pool::builder(ScriptedServer::new().dialer()).max_idle(0).build()?;
 /// pool.acquire()?.close()?;
 /// pool.acquire()?.discard();
 /// let closed = pool.stats().closed;
@@ -116,7 +116,7 @@ impl CloseCounts {
     /// ```
     /// use redigo::{CloseReason, Pool, testing::ScriptedServer};
     ///
-    /// let pool = Pool::builder_with(ScriptedServer::new().dialer()).build()?;
+    /// let pool = Pool::builder(ScriptedServer::new().dialer()).build()?;
     /// pool.acquire()?.discard();
     /// assert_eq!(pool.stats().closed.of(CloseReason::Discarded), 1);
     /// # Ok::<(), redigo::Error>(())
@@ -130,7 +130,7 @@ impl CloseCounts {
     /// ```
     /// use redigo::{Pool, testing::ScriptedServer};
     ///
-    /// let pool = Pool::builder_with(ScriptedServer::new().dialer()).build()?;
+    /// let pool = Pool::builder(ScriptedServer::new().dialer()).build()?;
     /// pool.acquire()?.discard();
     /// assert_eq!(pool.stats().closed.total(), 1);
     /// # Ok::<(), redigo::Error>(())

@@ -51,7 +51,7 @@ impl Histogram {
     /// ```
     /// use redigo::{Pool, testing::ScriptedServer};
     ///
-    /// let pool = Pool::builder_with(ScriptedServer::new().dialer()).build()?;
+    /// let pool = Pool::builder(ScriptedServer::new().dialer()).build()?;
     /// pool.acquire()?.close()?;
     /// assert_eq!(pool.stats().dial_time.count(), 1);
     /// # Ok::<(), redigo::Error>(())
@@ -65,7 +65,7 @@ impl Histogram {
     /// ```
     /// use redigo::{Pool, testing::ScriptedServer};
     ///
-    /// let pool = Pool::builder_with(ScriptedServer::new().dialer()).build()?;
+    /// let pool = Pool::builder(ScriptedServer::new().dialer()).build()?;
     /// let conns = (pool.acquire()?, pool.acquire()?);
     /// let dial_time = pool.stats().dial_time;
     /// assert!(dial_time.sum() >= dial_time.mean());
@@ -126,7 +126,7 @@ impl Histogram {
     /// ```
     /// use redigo::{Pool, testing::ScriptedServer};
     ///
-    /// let pool = Pool::builder_with(ScriptedServer::new().dialer()).build()?;
+    /// let pool = Pool::builder(ScriptedServer::new().dialer()).build()?;
     /// pool.acquire()?.close()?;
     /// let dial_time = pool.stats().dial_time;
     /// assert_eq!(dial_time.buckets().map(|(_, count)| count).sum::<u64>(), 1);
