@@ -131,12 +131,9 @@ impl Builder {
     /// Starts the server and returns when it answers.
     #[track_caller]
     pub(crate) fn start(self) -> RedisServer {
-        let mut started = self.clone().temp_server().start();
-        if self.tls && started.as_ref().is_err_and(lacks_tls) {
-            note("$REDIS_SERVER_BIN was built without TLS: tested is the redis-server on PATH");
-            started = self.temp_server().program("redis-server").start();
-        }
-        match started {
+        let with_tls = self.tls;
+        let server = self.temp_server();
+        match if with_tls { start_with_tls(server) } else { server.start() } {
             Ok(server) => RedisServer(server),
             Err(error) => panic!("{error} (\"make test\" and scripts/setup.sh install a server)"),
         }
@@ -161,10 +158,22 @@ impl Builder {
     }
 }
 
-/// The error has the end of the server's log. Redis 6.2 quotes the unknown option there.
-pub(crate) fn lacks_tls(error: &redigo::Error) -> bool {
-    let log = error.to_string();
-    log.contains(">>> 'tls-port") || log.contains("Failed finding TLS support")
+/// Starts the server. If it was built without TLS, starts the one on PATH, and the output says so.
+pub(crate) fn start_with_tls(options: TempServerBuilder) -> redigo::Result<TempServer> {
+    match options.clone().start() {
+        Err(error) if lacks_tls(&error.to_string()) => options.program("redis-server").start(),
+        started => started,
+    }
+}
+
+/// Is this the error of a server that was built without TLS? It contains the end of the log.
+pub(crate) fn lacks_tls(error: &str) -> bool {
+    // Redis 6.2 quotes the unknown option.
+    let lacks = error.contains(">>> 'tls-port") || error.contains("Failed finding TLS support");
+    if lacks {
+        note("this redis-server was built without TLS: tested is the one on PATH");
+    }
+    lacks
 }
 
 /// Writes to the output of the test program, which hides that of `eprintln!` if the test passes.
