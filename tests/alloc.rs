@@ -124,6 +124,23 @@ fn call_allocates_only_the_payload_of_its_reply() {
 }
 
 #[test]
+fn commands_that_change_state_allocate_only_their_reply() {
+    let watch = per_call("+OK\r\n+OK\r\n", |conn| {
+        conn.call("WATCH", "key").unwrap();
+        conn.call("UNWATCH", ()).unwrap();
+    });
+    assert_eq!(watch, 0, "WATCH and UNWATCH");
+    let exec = per_call("+OK\r\n+QUEUED\r\n*1\r\n:1\r\n", |conn| {
+        conn.send("MULTI", ()).unwrap();
+        conn.send("INCR", "key").unwrap();
+        conn.send("EXEC", ()).unwrap();
+        conn.flush().unwrap();
+        (0..3).for_each(|_| drop(conn.receive().unwrap()));
+    });
+    assert_eq!(exec, 1, "the list of EXEC");
+}
+
+#[test]
 fn numbers_in_strings_allocate_no_string() {
     let count = per_call("$3\r\n123\r\n", |conn| {
         conn.query::<u64>("GET", "key").unwrap();

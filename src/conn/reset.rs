@@ -22,6 +22,14 @@ impl Conn {
             && !self.has_unread()
     }
 
+    /// Returns true if [`Conn::reset`] has something to do and can succeed.
+    pub(crate) fn can_be_cleaned(&mut self) -> bool {
+        let dirty = self.session().dirty();
+        self.err().is_none()
+            && !dirty.has(Dirty::UNRECOVERABLE)
+            && (self.status().pending() > 0 || !dirty.is_empty())
+    }
+
     /// Undoes the state that can be undone, within the budget. [`Conn::is_clean`] tells whether
     /// that was enough.
     ///

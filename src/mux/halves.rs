@@ -29,6 +29,7 @@ pub(crate) struct WriteHalf {
     /// How long the server may leave a batch unread.
     limit: Option<Duration>,
     stuck_after: Option<Instant>,
+    /// The number of commands sent.
     sent: usize,
     pub(crate) observer: SharedObserver,
 }
@@ -40,9 +41,10 @@ pub(crate) struct ReadHalf {
     pub(crate) replies: Vec<Value>,
     /// The slots of the calls that `replies` answer. Kept to reuse the memory.
     pub(crate) owners: Vec<Option<Arc<Slot>>>,
-    received: usize,
     /// The last reply, if it was an error.
     pub(crate) last_error: Option<ServerError>,
+    /// The number of replies received.
+    received: usize,
     pub(crate) observer: SharedObserver,
 }
 
@@ -79,8 +81,8 @@ pub(crate) fn split(mut conn: Conn) -> Result<SplitConn<Box<WriteHalf>, Box<Read
             raw: reader,
             replies: Vec::new(),
             owners: Vec::new(),
-            received: 0,
             last_error: None,
+            received: 0,
             observer,
         }),
         shutdown,

@@ -13,6 +13,7 @@ use crate::pool::stats::{Counters, PoolStats};
 
 pub(crate) mod actions;
 pub(crate) mod backoff;
+pub(crate) mod cleaning;
 mod dialing;
 pub(crate) mod dials;
 mod idle;
@@ -24,7 +25,7 @@ pub(crate) mod wait_queue;
 
 use actions::{Actions, Overdue};
 use dials::{Dial, Dials, OldestDial};
-use registry::{Borrower, Registry, SlotId};
+use registry::{Borrower, Registry, SlotId, WaitingBorrower};
 use types::{
     CheckoutRequest, CoreSettings, Disposition, Entry, Grant, NewWaiter, Refusal, Ticket,
     WaitReason,
@@ -41,10 +42,12 @@ pub(crate) struct Core<C, W> {
     /// Grants for waiters that have left the queue, until they collect them.
     granted: HashMap<Ticket, Grant<C>>,
     registry: Registry,
-    /// Connections that are checked out or being pinged.
+    /// Connections that are checked out, being pinged or being cleaned.
     in_use: usize,
     /// Connections that are being pinged, included in `in_use`.
     pinging: usize,
+    /// Included in `in_use`.
+    cleaning: cleaning::Cleaning<C>,
     dials: Dials,
     dial_health: dialing::DialHealth,
     /// Woken at the end of a dial and when the last connection of a closed pool is checked in.
@@ -83,6 +86,7 @@ impl<C, W> Core<C, W> {
             registry: Registry::default(),
             in_use: 0,
             pinging: 0,
+            cleaning: cleaning::Cleaning::new(),
             dials: Dials::default(),
             dial_health: dialing::DialHealth::default(),
             watchers: Vec::new(),
@@ -196,8 +200,7 @@ impl<C, W> Core<C, W> {
             return Some(Refusal::BreakerOpen);
         }
         if let Some(obtainable) = self.obtainable() {
-            // A pinged connection comes back soon.
-            let expected = obtainable + self.pinging;
+            let expected = obtainable + self.coming_back();
             if over_max_waiters(obtainable) || !self.settings.wait && self.queue.len() >= expected {
                 return Some(Refusal::Exhausted);
             }
@@ -212,8 +215,8 @@ impl<C, W> Core<C, W> {
         Some(self.settings.max_active?.saturating_sub(self.open()) + self.dials.promising())
     }
 
-    /// Returns true if every connection is held by a thread that waits for another one, including
-    /// the caller's.
+    /// Returns true if every connection is held by a thread that waits for another one without a
+    /// deadline, or by the caller's thread.
     fn is_deadlocked(&self, request: CheckoutRequest<'_>) -> bool {
         let Some(own) = request.borrower else { return false };
         if self.registry.oldest_checkout_of(own.thread).is_none() {
@@ -221,7 +224,9 @@ impl<C, W> Core<C, W> {
         }
         let waits = |thread: u64| {
             let mut waiting = self.queue.iter().filter_map(|waiter| waiter.borrower.as_ref());
-            thread == own.thread || waiting.any(|other| other.thread.number == thread)
+            let is_stuck =
+                |other: &WaitingBorrower| other.thread.number == thread && !other.has_deadline;
+            thread == own.thread || waiting.any(is_stuck)
         };
         // A dial may still end with a connection.
         self.registry.len() == self.open() && self.registry.all_checked_out_by(waits)
@@ -253,8 +258,9 @@ impl<C, W> Core<C, W> {
         actions: &mut Actions<C, W>,
     ) -> Option<Detached<C>> {
         let detached = self.end_borrow(entry, disposition, now, actions);
-        if disposition != Disposition::Return {
-            self.slot_freed(actions);
+        match disposition {
+            Disposition::Return | Disposition::Clean { .. } => {}
+            Disposition::Close(_) | Disposition::Detach => self.slot_freed(actions),
         }
         self.check();
         detached
@@ -285,6 +291,10 @@ impl<C, W> Core<C, W> {
                 entry.returned = now;
                 entry.last_ping = None;
                 self.accept(entry, now, actions);
+                None
+            }
+            Disposition::Clean { dropped } => {
+                self.begin_cleaning(entry, dropped, actions);
                 None
             }
             Disposition::Close(reason) => {
@@ -453,6 +463,7 @@ impl<C, W> Core<C, W> {
             open: self.open(),
             idle: self.idle(),
             in_use: self.in_use(),
+            cleaning: self.cleaning.len(),
             dialing: self.dialing(),
             oldest_dial_age: oldest_dial.map(|dial| dial.age),
             oldest_dial_attempts: oldest_dial.map_or(0, |dial| dial.attempts),
@@ -493,7 +504,7 @@ impl<C, W> Core<C, W> {
             "a connection is idle while a caller waits"
         );
         debug_assert!(self.dials.covering() <= self.queue.len(), "a dial covers no waiter");
-        debug_assert!(self.pinging <= self.in_use, "a pinged connection is not in use");
+        debug_assert!(self.coming_back() <= self.in_use, "a connection is not in use");
         debug_assert_eq!(self.registry.len(), self.idle() + self.in_use(), "registry");
         debug_assert!(!self.closed || self.idle.is_empty() && self.queue.is_empty(), "closed");
     }

@@ -2,6 +2,7 @@
 
 pub(crate) mod check_in;
 pub(crate) mod checkout;
+pub(crate) mod cleaning;
 pub(crate) mod dialing;
 pub(crate) mod lifecycle;
 pub(crate) mod maintenance;
@@ -25,6 +26,7 @@ use crate::pool::parker::Parker;
 use crate::pool::settings::{Dial, Settings};
 use crate::pool::stats::churn::ChurnDetector;
 use crate::pool::stats::close_reason::CloseReason;
+use crate::pool::stats::discards::DiscardDetector;
 use crate::pool::threads::Threads;
 use crate::pool::timer;
 use crate::sync::{Mutex, MutexGuard, random_seed};
@@ -45,6 +47,7 @@ pub(crate) struct PoolInner {
     last_dial_error: Mutex<Option<DialFailure>>,
     jitter: Mutex<Jitter>,
     churn: Mutex<ChurnDetector>,
+    discards: Mutex<DiscardDetector>,
 }
 
 /// The failure of the last dial.
@@ -67,6 +70,7 @@ impl PoolInner {
             last_dial_error: Mutex::new(None),
             jitter: Mutex::new(Jitter::seeded(random_seed())),
             churn: Mutex::new(ChurnDetector::default()),
+            discards: Mutex::new(DiscardDetector::default()),
         }
     }
 
@@ -81,6 +85,10 @@ impl PoolInner {
 
     pub(crate) fn settings(&self) -> &Settings {
         &self.settings
+    }
+
+    pub(crate) fn threads(&self) -> &Threads {
+        &self.threads
     }
 
     pub(crate) fn lifetime(&self) -> &Context {
@@ -146,12 +154,31 @@ impl PoolInner {
             parker.unpark();
         }
         if let Some(deferred) = deferred {
-            self.perform_deferred(*deferred);
+            let close = self.perform_deferred(*deferred);
+            self.close_conns(close);
         }
     }
 
+    /// Like [`PoolInner::perform`], for a caller that waits for a connection: another thread closes
+    /// the connections.
+    #[inline]
+    pub(crate) fn perform_for_caller(self: &Arc<Self>, actions: PoolActions) {
+        let Actions { wake, deferred } = actions;
+        if let Some(parker) = wake {
+            parker.unpark();
+        }
+        if let Some(deferred) = deferred {
+            let close = self.perform_deferred(*deferred);
+            self.close_on_thread(close);
+        }
+    }
+
+    /// Performs the less common actions. Returns the connections to close.
     #[cold]
-    fn perform_deferred(self: &Arc<Self>, mut deferred: Deferred<Conn, Parker>) {
+    fn perform_deferred(
+        self: &Arc<Self>,
+        mut deferred: Deferred<Conn, Parker>,
+    ) -> Vec<Closing<Conn>> {
         deferred.wake.iter().for_each(Parker::unpark);
         let mut dials = VecDeque::from(std::mem::take(&mut deferred.dials));
         while let Some(id) = dials.pop_front() {
@@ -171,12 +198,15 @@ impl PoolInner {
         if let Some(due) = deferred.alarm {
             timer::set_alarm(self.as_due(), due);
         }
+        if let Some(unclean) = deferred.clean.take() {
+            self.start_cleaning(unclean);
+        }
         deferred.overdue.drain(..).for_each(|overdue| self.report_overdue(overdue));
         if let Some(checkout) = deferred.late_return.take() {
             let borrow = checkout.to_borrow(self.now());
             log::warn!(target: "redigo::pool", "an overdue connection came back: {borrow}");
         }
-        self.close_conns(deferred.close);
+        deferred.close
     }
 
     fn start_dial(self: &Arc<Self>, id: DialId) -> Result<()> {
@@ -188,16 +218,42 @@ impl PoolInner {
         })
     }
 
+    /// Closes connections on a thread of the pool, or here if none can be started.
+    fn close_on_thread(self: &Arc<Self>, conns: Vec<Closing<Conn>>) {
+        if conns.is_empty() {
+            return;
+        }
+        let batch = ClosingBatch { pool: Arc::clone(self), conns };
+        if let Err(error) = self.threads.start_brief(move || drop(batch)) {
+            log::debug!(target: "redigo::pool", "a caller closes connections itself: {error}");
+        }
+    }
+
     fn close_conns(&self, conns: Vec<Closing<Conn>>) {
         let overflow = conns.iter().filter(|conn| conn.reason == CloseReason::Overflow).count();
         for Closing { entry, reason } in conns {
             log::debug!(target: "redigo::pool", "a connection is closed: {reason}");
             self.settings.hooks.closed(reason);
-            drop(entry);
+            // The connection's type may be the user's, and a panic must not spare the others.
+            if catch_unwind(AssertUnwindSafe(|| drop(entry))).is_err() {
+                log::warn!(target: "redigo::pool", "closing a connection has panicked");
+            }
         }
         if overflow > 0 {
             self.note_overflow(overflow as u64);
         }
+    }
+}
+
+/// Connections that are closed on the thread that drops this.
+struct ClosingBatch {
+    pool: Arc<PoolInner>,
+    conns: Vec<Closing<Conn>>,
+}
+
+impl Drop for ClosingBatch {
+    fn drop(&mut self) {
+        self.pool.close_conns(std::mem::take(&mut self.conns));
     }
 }
 

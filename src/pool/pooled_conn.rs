@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::ops::{Deref, DerefMut};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use crate::conn::Conn;
@@ -136,27 +135,6 @@ impl PooledConn {
         }
     }
 
-    /// Returns a clean connection and closes any other, without I/O.
-    fn check_in_on_drop(&mut self) {
-        let State::InUse { pool, mut entry } = self.take() else { return };
-        if std::thread::panicking() {
-            return pool.close_conn(entry, CloseReason::Panicked);
-        }
-        // The connection's type may be the user's, and a panic must not lose the slot.
-        let conn = &mut entry.conn;
-        let unclean = catch_unwind(AssertUnwindSafe(|| match conn.is_clean() {
-            true => None,
-            false => Some(unclean_reason(conn)),
-        }));
-        match unclean.unwrap_or(Some(CloseReason::Dirty)) {
-            None => pool.return_conn(entry),
-            Some(reason) => {
-                log_unclean(entry.conn.err());
-                pool.close_conn(entry, reason);
-            }
-        }
-    }
-
     fn take(&mut self) -> State {
         std::mem::replace(&mut self.state, State::CheckedIn)
     }
@@ -200,8 +178,8 @@ impl AsMut<Conn> for PooledConn {
 impl Drop for PooledConn {
     #[inline]
     fn drop(&mut self) {
-        if let State::InUse { .. } = self.state {
-            self.check_in_on_drop();
+        if let State::InUse { pool, entry } = self.take() {
+            pool.return_dropped(entry);
         }
     }
 }
@@ -216,7 +194,8 @@ impl fmt::Debug for PooledConn {
     }
 }
 
-fn unclean_reason(conn: &mut Conn) -> CloseReason {
+/// Returns why a connection that is not clean must be closed.
+pub(super) fn unclean_reason(conn: &mut Conn) -> CloseReason {
     match conn.err() {
         Some(Error::Protocol(_)) => CloseReason::Protocol,
         Some(_) => CloseReason::Io,

@@ -2,6 +2,7 @@
 
 pub(crate) mod churn;
 pub(crate) mod close_reason;
+pub(crate) mod discards;
 pub(crate) mod histogram;
 pub(crate) mod metrics;
 
@@ -46,9 +47,12 @@ pub struct PoolStats {
     #[doc(alias = "IdleCount")]
     #[doc(alias = "IdleConns")]
     pub idle: usize,
-    /// Connections that are checked out, including those under test.
+    /// Connections that are checked out, including those under test and those being cleaned.
     #[doc(alias = "InUse")]
     pub in_use: usize,
+    /// Connections that were dropped in an unclean state and are being cleaned, or wait for a thread
+    /// that cleans them. They count as in use.
+    pub cleaning: usize,
     /// Connections being dialed.
     pub dialing: usize,
     /// How long the oldest running dial has taken until now, all its attempts together; `None` if no

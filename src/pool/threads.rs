@@ -1,15 +1,19 @@
 //! The threads of a pool: started when there is work, and ended when they are idle.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::error::{Error, Result};
-use crate::sync::{Mutex, Receiver, RecvTimeoutError, Sender, spawn, unbounded};
+use crate::sync::{self, Mutex, Receiver, RecvTimeoutError, Sender, spawn, unbounded};
 
 /// How long a thread waits for work before it ends.
 const IDLE_LIMIT: Duration = Duration::from_secs(5);
 
-type Job = Box<dyn FnOnce() + Send>;
+struct Job {
+    run: Box<dyn FnOnce() + Send>,
+    /// Whether its thread waits for more work.
+    lingers: bool,
+}
 
 /// The threads of a pool, one for each running job. The pool's core limits the number of jobs.
 pub(crate) struct Threads {
@@ -32,12 +36,24 @@ impl Threads {
         Threads { jobs, queue, counts: Arc::default() }
     }
 
-    /// Runs the job on an idle thread, or on a new one. The job must not keep the pool alive while
-    /// it waits.
+    /// Runs the job on an idle thread, or on a new one, which then waits for more work.
     ///
     /// # Errors
-    /// If a new thread is needed and cannot be started.
+    /// If a new thread is needed and cannot be started. The job is dropped.
     pub(crate) fn start(&self, job: impl FnOnce() + Send + 'static) -> Result<()> {
+        self.run(Job { run: Box::new(job), lingers: true })
+    }
+
+    /// Like [`Threads::start`], but no thread lives longer because of this job. Otherwise regular
+    /// upkeep would keep a thread of each pool alive forever.
+    ///
+    /// # Errors
+    /// Those of [`Threads::start`].
+    pub(crate) fn start_brief(&self, job: impl FnOnce() + Send + 'static) -> Result<()> {
+        self.run(Job { run: Box::new(job), lingers: false })
+    }
+
+    fn run(&self, job: Job) -> Result<()> {
         let mut counts = self.counts.lock();
         if counts.waiting_jobs >= counts.idle {
             let worker = Worker { queue: self.queue.clone(), counts: Arc::clone(&self.counts) };
@@ -49,7 +65,7 @@ impl Threads {
         counts.waiting_jobs += 1;
         drop(counts);
         // The receiver is a field of `self`, so sending cannot fail.
-        let _ = self.jobs.send(Box::new(job));
+        let _ = self.jobs.send(job);
         Ok(())
     }
 }
@@ -62,8 +78,12 @@ struct Worker {
 
 impl Worker {
     fn run(self) {
+        // Until when the thread waits for work. The first job is on its way.
+        let mut until: Option<Instant> = None;
         loop {
-            let job = match self.queue.recv_timeout(IDLE_LIMIT) {
+            let left =
+                until.map_or(IDLE_LIMIT, |until| until.saturating_duration_since(sync::now()));
+            let Job { run, lingers } = match self.queue.recv_timeout(left) {
                 Ok(job) => job,
                 Err(RecvTimeoutError::Disconnected) => return,
                 Err(RecvTimeoutError::Timeout) => {
@@ -81,7 +101,12 @@ impl Worker {
                 counts.waiting_jobs -= 1;
                 counts.idle -= 1;
             }
-            job();
+            run();
+            let now = sync::now();
+            until = match until {
+                _ if lingers => Some(now + IDLE_LIMIT),
+                until => until.or(Some(now)),
+            };
             self.counts.lock().idle += 1;
         }
     }

@@ -145,6 +145,10 @@ impl PoolBuilder {
     /// connection asks for another and would wait forever, because every connection is held by
     /// threads that wait as well. The error names the thread's first borrow.
     ///
+    /// A thread whose wait has a deadline is not stuck: it will leave the queue and can return its
+    /// connection. So a deadlock in which only such threads hold the other connections is not
+    /// reported.
+    ///
     /// A connection counts as held by the thread that checked it out, even after it was sent to
     /// another. [Tracks borrows](PoolBuilder::track_borrows). Needs [`wait`](PoolBuilder::wait) and
     /// `max_active`.

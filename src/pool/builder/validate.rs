@@ -10,6 +10,8 @@ use crate::pool::settings::{Settings, Test};
 
 /// The idle connections kept if neither `max_idle` nor `max_active` is set.
 const DEFAULT_MAX_IDLE: usize = 32;
+/// The most connections that are cleaned at the same time, each on its own thread.
+const MAX_CLEANERS: usize = 16;
 /// The time for all attempts of one dial, if `dial_retries` is set and `dial_budget` is not.
 const DEFAULT_DIAL_BUDGET: Duration = Duration::from_secs(30);
 
@@ -78,6 +80,7 @@ impl PoolBuilder {
             reclaim_leaked: monitoring.reclaim_leaked,
             detect_deadlock: monitoring.detect_deadlock,
             max_concurrent_dials: dialing.max_concurrent_dials,
+            max_cleaners: MAX_CLEANERS,
             breaker: dialing.breaker,
             backoff: dialing.dial_backoff,
             track_borrows: monitoring.tracks(),

@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use super::cleaning::Unclean;
 use super::dials::DialId;
 use super::registry::CheckoutInfo;
 use super::types::Entry;
@@ -27,6 +28,8 @@ pub(crate) struct Deferred<C, W> {
     pub(crate) alarm: Option<Instant>,
     /// An idle connection to ping; then call [`Core::ping_ended`](super::Core::ping_ended).
     pub(crate) ping: Option<Box<Entry<C>>>,
+    /// A connection to clean on another thread.
+    pub(crate) clean: Option<Unclean<C>>,
     /// Checkouts to report as leaks.
     pub(crate) overdue: Vec<Overdue>,
     /// A checkout that was reported as a leak and has ended.
@@ -65,6 +68,7 @@ impl<C, W> Actions<C, W> {
                 close: Vec::new(),
                 alarm: None,
                 ping: None,
+                clean: None,
                 overdue: Vec::new(),
                 late_return: None,
             })

@@ -236,9 +236,10 @@ impl<C, W> Core<C, W> {
         if self.settings.min_idle == 0 && self.warm_ups.is_empty() {
             return false;
         }
-        // A pinged connection counts as idle, and so does a dial without a waiter.
-        let idle = self.idle() + self.pinging + self.dials.spare();
-        let checked_out = self.in_use() - self.pinging;
+        // A connection that comes back soon counts as idle, and so does a dial without a waiter.
+        let coming_back = self.coming_back();
+        let idle = self.idle() + coming_back + self.dials.spare();
+        let checked_out = self.in_use() - coming_back;
         let lacks = idle < self.settings.min_idle || idle + checked_out < self.warm_up_target();
         lacks && self.dial_health.paused_until.is_none()
     }

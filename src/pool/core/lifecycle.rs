@@ -21,9 +21,10 @@ impl<C, W> Core<C, W> {
         actions
     }
 
-    /// Returns true when the pool is closed and no connection is in use or being dialed.
+    /// Returns true when the pool is closed and no connection is in use. A dial can still be running:
+    /// its connection will be closed.
     pub(crate) fn is_drained(&self) -> bool {
-        self.closed && self.open() == 0
+        self.closed && self.in_use == 0
     }
 
     /// Changes the limits. Idle connections beyond them are closed immediately, others at check-in.

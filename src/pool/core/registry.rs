@@ -34,6 +34,8 @@ struct Slot {
 pub(crate) struct Borrower {
     pub(crate) location: &'static Location<'static>,
     pub(crate) thread: u64,
+    /// Whether its checkout ends at a deadline.
+    pub(crate) has_deadline: bool,
     /// Returns the calling thread's tag.
     pub(crate) tag: fn() -> Arc<ThreadTag>,
 }
@@ -43,6 +45,7 @@ pub(crate) struct Borrower {
 pub(crate) struct WaitingBorrower {
     pub(crate) location: &'static Location<'static>,
     pub(crate) thread: Arc<ThreadTag>,
+    pub(crate) has_deadline: bool,
 }
 
 /// A borrowing thread. Numbers are unique.
@@ -86,7 +89,8 @@ pub(crate) struct OpenConn<'a> {
 impl Borrower {
     /// Returns the same borrower in a form that other threads can use.
     pub(crate) fn waiting(&self) -> WaitingBorrower {
-        WaitingBorrower { location: self.location, thread: (self.tag)() }
+        let Borrower { location, has_deadline, tag, .. } = *self;
+        WaitingBorrower { location, thread: tag(), has_deadline }
     }
 }
 

@@ -10,6 +10,7 @@ use crate::pool::core::backoff::Backoff;
 
 mod breaker;
 mod checkouts;
+mod cleaning;
 mod dials;
 mod harness;
 mod lifecycle;

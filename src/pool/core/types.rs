@@ -33,6 +33,8 @@ pub(crate) struct CoreSettings {
     /// Whether a checkout that would wait for its own thread fails.
     pub(crate) detect_deadlock: bool,
     pub(crate) max_concurrent_dials: usize,
+    /// The limit on connections that are cleaned at the same time.
+    pub(crate) max_cleaners: usize,
     /// The number of failed dials in a row that opens the breaker.
     pub(crate) breaker: Option<u32>,
     pub(crate) backoff: Backoff,
@@ -124,6 +126,10 @@ pub(crate) enum Refusal {
 pub(crate) enum Disposition {
     /// The connection is clean and can be checked out again.
     Return,
+    /// The connection was dropped at this time, by the system's clock, and must be cleaned first.
+    Clean {
+        dropped: Instant,
+    },
     Close(CloseReason),
     /// The borrower keeps the connection.
     Detach,

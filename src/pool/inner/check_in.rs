@@ -1,5 +1,6 @@
 //! The end of a borrow.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use crate::conn::Conn;
@@ -9,20 +10,47 @@ use crate::pool::core::actions::Actions;
 use crate::pool::core::types::Disposition;
 use crate::pool::hooks::{self, Hook};
 use crate::pool::inner::{PoolEntry, PoolInner};
+use crate::pool::pooled_conn::unclean_reason;
 use crate::pool::stats::close_reason::CloseReason;
 use crate::pool::stats::metrics::Timing;
+use crate::sync;
+
+/// What has to be done before a dropped connection can be checked out again.
+enum Condition {
+    Clean,
+    NeedsCleaning,
+    Lost(CloseReason),
+}
 
 impl PoolInner {
     /// Returns a clean connection to the pool, unless `on_return` refuses it.
     #[inline]
     pub(crate) fn return_conn(self: &Arc<Self>, mut entry: PoolEntry) {
-        if let Some(hook) = &self.settings().hooks.give_back {
-            if let Err(error) = run_return_hook(hook, &mut entry.conn) {
-                log::debug!(target: "redigo::pool", "on_return refuses a connection: {error}");
-                return self.close_conn(entry, CloseReason::Hook);
-            }
+        match self.run_return_hook(&mut entry.conn) {
+            Ok(()) => drop(self.check_in(entry, Disposition::Return)),
+            Err(reason) => self.close_conn(entry, reason),
         }
-        self.check_in(entry, Disposition::Return);
+    }
+
+    /// Returns a connection that was dropped. If it is not clean, a thread of the pool cleans it.
+    #[inline]
+    pub(crate) fn return_dropped(self: &Arc<Self>, mut entry: PoolEntry) {
+        match condition_of_dropped(&mut entry.conn) {
+            Condition::Clean => self.return_conn(entry),
+            Condition::NeedsCleaning => {
+                let dropped = sync::now();
+                self.check_in(entry, Disposition::Clean { dropped });
+            }
+            Condition::Lost(reason) => self.discard_dropped(entry, reason),
+        }
+    }
+
+    #[cold]
+    fn discard_dropped(self: &Arc<Self>, entry: PoolEntry, reason: CloseReason) {
+        if matches!(reason, CloseReason::Panicked | CloseReason::Dirty) {
+            self.note_discard();
+        }
+        self.close_conn(entry, reason);
     }
 
     /// Closes a connection that was in use.
@@ -63,6 +91,38 @@ impl PoolInner {
         }
         detached
     }
+
+    /// Runs `on_return`, if it is set, on a clean connection.
+    ///
+    /// # Errors
+    /// The reason why the connection must be closed.
+    #[inline]
+    pub(super) fn run_return_hook(&self, conn: &mut Conn) -> Result<(), CloseReason> {
+        let Some(hook) = &self.settings().hooks.give_back else { return Ok(()) };
+        run_return_hook(hook, conn).map_err(|error| {
+            log::debug!(target: "redigo::pool", "on_return refuses a connection: {error}");
+            CloseReason::Hook
+        })
+    }
+}
+
+#[inline]
+fn condition_of_dropped(conn: &mut Conn) -> Condition {
+    if std::thread::panicking() {
+        return Condition::Lost(CloseReason::Panicked);
+    }
+    // The connection's type may be the user's, and a panic must not lose the slot.
+    let condition = catch_unwind(AssertUnwindSafe(|| match conn.is_clean() {
+        true => Condition::Clean,
+        false if conn.can_be_cleaned() => Condition::NeedsCleaning,
+        false => {
+            if let Some(error) = conn.err() {
+                log::debug!(target: "redigo::pool", "a connection cannot be returned: {error}");
+            }
+            Condition::Lost(unclean_reason(conn))
+        }
+    }));
+    condition.unwrap_or(Condition::Lost(CloseReason::Dirty))
 }
 
 fn run_return_hook(hook: &Hook, conn: &mut Conn) -> Result<()> {

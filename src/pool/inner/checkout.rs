@@ -49,6 +49,8 @@ impl CheckoutLimit {
     #[inline]
     fn new(ctx: Context, kind: TimeoutKind, borrower: Option<Borrower>) -> CheckoutLimit {
         let began = Cell::new(ctx.is_bounded().then(Instant::now));
+        let has_deadline = ctx.deadline().is_some();
+        let borrower = borrower.map(|borrower| Borrower { has_deadline, ..borrower });
         CheckoutLimit { ctx, kind, began, borrower }
     }
 }
@@ -84,7 +86,7 @@ impl PoolInner {
         let mut now = request.now;
         let mut actions = Actions::none();
         let mut grant = self.core().check_out(request, new_waiter, &mut actions);
-        self.perform(actions);
+        self.perform_for_caller(actions);
         loop {
             grant = match grant {
                 Grant::Conn(ticket, entry) => match self.validate(entry, now, limit) {
@@ -205,13 +207,13 @@ impl PoolInner {
         if ended.is_some() || entry.returned.is_none() {
             let mut actions = Actions::none();
             self.core().check_in(entry, Disposition::Close(reason), None, &mut actions);
-            self.perform(actions);
+            self.perform_for_caller(actions);
             return Err(ended.map_or(error, |ended| self.limit_error(ended, 0, limit)));
         }
         let request = self.request(limit);
         let mut actions = Actions::none();
         let grant = self.core().replace(ticket, entry, reason, request, new_waiter, &mut actions);
-        self.perform(actions);
+        self.perform_for_caller(actions);
         Ok(grant)
     }
 
@@ -240,7 +242,7 @@ impl PoolInner {
             let actions = core.check_dials(now);
             if !actions.is_none() {
                 drop(core);
-                self.perform(actions);
+                self.perform_for_caller(actions);
                 core = self.core();
                 continue;
             }

@@ -184,7 +184,7 @@ mod tests {
     use super::*;
 
     fn at_auth(text: &str) -> Error {
-        Error::Server(ServerError::new(text)).in_step(DialStep::Auth)
+        Error::Server(ServerError::new(text)).in_step(DialStep::Auth, text)
     }
 
     #[test]

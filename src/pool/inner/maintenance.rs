@@ -18,7 +18,7 @@ impl Due for PoolInner {
     /// Starts maintenance on a thread of the pool's own, because it runs the user's code.
     fn on_alarm(self: Arc<Self>) {
         let pool = Arc::downgrade(&self);
-        let started = self.threads.start(move || {
+        let started = self.threads().start_brief(move || {
             if let Some(pool) = pool.upgrade() {
                 pool.run_maintenance();
             }
@@ -98,6 +98,20 @@ impl PoolInner {
                 log::warn!(target: "redigo::pool", "a leaked connection is taken back: {borrow}");
                 shut_down(&handle);
             }
+        }
+    }
+
+    /// Warns if many dropped connections are closed instead of cleaned.
+    pub(super) fn note_discard(&self) {
+        let now = self.now();
+        let warning = self.discards.lock().discarded(now);
+        if let Some(warning) = warning {
+            log::warn!(
+                target: "redigo::pool",
+                "{} connections were dropped and could not be cleaned within {:.0} s: their threads \
+                 panicked, their state cannot be undone, or no thread could clean them",
+                warning.discarded, warning.within.as_secs_f64(),
+            );
         }
     }
 

@@ -34,7 +34,7 @@ impl Borrower {
     #[inline]
     pub(crate) fn here(location: &'static Location<'static>) -> Borrower {
         let thread = NUMBER.try_with(|number| *number).unwrap_or(UNKNOWN);
-        Borrower { location, thread, tag: ThreadTag::of_this_thread }
+        Borrower { location, thread, has_deadline: false, tag: ThreadTag::of_this_thread }
     }
 }
 

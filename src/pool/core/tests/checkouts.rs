@@ -128,6 +128,18 @@ fn the_last_thread_of_a_deadlock_fails() {
     assert_eq!(on_thread(&mut pool, 2).get(), Step::answers(Outcome::Deadlock));
 }
 
+/// Thread 1 leaves the queue at its deadline, and can return its connection then.
+#[test]
+fn a_wait_with_a_deadline_is_no_part_of_a_deadlock() {
+    let mut pool = detects_deadlock(2);
+    on_thread(&mut pool, 1).take(1);
+    on_thread(&mut pool, 2).take(2);
+    pool.has_deadline = true;
+    assert_eq!(on_thread(&mut pool, 1).get(), AT_LIMIT);
+    pool.has_deadline = false;
+    assert_eq!(on_thread(&mut pool, 2).get(), AT_LIMIT);
+}
+
 #[test]
 fn a_caller_waits_if_a_connection_can_still_become_free() {
     // A dial is running.

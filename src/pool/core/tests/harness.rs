@@ -22,6 +22,7 @@ pub(super) struct Step {
     pub(super) dials: usize,
     pub(super) closes: Vec<u32>,
     pub(super) pings: Option<u32>,
+    pub(super) cleans: Option<u32>,
 }
 
 /// A [`Grant`] in a form to compare.
@@ -71,6 +72,8 @@ pub(super) struct Harness {
     pub(super) lifetime: Option<Duration>,
     /// The calling thread, if checkouts are recorded.
     pub(super) thread: Option<u64>,
+    /// Whether checkouts have a deadline, if they are recorded.
+    pub(super) has_deadline: bool,
     /// The running dials, oldest first.
     pub(super) dials: Vec<DialId>,
     /// Dials that wait for a thread. Otherwise, they begin as soon as they are started.
@@ -85,6 +88,7 @@ impl Harness {
             now: Instant::now(),
             lifetime: None,
             thread: None,
+            has_deadline: false,
             dials: Vec::new(),
             dials_wait: false,
         }
@@ -127,6 +131,7 @@ impl Harness {
             let borrower = Borrower {
                 location: Location::caller(),
                 thread: number,
+                has_deadline: self.has_deadline,
                 tag: TAGS[number as usize],
             };
             // Leaked, because a test has no thread that could own it.
@@ -144,6 +149,7 @@ impl Harness {
             step.dials = deferred.dials.len();
             step.closes.extend(deferred.close.into_iter().map(|closing| closing.entry.conn));
             step.pings = deferred.ping.map(|entry| entry.conn);
+            step.cleans = deferred.clean.map(|unclean| unclean.entry.conn);
             for id in deferred.dials {
                 self.dials.push(id);
                 if !self.dials_wait {
@@ -347,6 +353,7 @@ pub(super) fn settings() -> CoreSettings {
         reclaim_leaked: false,
         detect_deadlock: false,
         max_concurrent_dials: 4,
+        max_cleaners: 2,
         breaker: None,
         backoff: Backoff { first: Duration::from_secs(1), longest: Duration::from_secs(8) },
         track_borrows: false,
@@ -364,6 +371,7 @@ pub(super) const fn waits(reason: WaitReason) -> Step {
         dials: 0,
         closes: Vec::new(),
         pings: None,
+        cleans: None,
     }
 }
 

@@ -22,6 +22,10 @@ pub(super) struct Model {
     pub(super) granted: Vec<(u64, Granted)>,
     pub(super) borrowed: Vec<(u64, Conn)>,
     pub(super) pinged: Option<Conn>,
+    /// Connections that cleaners have.
+    pub(super) cleaning: Vec<Conn>,
+    /// Connections that wait for a cleaner.
+    unclean: Vec<Conn>,
     pub(super) dials: Vec<Dial>,
     /// The typical time of a dial.
     typical: Duration,
@@ -73,6 +77,8 @@ impl Model {
             granted: Vec::new(),
             borrowed: Vec::new(),
             pinged: None,
+            cleaning: Vec::new(),
+            unclean: Vec::new(),
             dials: Vec::new(),
             typical: Duration::ZERO,
             dial_failures: 0,
@@ -101,7 +107,12 @@ impl Model {
 
     pub(super) fn in_use(&self) -> usize {
         let out = self.granted_conns().chain(self.borrowed.iter().map(|(_, conn)| conn));
-        out.filter(|conn| !conn.reclaimed).count() + usize::from(self.pinged.is_some())
+        out.filter(|conn| !conn.reclaimed).count() + self.coming_back()
+    }
+
+    /// Connections in use without a borrower.
+    fn coming_back(&self) -> usize {
+        usize::from(self.pinged.is_some()) + self.cleaning.len() + self.unclean.len()
     }
 
     pub(super) fn open(&self) -> usize {
@@ -165,7 +176,7 @@ impl Model {
             return Some(Outcome::BreakerOpen);
         }
         let obtainable = self.free_slots().saturating_add(self.promising_dials());
-        let expected = obtainable.saturating_add(usize::from(self.pinged.is_some()));
+        let expected = obtainable.saturating_add(self.coming_back());
         let too_many = waiting >= max_waiters.saturating_add(obtainable)
             || !self.settings.wait && waiting >= expected;
         too_many.then_some(Outcome::Exhausted)
@@ -197,7 +208,7 @@ impl Model {
 
     /// The last connection of a closed pool may be gone.
     fn wake_if_drained(&mut self, step: Step) -> Step {
-        match self.closed && self.open() == 0 {
+        match self.closed && self.in_use() == 0 {
             true => self.wake_watchers(step),
             false => step,
         }
@@ -217,7 +228,30 @@ impl Model {
                 self.slot_freed(Step { closes: vec![id], ..Step::default() })
             }
             Disposition::Detach => self.slot_freed(Step::default()),
+            Disposition::Clean { .. } if self.cleaning.len() < self.settings.max_cleaners => {
+                self.cleaning.push(conn);
+                Step { cleans: Some(id), ..Step::default() }
+            }
+            Disposition::Clean { .. } => {
+                self.unclean.push(conn);
+                Step::default()
+            }
         }
+    }
+
+    /// A cleaner has ended, and takes the next connection.
+    pub(super) fn cleaned(&mut self, at: usize, is_clean: bool, now: Duration) -> Step {
+        let conn = self.cleaning.remove(at);
+        let next = (!self.unclean.is_empty()).then(|| self.unclean.remove(0));
+        self.cleaning.extend(next);
+        let step = match is_clean {
+            true => self.accept(Conn { returned: now, heard: now, overdue: false, ..conn }, now),
+            false => {
+                self.failures += 1;
+                self.slot_freed(Step { closes: vec![conn.id], ..Step::default() })
+            }
+        };
+        Step { cleans: next.map(|next| next.id), ..step }
     }
 
     fn accept(&mut self, conn: Conn, now: Duration) -> Step {

@@ -26,6 +26,9 @@ enum Event {
     DialFails(Index),
     CheckDials,
     CheckIn(Index, Disposition),
+    DropUnclean(Index),
+    /// The connection is clean, or has failed.
+    Cleaned(Index, bool),
     Replace(Index),
     Collect(Index),
     LeaveQueue(Index),
@@ -62,6 +65,8 @@ fn event(quiet: bool) -> impl Strategy<Value = Event> {
         4 => which().prop_map(Event::DialRetries),
         4 => Just(Event::CheckDials),
         26 => (which(), ends).prop_map(|(which, how)| Event::CheckIn(which, how)),
+        5 => which().prop_map(Event::DropUnclean),
+        8 => (which(), any::<bool>()).prop_map(|(which, clean)| Event::Cleaned(which, clean)),
         6 => which().prop_map(Event::Replace),
         20 => which().prop_map(Event::Collect),
         6 => which().prop_map(Event::LeaveQueue),
@@ -90,12 +95,13 @@ fn any_settings() -> impl Strategy<Value = (CoreSettings, Option<Duration>)> {
     let min_idle = prop_oneof![2 => Just(0), 1 => 1..3_usize];
     let time = || proptest::option::of((1..6_u64).prop_map(Duration::from_secs));
     let breaker = proptest::option::of(1..4_u32);
-    let sizes = (0..4_usize, max_active, min_idle, max_waiters, 1..4_usize);
+    let sizes = (0..4_usize, max_active, min_idle, max_waiters, 1..4_usize, 1..3_usize);
     let flags = (any::<bool>(), any::<bool>(), any::<bool>());
     let keepalive = proptest::option::weighted(0.8, (1..4_u64).prop_map(Duration::from_secs));
     (sizes, flags, time(), keepalive, time(), time(), breaker).prop_map(
         |(sizes, flags, idle_timeout, keepalive, leak_threshold, lifetime, breaker)| {
-            let (max_idle, max_active, min_idle, max_waiters, max_concurrent_dials) = sizes;
+            let (max_idle, max_active, min_idle, max_waiters, max_concurrent_dials, max_cleaners) =
+                sizes;
             let (wait, fifo, reclaim_leaked) = flags;
             let settings = CoreSettings {
                 max_idle: max_idle.max(min_idle),
@@ -109,6 +115,7 @@ fn any_settings() -> impl Strategy<Value = (CoreSettings, Option<Duration>)> {
                 leak_threshold,
                 reclaim_leaked: reclaim_leaked && leak_threshold.is_some(),
                 max_concurrent_dials,
+                max_cleaners,
                 breaker,
                 track_borrows: leak_threshold.is_some(),
                 has_timer: true,
@@ -127,6 +134,8 @@ struct Run {
     /// Callers that wait or have not collected their grant.
     waiting: Vec<u64>,
     pinged: Option<Box<Entry<u32>>>,
+    /// The connections that cleaners have, in the model's order.
+    cleaning: Vec<Box<Entry<u32>>>,
     next_conn: u32,
     gone: Vec<u32>,
     detached: u64,
@@ -148,6 +157,7 @@ impl Run {
             model: Model::new(settings, lifetime),
             waiting: Vec::new(),
             pinged: None,
+            cleaning: Vec::new(),
             next_conn: 0,
             gone: Vec::new(),
             detached: 0,
@@ -212,6 +222,12 @@ impl Run {
                 self.compare(step, expected);
             }
             Event::CheckIn(which, disposition) => self.check_in(which, *disposition),
+            Event::DropUnclean(which) => self.drop_unclean(which),
+            Event::Cleaned(which, is_clean) => {
+                let all: Vec<usize> = (0..self.cleaning.len()).collect();
+                let Some(at) = pick(&all, which) else { return };
+                self.cleaned(at, *is_clean);
+            }
             Event::Replace(which) => self.replace(which),
             Event::Collect(which) => {
                 let Some(ticket) = pick(&self.waiting, which) else { return };
@@ -310,6 +326,33 @@ impl Run {
             self.detached += u64::from(!conn.reclaimed);
         }
         self.agree(actions, expected);
+    }
+
+    fn drop_unclean(&mut self, which: &Index) {
+        let Some((_, conn)) = pick(&self.model.borrowed, which) else { return };
+        let (dropped, now) = (self.pool.now, Some(self.pool.now));
+        let expected = self.model.check_in(conn.id, Disposition::Clean { dropped }, self.time());
+        let mut actions = self.pool.end(conn.id, Disposition::Clean { dropped }, now);
+        let unclean = actions.deferred.as_mut().and_then(|deferred| deferred.clean.take());
+        let cleans = unclean.as_ref().map(|unclean| unclean.entry.conn);
+        self.cleaning.extend(unclean.map(|unclean| unclean.entry));
+        let step = self.pool.effects(actions);
+        self.compare(Step { cleans, ..step }, expected);
+    }
+
+    fn cleaned(&mut self, at: usize, is_clean: bool) {
+        let disposition = match is_clean {
+            true => Disposition::Return,
+            false => Disposition::Close(CloseReason::Io),
+        };
+        let (entry, now) = (self.cleaning.remove(at), Some(self.pool.now));
+        let expected = self.model.cleaned(at, is_clean, self.time());
+        let mut actions = Actions::none();
+        let next = self.pool.core.cleaned(entry, disposition, now, &mut actions);
+        let cleans = next.as_ref().map(|unclean| unclean.entry.conn);
+        self.cleaning.extend(next.map(|unclean| unclean.entry));
+        let step = self.pool.effects(actions);
+        self.compare(Step { cleans, ..step }, expected);
     }
 
     fn replace(&mut self, which: &Index) {
@@ -412,6 +455,8 @@ impl Run {
         all.extend(granted);
         all.extend(self.pool.borrowed.keys());
         all.extend(self.pinged.as_ref().map(|entry| entry.conn));
+        all.extend(self.cleaning.iter().map(|entry| entry.conn));
+        all.extend(self.pool.core.cleaning.waiting().map(|entry| entry.conn));
         all.extend(&self.gone);
         all.sort_unstable();
         assert_eq!(all, (0..self.next_conn).collect::<Vec<_>>());
@@ -429,6 +474,9 @@ impl Run {
             self.happens(&Event::DialSucceeds(order, 0));
         }
         self.happens(&Event::PingEnds(true));
+        while !self.cleaning.is_empty() {
+            self.happens(&Event::Cleaned(order, true));
+        }
         let check_in = match order.index(2) {
             0 => Event::CheckIn(order, Disposition::Return),
             _ => Event::Replace(order),

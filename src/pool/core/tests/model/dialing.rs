@@ -140,13 +140,13 @@ impl Model {
         self.dials.iter().any(|dial| dial.reason == DialReason::Probe)
     }
 
-    /// Whether `min_idle` or a warm-up needs a dial. A pinged connection counts as idle, and so does
+    /// Whether `min_idle` or a warm-up needs a dial. A connection that comes back soon counts as idle, and so does
     /// a dial without a waiter; for a warm-up, so does a connection in use.
     fn lacks_idle(&self) -> bool {
-        let pinged = usize::from(self.pinged.is_some());
+        let coming_back = self.coming_back();
         let spare = self.dials.iter().filter(|dial| !dial.covers_owner && !dial.evicted).count();
-        let idle = self.idle.len() + pinged + spare;
-        let out = self.in_use() - pinged;
+        let idle = self.idle.len() + coming_back + spare;
+        let out = self.in_use() - coming_back;
         !self.paused && (idle < self.settings.min_idle || idle + out < self.warm_up_target())
     }
 
