@@ -28,8 +28,10 @@ pub(crate) struct Status {
     shutdown: ShutdownHandle,
     /// The codes of error replies after which a pool closes the connection.
     retire_on: Arc<[String]>,
-    /// Such an error reply has arrived.
+    /// Such an error reply has arrived, or one after which the server closes the connection.
     retired: AtomicBool,
+    /// An error reply has arrived.
+    saw_error: AtomicBool,
     pub(super) observer: Option<Box<dyn Observer>>,
 }
 
@@ -44,6 +46,7 @@ impl Status {
             shutdown,
             retire_on: Arc::default(),
             retired: AtomicBool::new(false),
+            saw_error: AtomicBool::new(false),
             observer: None,
         }
     }
@@ -64,8 +67,14 @@ impl Status {
         self.fault.get()
     }
 
-    pub(crate) fn shutdown_handle(&self) -> ShutdownHandle {
-        self.shutdown.clone()
+    /// Returns whether an error reply has arrived since the last call.
+    pub(crate) fn take_saw_error(&mut self) -> bool {
+        std::mem::take(self.saw_error.get_mut())
+    }
+
+    /// Returns the handle of the connection, which is valid in every checkout.
+    pub(crate) fn shutdown(&self) -> &ShutdownHandle {
+        &self.shutdown
     }
 
     /// Fails with the error that ended the connection, if it has ended.
@@ -204,7 +213,8 @@ impl Status {
                 let quoted = error.message().split_once("because of: ");
                 let quoted = quoted.and_then(|(_, quoted)| quoted.split(' ').next());
                 let is_code = |code: &String| *code == error.code() || Some(&**code) == quoted;
-                if self.retire_on.iter().any(is_code) {
+                self.saw_error.store(true, Ordering::Relaxed);
+                if error.announces_close() || self.retire_on.iter().any(is_code) {
                     self.retired.store(true, Ordering::Relaxed);
                 }
             }

@@ -57,6 +57,7 @@ pub(crate) use validate::check_sizes;
 ///
 /// | Option | Default | Effect |
 /// |---|---|---|
+/// | [`peek_always`](PoolBuilder::peek_always) | `false` | checks the socket of every connection before checkout |
 /// | [`max_idle`](PoolBuilder::max_idle) | `max_active`, or 32 without one | limits the idle connections |
 /// | [`min_idle`](PoolBuilder::min_idle) ¹ | 0 | keeps this many connections idle |
 /// | [`max_waiters`](PoolBuilder::max_waiters) | no limit | limits the callers that wait |

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use crate::conn::Conn;
 use crate::error::{Error, Result};
+use crate::pool::inner::check_in::is_own;
 use crate::pool::inner::{PoolEntry, PoolInner};
 use crate::pool::stats::close_reason::CloseReason;
 
@@ -80,10 +81,11 @@ impl PooledConn {
         // Still in use while it is cleaned, so that a panic does not lose the slot.
         let State::InUse { pool, entry } = &mut self.state else { return Ok(()) };
         let mut cleaned = Ok(());
-        let clean = entry.conn.is_clean() || {
-            cleaned = entry.conn.reset(pool.settings().cleanup_timeout);
-            entry.conn.is_clean()
-        };
+        let clean = entry.conn.is_clean()
+            || is_own(entry) && {
+                cleaned = entry.conn.reset(pool.settings().cleanup_timeout);
+                entry.conn.is_clean()
+            };
         let State::InUse { pool, mut entry } = self.take() else { return Ok(()) };
         if clean {
             pool.return_conn(entry);
@@ -199,6 +201,7 @@ pub(super) fn unclean_reason(conn: &mut Conn) -> CloseReason {
     match conn.err() {
         Some(Error::Protocol(_)) => CloseReason::Protocol,
         Some(_) => CloseReason::Io,
+        None if conn.is_shut_down() => CloseReason::Io,
         None if conn.is_retired() => CloseReason::Retired,
         None => CloseReason::Dirty,
     }

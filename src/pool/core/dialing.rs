@@ -152,6 +152,7 @@ impl<C, W> Core<C, W> {
         let Dialed { conn, handle, expires } = dialed;
         Box::new(Entry {
             conn,
+            conn_id: handle.conn_id(),
             slot: self.registry.add(handle),
             generation,
             expires,
@@ -160,6 +161,7 @@ impl<C, W> Core<C, W> {
             failures: self.failures,
             suspect: false,
             late: false,
+            sweeps: self.sweeps,
         })
     }
 
