@@ -198,10 +198,11 @@ impl fmt::Debug for PooledConn {
 
 /// Returns why a connection that is not clean must be closed.
 pub(super) fn unclean_reason(conn: &mut Conn) -> CloseReason {
+    let is_closing = conn.is_shut_down() || conn.status().is_closing();
     match conn.err() {
         Some(Error::Protocol(_)) => CloseReason::Protocol,
         Some(_) => CloseReason::Io,
-        None if conn.is_shut_down() => CloseReason::Io,
+        None if is_closing => CloseReason::Io,
         None if conn.is_retired() => CloseReason::Retired,
         None => CloseReason::Dirty,
     }

@@ -146,7 +146,7 @@ fn check_socket(conn: &Conn) -> Result<(), CloseReason> {
         Ok(true) => Ok(()),
         Ok(false) | Err(_) => {
             log::debug!(target: "redigo::pool", "a connection was closed after an error reply");
-            Err(CloseReason::Health)
+            Err(CloseReason::Io)
         }
     }
 }
