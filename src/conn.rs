@@ -525,8 +525,7 @@ impl Conn {
         self.status.retire_on(codes);
     }
 
-    /// Returns true after an error reply with such a code, or after which the server closes the
-    /// connection.
+    /// Returns true after an error reply with such a code.
     pub(crate) fn is_retired(&self) -> bool {
         self.status.is_retired()
     }

@@ -19,6 +19,7 @@ impl Conn {
             && self.session().dirty().is_empty()
             && self.err().is_none()
             && !self.is_retired()
+            && !self.status().is_closing()
             && !self.is_shut_down()
             && !self.has_unread()
     }

@@ -28,8 +28,10 @@ pub(crate) struct Status {
     shutdown: ShutdownHandle,
     /// The codes of error replies after which a pool closes the connection.
     retire_on: Arc<[String]>,
-    /// Such an error reply has arrived, or one after which the server closes the connection.
+    /// Such an error reply has arrived.
     retired: AtomicBool,
+    /// An error reply has arrived after which the server closes the connection.
+    closing: AtomicBool,
     /// An error reply has arrived.
     saw_error: AtomicBool,
     pub(super) observer: Option<Box<dyn Observer>>,
@@ -46,6 +48,7 @@ impl Status {
             shutdown,
             retire_on: Arc::default(),
             retired: AtomicBool::new(false),
+            closing: AtomicBool::new(false),
             saw_error: AtomicBool::new(false),
             observer: None,
         }
@@ -65,6 +68,11 @@ impl Status {
 
     pub(crate) fn err(&self) -> Option<&Error> {
         self.fault.get()
+    }
+
+    /// Returns true if the server has announced that it closes the connection.
+    pub(crate) fn is_closing(&self) -> bool {
+        self.closing.load(Ordering::Relaxed)
     }
 
     /// Returns whether an error reply has arrived since the last call.
@@ -214,7 +222,10 @@ impl Status {
                 let quoted = quoted.and_then(|(_, quoted)| quoted.split(' ').next());
                 let is_code = |code: &String| *code == error.code() || Some(&**code) == quoted;
                 self.saw_error.store(true, Ordering::Relaxed);
-                if error.announces_close() || self.retire_on.iter().any(is_code) {
+                if error.announces_close() {
+                    self.closing.store(true, Ordering::Relaxed);
+                }
+                if self.retire_on.iter().any(is_code) {
                     self.retired.store(true, Ordering::Relaxed);
                 }
             }

@@ -137,6 +137,24 @@ fn probe_in_the_background_closes_the_breaker() {
     assert!(error.pool_report().unwrap().last_dial_error.is_none(), "{error}");
 }
 
+/// Otherwise one lost packet would keep the breaker open for the whole connect timeout.
+#[test]
+fn probe_that_hangs_does_not_keep_the_breaker_open() {
+    let (dialer, pool, clock) = with_breaker();
+    trip(&dialer, &pool);
+    dialer.set(Verdict::HangDeaf);
+    clock.advance(4 * SECOND);
+    wait_until("a probe hangs", || dialer.dialing() == 1);
+    dialer.set(Verdict::Connect);
+    clock.advance(4 * SECOND);
+    wait_until("the next probe succeeds", || pool.idle_count() == 1);
+    let mut conn = pool.acquire().unwrap();
+    assert_eq!(number(&mut conn), 5);
+    dialer.decide(Verdict::Connect);
+    wait_until("the first probe ends", || pool.stats().dialing == 0);
+    assert_eq!((pool.idle_count(), pool.stats().dialed.probe), (1, 2));
+}
+
 #[test]
 fn waiters_fail_when_the_breaker_opens() {
     let (dialer, pool, _clock) = with_breaker();

@@ -241,7 +241,8 @@ impl Dials {
         Some(OldestDial { age: now.saturating_duration_since(began), attempts })
     }
 
-    fn hung_age(&self) -> Duration {
+    /// Returns the age from which on a dial is taken for hung.
+    pub(super) fn hung_age(&self) -> Duration {
         self.typical.max(MIN_HUNG_AGE)
     }
 }

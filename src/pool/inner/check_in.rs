@@ -145,7 +145,7 @@ fn check_socket(conn: &Conn) -> Result<(), CloseReason> {
         Ok(true) => Ok(()),
         Ok(false) | Err(_) => {
             log::debug!(target: "redigo::pool", "a connection was closed after an error reply");
-            Err(CloseReason::Health)
+            Err(CloseReason::Io)
         }
     }
 }
@@ -181,10 +181,11 @@ fn run_return_hook(hook: &Hook, conn: &mut Conn) -> Result<()> {
 
 /// Returns why a connection that is not clean must be closed.
 pub(crate) fn unclean_reason(conn: &mut Conn) -> CloseReason {
+    let is_closing = conn.is_shut_down() || conn.status().is_closing();
     match conn.err() {
         Some(Error::Protocol(_)) => CloseReason::Protocol,
         Some(_) => CloseReason::Io,
-        None if conn.is_shut_down() => CloseReason::Io,
+        None if is_closing => CloseReason::Io,
         None if conn.is_retired() => CloseReason::Retired,
         None => CloseReason::Dirty,
     }

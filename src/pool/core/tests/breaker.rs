@@ -67,10 +67,36 @@ fn an_open_breaker_probes_after_growing_pauses() {
         let (pause, longest) = (pool.due().unwrap(), Duration::from_secs(longest));
         assert!(pause > longest / 2 && pause <= longest, "{pause:?}");
         assert_eq!(pause_ends(&mut pool), Step::default().dials(1));
-        assert_eq!(pool.after(Duration::from_secs(60)), Step::default(), "one probe at a time");
+        assert_eq!(pool.after(Duration::from_millis(900)), Step::default(), "one probe at a time");
         assert_eq!(pool.get(), refused());
         assert_eq!(pool.dial_fails(), Step::default());
     }
+}
+
+/// Otherwise one lost packet would keep the breaker open until the dial gives up.
+#[test]
+fn a_probe_that_hangs_does_not_keep_the_breaker_open() {
+    let mut pool = broken(3);
+    assert_eq!(pause_ends(&mut pool), Step::default().dials(1));
+    let next = pool.due().expect("the time for the next probe");
+    assert!(next >= Duration::from_secs(1), "{next:?}: a slow probe does not hang");
+    assert_eq!(pause_ends(&mut pool), Step::default().dials(1));
+    assert_eq!(pool.nth_dial_succeeds(1, 1), Step::default());
+    assert_eq!(pool.get(), grants(1), "the breaker is closed");
+    assert_eq!(pool.dial_fails(), Step::default());
+    assert_eq!(pool.get(), DIALING.dials(1), "one failure does not open it");
+}
+
+/// A server that hangs costs no more than a dial for each pause.
+#[test]
+fn probes_of_a_server_that_hangs_start_after_growing_pauses() {
+    let mut pool = broken(8);
+    let mut pauses = Vec::new();
+    for _ in 0..5 {
+        assert_eq!(pause_ends(&mut pool), Step::default().dials(1));
+        pauses.push(pool.due().expect("a pause"));
+    }
+    assert!(pauses[4] > Duration::from_secs(4), "{pauses:?}");
 }
 
 #[test]

@@ -61,7 +61,7 @@ fn a_failure_during_a_pause_does_not_extend_it() {
 }
 
 #[test]
-fn at_most_one_probe_runs() {
+fn a_probe_of_an_earlier_outage_does_not_delay_the_next() {
     let mut pool = Harness::new(CoreSettings { breaker: Some(1), has_timer: true, ..settings() });
     for _ in 0..3 {
         assert_eq!(pool.get(), DIALING.dials(1));
@@ -73,7 +73,7 @@ fn at_most_one_probe_runs() {
     assert_eq!((pool.dial_succeeds(1), pool.get()), (Step::default(), grants(1)));
     let _ = pool.dial_fails();
     assert_eq!(pool.get(), Step::answers(Outcome::BreakerOpen));
-    assert_eq!(pool.core.paused_until(), None, "no pause while the probe runs");
+    assert!(pool.core.paused_until().is_some());
 }
 
 #[test]
