@@ -8,14 +8,14 @@ const SECOND: Duration = Duration::from_secs(1);
 /// Returns the connection that is pinged a second from now.
 fn ping_one(pool: &mut Harness) -> Box<Entry<u32>> {
     pool.now += SECOND;
-    pool.to_ping().expect("a connection to ping")
+    pool.take_ping().expect("a connection to ping")
 }
 
 #[test]
 fn a_pinged_connection_returns_to_its_old_position() {
     let mut pool =
         Harness::new(CoreSettings { keepalive: Some(2 * SECOND), has_timer: true, ..settings() });
-    [1, 2, 3].map(|conn| pool.take(conn));
+    pool.take_all([1, 2, 3]);
     for conn in [1, 2, 3] {
         pool.now += SECOND / 4;
         let _ = pool.check_in(conn);
@@ -81,7 +81,7 @@ fn a_probe_needs_a_free_slot() {
     let settings =
         CoreSettings { max_active: Some(2), breaker: Some(1), has_timer: true, ..settings() };
     let mut pool = Harness::new(settings);
-    [1, 2].map(|conn| pool.take(conn));
+    pool.take_all([1, 2]);
     let _ = pool.close(2, CloseReason::Io);
     assert_eq!(pool.get(), DIALING.dials(1));
     let _ = pool.dial_fails();
