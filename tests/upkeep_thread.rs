@@ -1,6 +1,9 @@
 //! The upkeep thread: one for all pools, and only while an option needs it. A single test, because it
 //! counts the threads of the process.
 
+// It finds the threads in /proc.
+#![cfg(target_os = "linux")]
+
 use std::time::Duration;
 
 use redigo::Pool;

@@ -81,16 +81,20 @@ impl RedisServer {
         }
     }
 
-    #[cfg(unix)]
     #[track_caller]
     pub(crate) fn freeze(&self) {
+        #[cfg(unix)]
         self.0.freeze().unwrap();
+        #[cfg(not(unix))]
+        ask_broker("freeze", self.port());
     }
 
-    #[cfg(unix)]
     #[track_caller]
     pub(crate) fn thaw(&self) {
+        #[cfg(unix)]
         self.0.thaw().unwrap();
+        #[cfg(not(unix))]
+        ask_broker("thaw", self.port());
     }
 }
 
@@ -174,6 +178,16 @@ pub(crate) fn lacks_tls(error: &str) -> bool {
         note("this redis-server was built without TLS: tested is the one on PATH");
     }
     lacks
+}
+
+/// Sends a request to tests/windows/broker.rs, which started the server.
+#[cfg(not(unix))]
+#[track_caller]
+fn ask_broker(verb: &str, port: u16) {
+    let address = std::env::var("REDIS_SERVER_BROKER").expect("$REDIS_SERVER_BROKER");
+    let mut broker = std::net::TcpStream::connect(address).unwrap();
+    writeln!(broker, "{verb}\t{port}").unwrap();
+    assert_eq!(io::read_to_string(broker).unwrap(), "done\n");
 }
 
 /// Writes to the output of the test program, which hides that of `eprintln!` if the test passes.
