@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::conn::Conn;
 use crate::error::{Error, Result};
-use crate::pool::inner::check_in::is_own;
+use crate::pool::inner::check_in::{is_own, unclean_reason};
 use crate::pool::inner::{PoolEntry, PoolInner};
 use crate::pool::stats::close_reason::CloseReason;
 
@@ -195,18 +195,6 @@ impl fmt::Debug for PooledConn {
             State::Failed(conn) => f.debug_tuple("PooledConn").field(conn).finish(),
             State::CheckedIn => f.write_str("PooledConn(checked in)"),
         }
-    }
-}
-
-/// Returns why a connection that is not clean must be closed.
-pub(super) fn unclean_reason(conn: &mut Conn) -> CloseReason {
-    let is_closing = conn.is_shut_down() || conn.status().is_closing();
-    match conn.err() {
-        Some(Error::Protocol(_)) => CloseReason::Protocol,
-        Some(_) => CloseReason::Io,
-        None if is_closing => CloseReason::Io,
-        None if conn.is_retired() => CloseReason::Retired,
-        None => CloseReason::Dirty,
     }
 }
 

@@ -11,7 +11,6 @@ use crate::pool::core::actions::Actions;
 use crate::pool::core::types::{Disposition, Entry};
 use crate::pool::hooks::{self, Hook};
 use crate::pool::inner::{PoolEntry, PoolInner};
-use crate::pool::pooled_conn::unclean_reason;
 use crate::pool::stats::close_reason::CloseReason;
 use crate::pool::stats::metrics::Timing;
 use crate::sync;
@@ -177,5 +176,17 @@ fn run_return_hook(hook: &Hook, conn: &mut Conn) -> Result<()> {
     match conn.is_clean() {
         true => Ok(()),
         false => Err(Error::other("on_return left the connection unclean")),
+    }
+}
+
+/// Returns why a connection that is not clean must be closed.
+pub(crate) fn unclean_reason(conn: &mut Conn) -> CloseReason {
+    let is_closing = conn.is_shut_down() || conn.status().is_closing();
+    match conn.err() {
+        Some(Error::Protocol(_)) => CloseReason::Protocol,
+        Some(_) => CloseReason::Io,
+        None if is_closing => CloseReason::Io,
+        None if conn.is_retired() => CloseReason::Retired,
+        None => CloseReason::Dirty,
     }
 }

@@ -10,7 +10,7 @@ use crate::pool::core::actions::Actions;
 use crate::pool::core::cleaning::Unclean;
 use crate::pool::core::types::{Disposition, Entry};
 use crate::pool::inner::PoolInner;
-use crate::pool::pooled_conn::unclean_reason;
+use crate::pool::inner::check_in::unclean_reason;
 use crate::pool::stats::close_reason::CloseReason;
 use crate::sync;
 
