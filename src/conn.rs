@@ -1,5 +1,7 @@
 //! The connection: [`Conn`].
 
+pub(crate) mod batch;
+pub(crate) mod blocking;
 pub(crate) mod command_buffer;
 pub(crate) mod deadline;
 pub(crate) mod exchange;
@@ -8,6 +10,7 @@ pub(crate) mod owned;
 pub(crate) mod pipeline;
 pub mod raw;
 pub(crate) mod reset;
+pub(crate) mod scripts;
 pub(crate) mod session;
 pub(crate) mod split;
 pub(crate) mod status;
@@ -30,6 +33,7 @@ use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::from_value::FromValue;
 use crate::net::stream::{Peek, ShutdownHandle};
+use crate::script::loaded::LoadedScripts;
 use crate::value::Value;
 
 /// A connection to a server, for one thread at a time.
@@ -67,6 +71,8 @@ pub struct Conn {
     pub(super) write_timeout: Option<Duration>,
     /// A deadline over all calls, such as that of a context.
     pub(super) outer_deadline: Deadline,
+    /// The scripts that the server knows, as far as this connection has seen.
+    pub(super) scripts: LoadedScripts,
 }
 
 /// The parts of a connection, for a mux.
@@ -90,6 +96,7 @@ impl Conn {
             read_timeout: None,
             write_timeout: None,
             outer_deadline: Deadline::default(),
+            scripts: LoadedScripts::default(),
         }
     }
 
@@ -481,7 +488,8 @@ impl Conn {
     }
 
     /// Returns a handle with which another thread can end the connection. A call that waits on
-    /// it returns [`Error::Canceled`].
+    /// it returns [`Error::Canceled`]. On a connection of a [`Pool`](crate::Pool), the handle belongs
+    /// to this checkout.
     ///
     /// ```
     /// # use redigo::{Dialer, testing::MemoryStream};
@@ -492,7 +500,7 @@ impl Conn {
     /// assert!(waiting.join().unwrap().unwrap_err().is_canceled());
     /// ```
     pub fn shutdown_handle(&self) -> ShutdownHandle {
-        self.status.shutdown_handle()
+        self.status.shutdown().of_checkout()
     }
 
     /// Closes the connection without waiting. Queued commands are not written.
@@ -529,6 +537,29 @@ impl Conn {
         self.status.is_retired()
     }
 
+    /// Returns true if the connection was shut down through a handle.
+    pub(crate) fn is_shut_down(&self) -> bool {
+        self.status.shutdown().is_used()
+    }
+
+    /// Returns the handle of the connection, which is valid in every checkout.
+    pub(crate) fn own_shutdown_handle(&self) -> ShutdownHandle {
+        self.status.shutdown().clone()
+    }
+
+    /// Ends the validity of the handles that borrowers have. Returns false if the connection was
+    /// shut down before.
+    #[inline]
+    pub(crate) fn end_checkout(&self) -> bool {
+        self.status.shutdown().end_checkout()
+    }
+
+    /// Returns a number that no other connection has while this one exists.
+    #[inline]
+    pub(crate) fn id(&self) -> usize {
+        self.status.shutdown().conn_id()
+    }
+
     /// A pool's read timeout is meant for commands, so a subscriber does not use it for silence.
     pub(crate) fn set_pooled(&mut self, pooled: bool) {
         self.pooled = pooled;
@@ -549,7 +580,7 @@ impl Conn {
     /// Takes the connection apart for a mux, which does its own bookkeeping.
     pub(crate) fn into_parts(self) -> Parts {
         Parts {
-            shutdown: self.status.shutdown_handle(),
+            shutdown: self.status.shutdown().clone(),
             raw: self.raw,
             observer: self.status.observer,
             read_timeout: self.read_timeout,
