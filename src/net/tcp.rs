@@ -159,7 +159,13 @@ impl Stream for TcpStream {
 
     fn write(&self, bytes: &[u8]) -> io::Result<usize> {
         let mut socket = self;
-        Write::write(&mut socket, bytes)
+        let written = Write::write(&mut socket, bytes);
+        // Windows does not say how many bytes of a write that timed out were sent.
+        #[cfg(windows)]
+        if written.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::TimedOut) {
+            Stream::shutdown(self);
+        }
+        written
     }
 
     fn set_read_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {

@@ -407,6 +407,7 @@ fn a_stopped_process_continues_its_unix_connect() {
     assert!(outcome.ends_with("Some(Connect)"), "{outcome}");
 }
 
+#[cfg(unix)]
 #[test]
 fn a_file_that_is_not_a_socket_is_named() {
     let path = std::env::temp_dir().join(format!("redigo-plain-{}", std::process::id()));
@@ -417,6 +418,7 @@ fn a_file_that_is_not_a_socket_is_named() {
     assert!(error.ends_with("no server listens there, or it is not a socket"), "{error}");
 }
 
+#[cfg(unix)]
 #[test]
 fn a_unix_path_with_a_nul_byte_is_invalid() {
     let error = Dialer::unix("/run/redis.sock\0.old").dial().unwrap_err();

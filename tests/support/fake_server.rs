@@ -177,9 +177,7 @@ fn fill_queue(domain: Domain, address: &SockAddr) -> Vec<Socket> {
     let mut sockets = vec![listener];
     loop {
         let client = socket();
-        // It also limits the connect.
-        client.set_write_timeout(Some(Duration::from_millis(200))).unwrap();
-        if client.connect(&address).is_err() {
+        if client.connect_timeout(&address, Duration::from_millis(200)).is_err() {
             return sockets;
         }
         sockets.push(client);

@@ -68,6 +68,8 @@ impl RedisServer {
 
     pub(crate) fn kill(&mut self) {
         self.0.kill();
+        #[cfg(not(unix))]
+        ask_broker("await", self.port());
     }
 
     pub(crate) fn stop(&mut self) {

@@ -4,7 +4,8 @@
 //!
 //! - `run` and arguments: runs the server with them, and answers with its output and its exit code. The end of the
 //!   connection kills the server, as the end of this program does. The client is tests/windows/redis_server.rs.
-//! - `freeze` or `thaw` and a port: stops the server with this port, or lets it continue. The client is a test.
+//! - `freeze`, `thaw` or `await`, and a port: stops the server with this port, lets it continue, or waits for its end.
+//!   The client is a test.
 //!
 //! Paths of Windows in the arguments become paths in Wine's folder `$WINEPREFIX`.
 
@@ -15,6 +16,9 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
 use std::time::Duration;
 use std::{env, thread};
+
+/// The pause between two checks of a server.
+const PAUSE: Duration = Duration::from_millis(5);
 
 /// The process of the server on each port.
 static SERVERS: Mutex<Option<HashMap<String, u32>>> = Mutex::new(None);
@@ -41,6 +45,13 @@ fn serve(mut client: TcpStream) -> io::Result<()> {
         ["run", ref arguments @ ..] => run(client, arguments),
         ["freeze", port] => writeln!(client, "{}", signal("STOP", port)?),
         ["thaw", port] => writeln!(client, "{}", signal("CONT", port)?),
+        ["await", port] => {
+            while SERVERS.lock().unwrap().as_ref().is_some_and(|servers| servers.contains_key(port))
+            {
+                thread::sleep(PAUSE);
+            }
+            writeln!(client, "done")
+        }
         _ => writeln!(client, "unknown request"),
     }
 }
@@ -64,12 +75,13 @@ fn run(mut client: TcpStream, arguments: &[&str]) -> io::Result<()> {
     });
     let status = wait(&mut server, &client)?;
     let _ = copier.join();
+    SERVERS.lock().unwrap().get_or_insert_default().remove(port);
     writeln!(client, "exit\t{}", status.unwrap_or(1))
 }
 
 /// Waits for the end of the server, or kills it at the end of the connection.
 fn wait(server: &mut Child, client: &TcpStream) -> io::Result<Option<i32>> {
-    client.set_read_timeout(Some(Duration::from_millis(5)))?;
+    client.set_read_timeout(Some(PAUSE))?;
     loop {
         if let Some(status) = server.try_wait()? {
             return Ok(status.code());

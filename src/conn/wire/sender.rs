@@ -68,8 +68,8 @@ impl Sender {
                 Ok(0) => return Err(io::Error::from(io::ErrorKind::WriteZero).into()),
                 Ok(written) => *count += written,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                // The next iteration checks the deadline.
-                Err(error) if is_timeout(&error) && deadline.is_some() => {}
+                // The next iteration checks the deadline. On Windows the stream has ended: see `TcpStream::write`.
+                Err(error) if is_timeout(&error) && deadline.is_some() && !cfg!(windows) => {}
                 Err(error) if is_timeout(&error) => return Err(TimeoutKind::Write.into()),
                 Err(error) => return Err(error.into()),
             }
