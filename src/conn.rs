@@ -1,5 +1,7 @@
 //! The connection: [`Conn`].
 
+pub(crate) mod batch;
+pub(crate) mod blocking;
 pub(crate) mod command_buffer;
 pub(crate) mod deadline;
 pub(crate) mod exchange;
@@ -8,6 +10,7 @@ pub(crate) mod owned;
 pub(crate) mod pipeline;
 pub mod raw;
 pub(crate) mod reset;
+pub(crate) mod scripts;
 pub(crate) mod session;
 pub(crate) mod split;
 pub(crate) mod status;
@@ -30,6 +33,7 @@ use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::from_value::FromValue;
 use crate::net::stream::{Peek, ShutdownHandle};
+use crate::script::loaded::LoadedScripts;
 use crate::value::Value;
 
 /// A connection to a server, for one thread at a time.
@@ -67,6 +71,8 @@ pub struct Conn {
     pub(super) write_timeout: Option<Duration>,
     /// A deadline over all calls, such as that of a context.
     pub(super) outer_deadline: Deadline,
+    /// The scripts that the server knows, as far as this connection has seen.
+    pub(super) scripts: LoadedScripts,
 }
 
 /// The parts of a connection, for a mux.
@@ -90,6 +96,7 @@ impl Conn {
             read_timeout: None,
             write_timeout: None,
             outer_deadline: Deadline::default(),
+            scripts: LoadedScripts::default(),
         }
     }
 

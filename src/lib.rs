@@ -27,11 +27,12 @@
 //! | share connections between threads | [`Pool`]: its options are in [`PoolBuilder`], its statistics in [`PoolStats`] |
 //! | run one command | [`Conn::call`] for a [`Value`], [`Conn::query`] for a typed reply |
 //! | run many commands in one round trip | [`Conn::pipeline`] |
+//! | write code for connections, pools and muxes alike | [`Executor`] |
 //! | run commands atomically | [`Conn::transaction`], or a Lua [`Script`] |
 //! | send and receive separately | [`Conn::send`], [`Conn::flush`], [`Conn::receive`], [`Conn::split`] |
 //! | subscribe to channels | [`PubSubConn`] |
 //! | share one connection between many threads | [`Mux`] |
-//! | set a deadline, or cancel a call from another thread | [`Context`] |
+//! | limit calls, or cancel them from another thread | [`Conn::with_timeout`], [`Conn::with_context`], [`Context`] |
 //! | handle errors | [`Error`] |
 //! | pass your own types as arguments | [`ToArgs`], [`ToArg`] |
 //! | read your own types from replies | [`FromValue`], and [`mod@scan`] for structs |
@@ -62,7 +63,9 @@ mod conn;
 mod context;
 mod dial;
 mod error;
+mod executor;
 mod from_value;
+mod limited;
 mod logging;
 mod mux;
 mod net;
@@ -80,6 +83,7 @@ mod value;
 
 pub use args::{ArgWriter, Args, ToArg, ToArgs};
 pub use conn::Conn;
+pub use conn::batch::Batch;
 pub use conn::pipeline::Pipeline;
 pub use conn::raw;
 pub use conn::split::{ReceiveHalf, SendHalf};
@@ -91,7 +95,10 @@ pub use error::{
     Borrow, ConvertError, DialStep, Error, PoolReport, ProtocolError, Result, ServerError,
     TimeoutError, TimeoutKind, TlsError, TlsErrorKind,
 };
+pub use executor::Executor;
+pub use executor::ext::ExecutorExt;
 pub use from_value::FromValue;
+pub use limited::Limited;
 pub use logging::{logging, logging_filtered};
 pub use mux::Mux;
 pub use mux::mux_conn::MuxConn;

@@ -1,10 +1,12 @@
 //! One connection that many threads share.
 
 pub(crate) mod backoff;
+pub(crate) mod batch;
 pub(crate) mod core;
 pub(crate) mod deadline;
 pub(crate) mod dialing;
 pub(crate) mod driver;
+pub(crate) mod executor;
 pub(crate) mod guard;
 pub(crate) mod halves;
 pub(crate) mod inner;

@@ -3,6 +3,7 @@
 pub(crate) mod builder;
 pub mod check;
 pub(crate) mod core;
+pub(crate) mod executor;
 pub(crate) mod hooks;
 pub(crate) mod inner;
 #[cfg(all(test, shuttle))]

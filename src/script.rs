@@ -1,15 +1,23 @@
 //! Lua scripts that are sent once and then called by their hash: [`Script`].
 
+pub(crate) mod loaded;
+pub(crate) mod queued;
+pub(crate) mod source;
+
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::args::{ArgWriter, ToArgs};
 use crate::conn::Conn;
+use crate::conn::batch::Batch;
 use crate::conn::deadline::Timeouts;
 use crate::context::Context;
 use crate::error::{Error, Result};
+use crate::executor::{Executor, on_conn};
 use crate::from_value::FromValue;
+use crate::script::loaded::is_noscript;
+use crate::script::source::ScriptSource;
 use crate::value::Value;
 
 /// A Lua script.
@@ -17,23 +25,24 @@ use crate::value::Value;
 /// [`call`](Script::call) sends only the hash (`EVALSHA`). If the server does not know the script,
 /// which normally happens once per server, it sends the source (`EVAL`).
 ///
-/// Create a script once and use it from all threads. Clones share the source.
+/// It runs on every [`Executor`]: `&mut conn`, `&pool`, `&mux`, `&mut conn.with_timeout(d)`. Queue it
+/// with [`Pipeline::script`](crate::Pipeline::script) and
+/// [`Transaction::script`](crate::Transaction::script).
+///
+/// Create a script once, as a `static`, and use it from all threads.
 ///
 /// ```
-/// use std::sync::LazyLock;
 /// use redigo::Script;
 ///
 /// /// Removes and returns the member with the lowest score of a sorted set.
-/// static ZPOP: LazyLock<Script> = LazyLock::new(|| {
-///     Script::new(
-///         1,
-///         r"
-///         local r = redis.call('ZRANGE', KEYS[1], 0, 0)
-///         if r[1] then redis.call('ZREM', KEYS[1], r[1]) end
-///         return r[1]
-///         ",
-///     )
-/// });
+/// static ZPOP: Script = Script::new(
+///     1,
+///     r"
+///     local r = redis.call('ZRANGE', KEYS[1], 0, 0)
+///     if r[1] then redis.call('ZREM', KEYS[1], r[1]) end
+///     return r[1]
+///     ",
+/// );
 ///
 /// # use redigo::{Dialer, testing::MemoryStream};
 /// # let server = MemoryStream::new("-NOSCRIPT No matching script.\r\n$3\r\nred\r\n$-1\r\n");
@@ -45,15 +54,17 @@ use crate::value::Value;
 /// ```
 #[derive(Clone)]
 pub struct Script {
-    source: Arc<str>,
-    hash: Arc<str>,
+    source: ScriptSource,
     /// The number of arguments that are keys; `None` if each call gives it.
     keys: Option<usize>,
     read_only: bool,
 }
 
 impl Script {
-    /// Returns a script whose first `keys` arguments are keys.
+    /// Returns a script whose first `keys` arguments are keys. The source is hashed on first use.
+    ///
+    /// [`owned`](Script::owned) takes a source that is not a literal. The server refuses a call
+    /// with fewer arguments than keys, and the connection stays usable.
     ///
     /// ```
     /// # use redigo::{Dialer, testing::MemoryStream, Error, Script};
@@ -64,8 +75,8 @@ impl Script {
     /// # Ok::<(), Error>(())
     /// ```
     #[doc(alias = "NewScript")]
-    pub fn new(keys: usize, source: impl Into<Arc<str>>) -> Script {
-        Script::with(Some(keys), source.into())
+    pub const fn new(keys: usize, source: &'static str) -> Script {
+        Script { source: ScriptSource::of_static(source), keys: Some(keys), read_only: false }
     }
 
     /// Returns a script whose number of keys varies. Each call gives the number as its first
@@ -79,13 +90,26 @@ impl Script {
     /// # Ok::<(), Error>(())
     /// ```
     #[doc(alias = "NewScript")]
-    pub fn variadic(source: impl Into<Arc<str>>) -> Script {
-        Script::with(None, source.into())
+    pub const fn variadic(source: &'static str) -> Script {
+        Script { source: ScriptSource::of_static(source), keys: None, read_only: false }
     }
 
-    fn with(keys: Option<usize>, source: Arc<str>) -> Script {
-        let hash = sha1_smol::Sha1::from(&*source).digest().to_string().into();
-        Script { source, hash, keys, read_only: false }
+    /// Returns a script whose source is made at run time. Without a number of `keys`, each call
+    /// gives it, like [`variadic`](Script::variadic). Clones share the source.
+    ///
+    /// ```
+    /// # use redigo::{testing::ScriptedServer, Error, Script};
+    /// # let server = ScriptedServer::new();
+    /// # server.expect_any("EVALSHA").reply(12);
+    /// let command = "INCRBY";
+    /// let add = Script::owned(1, format!("return redis.call('{command}', KEYS[1], ARGV[1])"));
+    /// assert_eq!(add.query::<i64>(&mut server.conn(), ("counter", 2))?, 12);
+    /// # Ok::<(), Error>(())
+    /// ```
+    #[doc(alias = "NewScript")]
+    pub fn owned(keys: impl Into<Option<usize>>, source: impl Into<Arc<str>>) -> Script {
+        let source = ScriptSource::owned(source.into());
+        Script { source, keys: keys.into(), read_only: false }
     }
 
     /// Returns the script as a read-only one, called with `EVALSHA_RO` and `EVAL_RO`. Replicas
@@ -101,7 +125,7 @@ impl Script {
     /// # Ok::<(), Error>(())
     /// ```
     #[must_use]
-    pub fn read_only(mut self) -> Script {
+    pub const fn read_only(mut self) -> Script {
         self.read_only = true;
         self
     }
@@ -114,7 +138,7 @@ impl Script {
     /// ```
     #[doc(alias = "Hash")]
     pub fn hash(&self) -> &str {
-        &self.hash
+        self.source.hash()
     }
 
     /// Runs the script by its hash, or with its source if the server does not know it.
@@ -123,11 +147,11 @@ impl Script {
     /// them. Only the script's own reply decides whether the source is sent.
     ///
     /// In an open `MULTI` the server answers `QUEUED` and notices only in `EXEC` that it does not
-    /// know the script. Use [`eval_args`](Script::eval_args) there.
+    /// know the script. Use [`Transaction::script`](crate::Transaction::script) there.
     ///
     /// # Errors
     /// [`Error::Server`] for an error that the script raises or returns. A fatal error ends the
-    /// connection.
+    /// connection. On a pool or a mux, those of a checkout or a dial.
     ///
     /// ```
     /// # use redigo::{Dialer, testing::MemoryStream, Error, Script};
@@ -139,15 +163,31 @@ impl Script {
     /// # Ok::<(), Error>(())
     /// ```
     #[doc(alias = "Do")]
-    pub fn call(&self, conn: &mut Conn, args: impl ToArgs) -> Result<Value> {
-        let timeouts = conn.timeouts();
-        self.exchange(conn, &args, &timeouts)
+    pub fn call(&self, mut executor: impl Executor, args: impl ToArgs) -> Result<Value> {
+        let on_conn = on_conn(&mut executor, |conn| {
+            let timeouts = conn.timeouts();
+            self.exchange(conn, &args, &timeouts)
+        });
+        on_conn.unwrap_or_else(|| self.execute(&mut executor, &args))
     }
 
     /// Runs the script like [`call`](Script::call) and converts its reply.
     ///
     /// # Errors
     /// Those of [`call`](Script::call), and those of [`Value::convert`], which are not fatal.
+    ///
+    /// ```
+    /// use redigo::{Pool, Script, testing::ScriptedServer};
+    ///
+    /// static TAKE: Script = Script::new(1, "return redis.call('LPOP', KEYS[1])");
+    ///
+    /// let server = ScriptedServer::new();
+    /// server.expect_script(&TAKE, "jobs").reply("first").reply("second");
+    /// let pool = Pool::builder(server.dialer()).build()?;
+    /// assert_eq!(TAKE.query::<String>(&pool, "jobs")?, "first"); // checks a connection out
+    /// assert_eq!(TAKE.query::<String>(&mut pool.acquire()?, "jobs")?, "second");
+    /// # Ok::<(), redigo::Error>(())
+    /// ```
     ///
     /// ```
     /// # use redigo::{Dialer, testing::MemoryStream, Error, Script};
@@ -157,8 +197,8 @@ impl Script {
     /// # Ok::<(), Error>(())
     /// ```
     #[doc(alias = "Do")]
-    pub fn query<T: FromValue>(&self, conn: &mut Conn, args: impl ToArgs) -> Result<T> {
-        self.call(conn, args)?.convert()
+    pub fn query<T: FromValue>(&self, executor: impl Executor, args: impl ToArgs) -> Result<T> {
+        self.call(executor, args)?.convert()
     }
 
     /// Runs the script and waits at most `timeout` for its reply.
@@ -263,12 +303,13 @@ impl Script {
     /// # Ok::<(), Error>(())
     /// ```
     #[doc(alias = "Load")]
-    pub fn load(&self, conn: &mut Conn) -> Result<()> {
-        conn.query("SCRIPT", ("LOAD", &self.source))
+    pub fn load(&self, mut executor: impl Executor) -> Result<()> {
+        executor.execute("SCRIPT", &("LOAD", self.source.text()))?.convert()
     }
 
-    /// Returns the arguments of an `EVAL` that runs the script, for a
-    /// [`Pipeline`](crate::Pipeline) or a [`Transaction`](crate::Transaction).
+    /// Returns the arguments of an `EVAL` that runs the script. In a pipeline or a transaction,
+    /// [`Pipeline::script`](crate::Pipeline::script) and
+    /// [`Transaction::script`](crate::Transaction::script) send less.
     ///
     /// ```
     /// # use redigo::{Dialer, testing::MemoryStream, Error, Script};
@@ -283,7 +324,7 @@ impl Script {
     /// # Ok::<(), Error>(())
     /// ```
     pub fn eval_args<A: ToArgs>(&self, args: A) -> impl ToArgs {
-        Invocation { script: &self.source, keys: self.keys, args }
+        Invocation { script: self.source.text(), keys: self.keys, args }
     }
 
     /// Returns the arguments of an `EVALSHA` that runs the script, like
@@ -303,7 +344,7 @@ impl Script {
     /// # Ok::<(), Error>(())
     /// ```
     pub fn evalsha_args<A: ToArgs>(&self, args: A) -> impl ToArgs {
-        Invocation { script: &self.hash, keys: self.keys, args }
+        Invocation { script: self.source.hash(), keys: self.keys, args }
     }
 
     fn exchange(&self, conn: &mut Conn, args: &dyn ToArgs, timeouts: &Timeouts) -> Result<Value> {
@@ -312,10 +353,28 @@ impl Script {
         if is_unknown(&reply) {
             (_, reply) = conn.exchange_raw(self.eval(), &self.eval_args(args), timeouts)?;
         }
+        if !matches!(&reply, Value::Error(_)) {
+            conn.note_script(&self.source);
+        }
         match (earlier, reply) {
             (Some(error), _) => Err(error),
             (None, Value::Error(error)) => Err(Error::Server(error)),
             (None, reply) => Ok(reply),
+        }
+    }
+
+    /// Runs the script on an executor that lends no connection.
+    fn execute(&self, executor: &mut impl Executor, args: &dyn ToArgs) -> Result<Value> {
+        // A batch separates the script's own reply from the errors of earlier commands.
+        let mut batch = Batch::new();
+        batch.push(self.evalsha(), self.evalsha_args(args));
+        match executor.execute_batch(&batch)?.pop() {
+            Some(Err(Error::Server(error))) if is_noscript(error.message()) => {
+                executor.execute(self.eval(), &self.eval_args(args))
+            }
+            Some(Err(Error::Server(error))) => Err(error.without_command().into()),
+            Some(outcome) => outcome,
+            None => Ok(Value::Nil),
         }
     }
 
@@ -332,7 +391,7 @@ impl fmt::Debug for Script {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // The source may be long; the hash identifies it.
         f.debug_struct("Script")
-            .field("hash", &self.hash)
+            .field("hash", &self.hash())
             .field("keys", &self.keys)
             .field("read_only", &self.read_only)
             .finish_non_exhaustive()
@@ -340,7 +399,7 @@ impl fmt::Debug for Script {
 }
 
 fn is_unknown(reply: &Value) -> bool {
-    matches!(reply, Value::Error(error) if error.message().starts_with("NOSCRIPT "))
+    matches!(reply, Value::Error(error) if is_noscript(error.message()))
 }
 
 /// The source or the hash, the number of keys if it is fixed, and the arguments of the call.

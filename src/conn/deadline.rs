@@ -114,6 +114,30 @@ impl Conn {
         outcome
     }
 
+    /// Runs calls that must end within `timeout`, which replaces the connection's timeouts.
+    pub(crate) fn run_for<T>(
+        &mut self,
+        timeout: Duration,
+        calls: impl FnOnce(&mut Conn) -> T,
+    ) -> T {
+        /// Restores the timeouts, also after a panic.
+        struct Restore<'a> {
+            conn: &'a mut Conn,
+            read: Option<Duration>,
+            write: Option<Duration>,
+        }
+        impl Drop for Restore<'_> {
+            fn drop(&mut self) {
+                self.conn.set_timeouts(self.read, self.write);
+            }
+        }
+        self.run_until(Deadline::after(Some(timeout)), |conn| {
+            let (read, write) = (conn.read_timeout.take(), conn.write_timeout.take());
+            let restore = Restore { conn, read, write };
+            calls(restore.conn)
+        })
+    }
+
     /// Runs calls under one more deadline.
     pub(crate) fn run_until<T>(
         &mut self,

@@ -1,20 +1,25 @@
 //! Many commands in one round trip: [`Pipeline`].
 
 use std::fmt;
+use std::marker::PhantomData;
 use std::time::Duration;
 
 use crate::args::ToArgs;
 use crate::conn::Conn;
-use crate::conn::command_buffer::CommandBuffer;
+use crate::conn::batch::Batch;
 use crate::conn::deadline::Timeouts;
 use crate::conn::exchange::whole;
 use crate::conn::window::Window;
 use crate::context::Context;
 use crate::error::{Result, ServerError};
+use crate::executor::{Executor, on_conn};
 use crate::from_value::{FromValue, Items, Source};
+use crate::script::loaded::is_noscript;
+use crate::script::source::ScriptSource;
 use crate::value::Value;
 
-/// Commands that are sent together, returned by [`Conn::pipeline`].
+/// Commands that are sent together, returned by [`Conn::pipeline`], [`Pool::pipeline`],
+/// [`Mux::pipeline`] and [`ExecutorExt::pipeline`].
 ///
 /// Nothing is sent before [`run`](Pipeline::run) or [`query`](Pipeline::query). Dropping a
 /// pipeline sends nothing.
@@ -26,10 +31,15 @@ use crate::value::Value;
 ///
 /// Every command must have exactly one reply. A pipeline with `SUBSCRIBE` or one of its variants is
 /// refused; use [`PubSubConn`](crate::PubSubConn). Do not use `MONITOR` or `CLIENT REPLY`.
+///
+/// [`Pool::pipeline`]: crate::Pool::pipeline
+/// [`Mux::pipeline`]: crate::Mux::pipeline
+/// [`ExecutorExt::pipeline`]: crate::ExecutorExt::pipeline
 #[must_use = "a pipeline sends nothing until it is run"]
-pub struct Pipeline<'a> {
-    conn: &'a mut Conn,
-    commands: CommandBuffer,
+pub struct Pipeline<'a, E = &'a mut Conn> {
+    executor: E,
+    batch: Batch,
+    borrow: PhantomData<&'a ()>,
 }
 
 impl Conn {
@@ -51,7 +61,7 @@ impl Conn {
     #[doc(alias = "Send")]
     #[doc(alias = "Flush")]
     pub fn pipeline(&mut self) -> Pipeline<'_> {
-        Pipeline { conn: self, commands: CommandBuffer::new() }
+        Pipeline::on(self)
     }
 
     /// Receives the replies to earlier commands, so that none is taken for a later command's.
@@ -62,9 +72,68 @@ impl Conn {
         let pending = self.drain_within(timeouts)?;
         pending.into_iter().try_for_each(|reply| whole(reply).map(drop))
     }
+
+    fn run_batch(&mut self, batch: &Batch, timeouts: &Timeouts) -> Result<Vec<Result<Value>>> {
+        self.load_scripts(&batch.scripts, &batch.commands, timeouts)?;
+        let replies = Window::start(self, &batch.commands, timeouts)?.replies()?;
+        let results = batch.results(replies);
+        self.note_results(&batch.scripts, &results);
+        Ok(results)
+    }
+
+    /// Runs a batch and converts each reply as it arrives.
+    fn query_batch<T: FromValue>(&mut self, batch: &Batch) -> Result<T> {
+        let timeouts = self.timeouts();
+        self.load_scripts(&batch.scripts, &batch.commands, &timeouts)?;
+        let (converted, received, first_error) = {
+            let window = Window::start(self, &batch.commands, &timeouts)?;
+            let mut replies = Replies { window, first_error: None };
+            replies.window.set_converting(true);
+            let mut items = Items::known(batch.len(), &mut replies);
+            let converted = T::from_items(&mut items);
+            // Whatever the conversion returned, all commands run and their replies are received.
+            let received = items.finish();
+            replies.window.set_converting(false);
+            (converted, received, replies.first_error.take())
+        };
+        received?;
+        match first_error {
+            Some((index, error)) => {
+                if !batch.scripts.is_empty() && is_noscript(error.message()) {
+                    self.scripts.clear();
+                }
+                Err(error.of_command(index, batch.commands.get(index).name()).into())
+            }
+            None => converted,
+        }
+    }
 }
 
-impl Pipeline<'_> {
+impl Executor for Conn {
+    fn execute(&mut self, command: &str, args: &dyn ToArgs) -> Result<Value> {
+        self.call(command, args)
+    }
+
+    fn execute_batch(&mut self, batch: &Batch) -> Result<Vec<Result<Value>>> {
+        let timeouts = self.timeouts();
+        self.run_batch(batch, &timeouts)
+    }
+
+    fn with_conn(&mut self, calls: &mut dyn FnMut(&mut Conn)) -> Result<bool> {
+        calls(self);
+        Ok(true)
+    }
+}
+
+impl<E> Pipeline<'_, E> {
+    pub(crate) fn on(executor: E) -> Self {
+        Pipeline { executor, batch: Batch::new(), borrow: PhantomData }
+    }
+
+    pub(crate) fn push_script(&mut self, script: &ScriptSource, command: &str, args: &dyn ToArgs) {
+        self.batch.push_script(script, command, args);
+    }
+
     /// Adds a command.
     ///
     /// ```
@@ -95,7 +164,7 @@ impl Pipeline<'_> {
     /// ```
     #[doc(alias = "Send")]
     pub fn push(&mut self, command: &str, args: impl ToArgs) {
-        self.commands.push(command, &args);
+        self.batch.push(command, args);
     }
 
     /// Returns the number of commands.
@@ -107,7 +176,7 @@ impl Pipeline<'_> {
     /// assert_eq!(pipeline.len(), 2);
     /// ```
     pub fn len(&self) -> usize {
-        self.commands.len()
+        self.batch.len()
     }
 
     /// Returns true if there are no commands.
@@ -120,7 +189,9 @@ impl Pipeline<'_> {
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
+}
 
+impl<E: Executor> Pipeline<'_, E> {
     /// Sends all commands and returns one result for each, in order.
     ///
     /// An error reply is the result of its command, which
@@ -148,52 +219,8 @@ impl Pipeline<'_> {
     /// # Ok::<(), Error>(())
     /// ```
     #[doc(alias = "Do")]
-    pub fn run(self) -> Result<Vec<Result<Value>>> {
-        let timeouts = self.conn.timeouts();
-        self.run_within(&timeouts)
-    }
-
-    /// Sends all commands and waits at most `timeout` for all replies.
-    ///
-    /// Like [`run`](Pipeline::run), but the timeout replaces the connection's read timeout. It
-    /// includes writing. `None` waits forever; zero fails immediately.
-    ///
-    /// # Errors
-    /// Those of [`run`](Pipeline::run). A timeout is fatal.
-    ///
-    /// ```
-    /// # use redigo::{Dialer, testing::MemoryStream};
-    /// # use std::time::Duration;
-    /// # let mut conn = Dialer::tcp(":6379").wrap(MemoryStream::silent());
-    /// let pipeline = conn.pipeline().cmd("INCR", "a").cmd("INCR", "b");
-    /// // The server does not answer.
-    /// assert!(pipeline.run_timeout(Duration::from_millis(1)).unwrap_err().is_timeout());
-    /// ```
-    #[doc(alias = "DoWithTimeout")]
-    pub fn run_timeout(self, timeout: impl Into<Option<Duration>>) -> Result<Vec<Result<Value>>> {
-        let timeouts = self.conn.timeouts_within(timeout.into());
-        self.run_within(&timeouts)
-    }
-
-    /// Sends all commands and waits for all replies until the context ends.
-    ///
-    /// # Errors
-    /// Those of [`run`](Pipeline::run), and the end of the context like
-    /// [`call_context`](Conn::call_context).
-    ///
-    /// ```
-    /// # use redigo::{Context, Dialer, testing::MemoryStream, Error};
-    /// # use std::time::Duration;
-    /// # let mut conn = Dialer::tcp(":6379").wrap(MemoryStream::new(":1\r\n:2\r\n"));
-    /// let ctx = Context::background().with_timeout(Duration::from_secs(2));
-    /// let replies = conn.pipeline().cmd("INCR", "a").cmd("INCR", "a").run_context(&ctx)?;
-    /// assert_eq!(replies.len(), 2);
-    /// # Ok::<(), Error>(())
-    /// ```
-    #[doc(alias = "DoContext")]
-    pub fn run_context(self, ctx: &Context) -> Result<Vec<Result<Value>>> {
-        let Pipeline { conn, commands } = self;
-        conn.run_within(ctx, |conn| Pipeline { conn, commands }.run())
+    pub fn run(mut self) -> Result<Vec<Result<Value>>> {
+        self.executor.execute_batch(&self.batch)
     }
 
     /// Sends all commands and converts the replies to one type.
@@ -216,28 +243,57 @@ impl Pipeline<'_> {
     /// assert_eq!(error.as_server().unwrap().command(), Some((1, "INCR")));
     /// # Ok::<(), Error>(())
     /// ```
-    pub fn query<T: FromValue>(self) -> Result<T> {
-        let timeouts = self.conn.timeouts();
-        let window = Window::start(self.conn, &self.commands, &timeouts)?;
-        let mut replies = Replies { window, first_error: None };
-        replies.window.set_converting(true);
-        let mut items = Items::known(self.commands.len(), &mut replies);
-        let converted = T::from_items(&mut items);
-        // Whatever the conversion returned, all commands run and their replies are received.
-        let received = items.finish();
-        replies.window.set_converting(false);
-        received?;
-        match replies.first_error {
-            Some((index, error)) => {
-                Err(error.of_command(index, self.commands.get(index).name()).into())
-            }
-            None => converted,
+    pub fn query<T: FromValue>(mut self) -> Result<T> {
+        let batch = &self.batch;
+        if let Some(outcome) = on_conn(&mut self.executor, |conn| conn.query_batch(batch)) {
+            return outcome;
         }
+        let replies: Result<Vec<Value>> = self.run()?.into_iter().collect();
+        Value::Array(replies?).convert()
+    }
+}
+
+impl Pipeline<'_> {
+    /// Sends all commands and waits at most `timeout` for all replies.
+    ///
+    /// Like [`run`](Pipeline::run), but the timeout replaces the connection's read timeout. It
+    /// includes writing. `None` waits forever; zero fails immediately.
+    ///
+    /// # Errors
+    /// Those of [`run`](Pipeline::run). A timeout is fatal.
+    ///
+    /// ```
+    /// # use redigo::{Dialer, testing::MemoryStream};
+    /// # use std::time::Duration;
+    /// # let mut conn = Dialer::tcp(":6379").wrap(MemoryStream::silent());
+    /// let pipeline = conn.pipeline().cmd("INCR", "a").cmd("INCR", "b");
+    /// // The server does not answer.
+    /// assert!(pipeline.run_timeout(Duration::from_millis(1)).unwrap_err().is_timeout());
+    /// ```
+    #[doc(alias = "DoWithTimeout")]
+    pub fn run_timeout(self, timeout: impl Into<Option<Duration>>) -> Result<Vec<Result<Value>>> {
+        let timeouts = self.executor.timeouts_within(timeout.into());
+        self.executor.run_batch(&self.batch, &timeouts)
     }
 
-    fn run_within(self, timeouts: &Timeouts) -> Result<Vec<Result<Value>>> {
-        let replies = Window::start(self.conn, &self.commands, timeouts)?.replies()?;
-        Ok(self.commands.results(0, replies).collect())
+    /// Sends all commands and waits for all replies until the context ends.
+    ///
+    /// # Errors
+    /// Those of [`run`](Pipeline::run), and the end of the context like
+    /// [`call_context`](Conn::call_context).
+    ///
+    /// ```
+    /// # use redigo::{Context, Dialer, testing::MemoryStream, Error};
+    /// # use std::time::Duration;
+    /// # let mut conn = Dialer::tcp(":6379").wrap(MemoryStream::new(":1\r\n:2\r\n"));
+    /// let ctx = Context::background().with_timeout(Duration::from_secs(2));
+    /// let replies = conn.pipeline().cmd("INCR", "a").cmd("INCR", "a").run_context(&ctx)?;
+    /// assert_eq!(replies.len(), 2);
+    /// # Ok::<(), Error>(())
+    /// ```
+    #[doc(alias = "DoContext")]
+    pub fn run_context(self, ctx: &Context) -> Result<Vec<Result<Value>>> {
+        self.executor.run_within(ctx, |conn| conn.execute_batch(&self.batch))
     }
 }
 
@@ -265,7 +321,7 @@ impl Source for Replies<'_> {
     }
 }
 
-impl fmt::Debug for Pipeline<'_> {
+impl<E> fmt::Debug for Pipeline<'_, E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // Neither names nor arguments: both may be secrets.
         f.debug_struct("Pipeline").field("commands", &self.len()).finish_non_exhaustive()

@@ -6,13 +6,16 @@ use std::time::Duration;
 
 use crate::args::{Args, ToArgs};
 use crate::conn::Conn;
+use crate::conn::batch::{Batch, add_script};
 use crate::conn::command_buffer::CommandBuffer;
 use crate::conn::deadline::Deadline;
 use crate::conn::session::Dirty;
 use crate::conn::window::Window;
 use crate::context::Context;
 use crate::error::{ConvertError, Error, Result};
+use crate::executor::Executor;
 use crate::from_value::FromValue;
+use crate::script::source::ScriptSource;
 use crate::value::Value;
 
 /// The number of attempts before a transaction fails.
@@ -33,6 +36,7 @@ pub struct Transaction<'a> {
     conn: &'a mut Conn,
     /// Begins with MULTI.
     commands: CommandBuffer,
+    scripts: Vec<ScriptSource>,
     watching: bool,
     attempt: u32,
     aborted: &'a mut bool,
@@ -168,7 +172,12 @@ impl<'a> Transaction<'a> {
         let watching = conn.session().dirty().has(Dirty::WATCH);
         let mut commands = CommandBuffer::new();
         commands.push("MULTI", &());
-        Transaction { conn, commands, watching, attempt, aborted }
+        Transaction { conn, commands, scripts: Vec::new(), watching, attempt, aborted }
+    }
+
+    pub(crate) fn push_script(&mut self, script: &ScriptSource, command: &str, args: &dyn ToArgs) {
+        self.commands.push(command, args);
+        add_script(&mut self.scripts, script);
     }
 
     /// Adds a command, which [`exec`](Transaction::exec) sends.
@@ -310,12 +319,15 @@ impl<'a> Transaction<'a> {
             let why = "a transaction whose keys are no longer watched: its body has let them go";
             return Err(Error::Unsupported(why.into()));
         }
+        self.conn.load_scripts(&self.scripts, &self.commands, &timeouts)?;
         let wanted = self.len();
         self.commands.push("EXEC", &());
         let mut replies = Window::start(self.conn, &self.commands, &timeouts)?.replies()?;
         match replies.pop() {
             Some(Value::Array(replies)) if replies.len() == wanted => {
-                Ok(self.commands.results(MULTI, replies).collect())
+                let results: Vec<_> = self.commands.results(MULTI, replies).collect();
+                self.conn.note_results(&self.scripts, &results);
+                Ok(results)
             }
             Some(Value::Nil) => {
                 *self.aborted = true;
@@ -354,6 +366,21 @@ impl Deref for Transaction<'_> {
 impl DerefMut for Transaction<'_> {
     fn deref_mut(&mut self) -> &mut Conn {
         self.conn
+    }
+}
+
+/// Commands run immediately, like those of the connection.
+impl Executor for Transaction<'_> {
+    fn execute(&mut self, command: &str, args: &dyn ToArgs) -> Result<Value> {
+        self.conn.execute(command, args)
+    }
+
+    fn execute_batch(&mut self, batch: &Batch) -> Result<Vec<Result<Value>>> {
+        self.conn.execute_batch(batch)
+    }
+
+    fn with_conn(&mut self, calls: &mut dyn FnMut(&mut Conn)) -> Result<bool> {
+        self.conn.with_conn(calls)
     }
 }
 

@@ -142,6 +142,15 @@ impl ServerError {
         self
     }
 
+    /// Removes the command: it is that of a batch which the caller does not know.
+    pub(crate) fn without_command(mut self) -> ServerError {
+        if self.command().is_some() {
+            self.origin_mut().command = None;
+            self.origin = self.origin.filter(|origin| **origin != Origin::default());
+        }
+        self
+    }
+
     pub(crate) fn caused_by(mut self, cause: ServerError) -> ServerError {
         self.origin_mut().cause = Some(cause);
         self

@@ -320,6 +320,11 @@ impl<S, R, W: Clone> Core<S, R, W> {
         Some((waker, self.wake()))
     }
 
+    /// Returns the epoch of the current or the last connection.
+    pub(crate) fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
     /// Returns the epoch of the current connection if its oldest reply is overdue and nothing has
     /// arrived for the read timeout.
     pub(crate) fn silent_epoch(&self, now: Instant) -> Option<u64> {

@@ -11,6 +11,7 @@ use crate::conn::Conn;
 use crate::context::{CancelHandle, Context};
 use crate::error::{Error, Result, ServerError, TimeoutKind};
 use crate::mux::backoff::retry_at;
+use crate::mux::batch::EpochScripts;
 use crate::mux::core::{Admission, Command, Core, Step, Teardown, Ticket, WaiterId, Wakeups};
 use crate::mux::deadline::CallDeadline;
 use crate::mux::guard::{OnUnwind, catch, debug, discard};
@@ -29,6 +30,8 @@ type Dial = Box<dyn Fn(&Context) -> Result<Conn> + Send + Sync>;
 /// The state that all handles of a mux share.
 pub(crate) struct MuxInner {
     core: Mutex<MuxCore>,
+    /// The scripts that pipelines have loaded. Never locked together with the core.
+    pub(super) scripts: Mutex<EpochScripts>,
     pub(super) dial: Dial,
     /// Ends when the mux is closed. Every dial runs under it.
     pub(super) lifetime: Context,
@@ -45,7 +48,13 @@ pub(crate) struct Pending {
 impl MuxInner {
     pub(crate) fn new(dial: Dial) -> MuxInner {
         let (lifetime, end_lifetime) = Context::background().with_cancel();
-        MuxInner { core: Mutex::new(Core::new()), dial, lifetime, end_lifetime }
+        MuxInner {
+            core: Mutex::new(Core::new()),
+            scripts: Mutex::new(EpochScripts::default()),
+            dial,
+            lifetime,
+            end_lifetime,
+        }
     }
 
     pub(crate) fn core(&self) -> MutexGuard<'_, MuxCore> {
@@ -119,7 +128,7 @@ impl MuxInner {
     }
 
     /// Queues a command, and dials a connection if there is none.
-    fn enqueue<'a>(
+    pub(super) fn enqueue<'a>(
         &self,
         command: Command,
         deadline: &CallDeadline<'a>,
@@ -312,7 +321,7 @@ impl Drop for MuxInner {
 }
 
 /// Copies the arguments, which may run the caller's code, before any other step.
-fn prepare(command: &str, args: &dyn ToArgs) -> Result<Command> {
+pub(super) fn prepare(command: &str, args: &dyn ToArgs) -> Result<Command> {
     let args = Args::new().args(args);
     match refuse(command, &args) {
         None => Ok(Command::new(command, args)),

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::args::ToArgs;
+use crate::conn::batch::Batch;
 use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::from_value::FromValue;
@@ -338,6 +339,17 @@ impl MuxConn {
             _ => None,
         });
         error.map_or(Ok(()), Err)
+    }
+
+    /// Receives the pending replies, then runs a batch.
+    pub(super) fn run_batch(&mut self, batch: &Batch) -> Result<Vec<Result<Value>>> {
+        let deadline = self.inner.start(&CallDeadline::read_timeout());
+        for reply in self.drain_before(&deadline)? {
+            if let Value::Error(error) = reply {
+                return Err(Error::Server(error));
+            }
+        }
+        self.inner.run_batch(batch, &deadline)
     }
 
     fn call_before(

@@ -13,8 +13,10 @@ use crate::pool::stats::close_reason::CloseReason;
 /// A connection checked out from a [`Pool`](crate::Pool).
 ///
 /// It dereferences to [`Conn`]. [`close`](PooledConn::close) cleans the connection and returns it to
-/// the pool. Dropping it returns a clean connection too, but closes any other: a destructor does no
-/// I/O. If the thread panics, the connection is closed, because its state is unknown.
+/// the pool. Dropping it does the same, but without I/O on the dropping thread: a thread of the pool
+/// cleans the connection, within [`cleanup_timeout`](crate::PoolBuilder::cleanup_timeout), and its
+/// slot stays taken meanwhile. If the thread panics, the connection is closed, because its state is
+/// unknown. When the process exits, queued commands of dropped connections may be lost.
 ///
 /// ```
 /// # use redigo::{Dialer, Pool, testing::MemoryStream};

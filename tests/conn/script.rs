@@ -16,7 +16,7 @@ use crate::support::wait::LONG;
 fn unseen(keys: usize, body: &str) -> Script {
     static COUNT: AtomicUsize = AtomicUsize::new(0);
     let count = COUNT.fetch_add(1, Ordering::Relaxed);
-    Script::new(keys, format!("--{} {count}\n{body}", std::process::id()))
+    Script::owned(keys, format!("--{} {count}\n{body}", std::process::id()))
 }
 
 /// A script that no server has seen and that returns its arguments.
@@ -114,7 +114,7 @@ fn r320_r321_zpop_by_watch_and_by_script() {
 fn hash_matches_that_of_the_server() {
     let mut conn = dial();
     for source in ["", "return 1", "return 'käse\0'", &"--x\n".repeat(10_000)] {
-        let script = Script::new(0, source);
+        let script = Script::owned(0, source);
         let hash: String = conn.query("SCRIPT", ("LOAD", source)).unwrap();
         assert_eq!(script.hash(), hash);
     }
@@ -123,7 +123,7 @@ fn hash_matches_that_of_the_server() {
 #[test]
 fn bytes_of_each_form_on_the_wire() {
     let fixed = Script::new(2, "return 1");
-    let variadic = Script::variadic("return 1".to_string());
+    let variadic = Script::owned(None, "return 1".to_string());
     let hash = fixed.hash();
     assert_eq!(hash, variadic.hash());
     let cases: [(&Script, &[&str], &[&str]); 4] = [

@@ -14,9 +14,9 @@ const LAYERS: &[&[&str]] = &[
     &["context", "value", "resp"],
     &["args", "from_value", "reply", "scan"],
     &["net"],
-    &["conn", "dial"],
+    &["conn", "dial", "executor", "limited", "script"],
     &["pool"],
-    &["logging", "mux", "pubsub", "script", "testing"],
+    &["logging", "mux", "pubsub", "testing"],
 ];
 
 /// The files that may import each other: values contain fields, and fields contain values.

@@ -307,9 +307,14 @@ fn wait_with_a_deadline_is_no_part_of_a_deadlock() {
         drop(own);
         error
     });
-    wait_until("the other thread waits", || pool.stats().waiting == 1);
+    // Before that, the other thread waits for its own dial.
+    wait_until("the other thread waits for a second connection", || {
+        let stats = pool.stats();
+        (stats.in_use, stats.waiting) == (2, 1)
+    });
     promptly("a connection", || pool.acquire().unwrap());
-    assert!(matches!(join(other), Error::PoolTimeout(_)));
+    let error = join(other);
+    assert!(matches!(error, Error::PoolTimeout(_)), "{error:?}");
     assert_eq!(pool.stats().deadlocks, 0);
     drop(mine);
 }

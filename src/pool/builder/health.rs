@@ -84,8 +84,8 @@ impl PoolBuilder {
     ///
     /// A connection that does not answer within [`cleanup_timeout`](PoolBuilder::cleanup_timeout) is
     /// closed. An error reply is an answer, unless its code is one of
-    /// [`retire_on`](PoolBuilder::retire_on). The pool pings one connection at a time. A `PING` does not restart `idle_timeout`.
-    /// Needs the upkeep thread.
+    /// [`retire_on`](PoolBuilder::retire_on). The pool pings one connection at a time. A `PING` does
+    /// not restart `idle_timeout`. Needs the upkeep thread.
     ///
     /// ```
     /// use std::time::Duration;
@@ -202,9 +202,9 @@ impl PoolBuilder {
         self
     }
 
-    /// Limits the time to clean a returned connection that is in a transaction, subscribed or has
-    /// pending replies. A connection that is not clean by then is closed. A clean connection costs
-    /// no time. Zero is an error of [`build`](PoolBuilder::build).
+    /// Limits the time to clean a returned or dropped connection that is in a transaction, subscribed
+    /// or has pending replies. A connection that is not clean by then is closed. A clean connection
+    /// costs no time. Zero is an error of [`build`](PoolBuilder::build).
     ///
     /// ```
     /// use std::time::Duration;

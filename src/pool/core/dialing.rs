@@ -230,6 +230,8 @@ impl<C, W> Core<C, W> {
             return;
         }
         let hangs = self.dial_health.probe.take().is_some();
+        // Probes that hang must not use up `max_concurrent_dials`.
+        self.dials.mark_hung(now);
         if !self.can_start_dial() {
             self.pause_dials(now, actions);
             return;
