@@ -44,6 +44,9 @@ use crate::sync;
 /// the connection goes to the next waiter or becomes idle. Dials run on
 /// [dial threads](PoolBuilder::max_concurrent_dials).
 ///
+/// After a `fork`, the child process must not use its parent's pool, because both would read the
+/// replies of the same sockets. Build pools after the fork.
+///
 /// ```
 /// use redigo::{Dialer, Pool, testing::MemoryStream};
 ///
@@ -543,7 +546,8 @@ impl Pool {
         self.inner().replace_dial(Arc::new(dial));
     }
 
-    /// [Closes](Pool::close) the pool and waits until the connections in use are returned.
+    /// [Closes](Pool::close) the pool and waits until the connections in use are returned, and dropped
+    /// ones are clean.
     ///
     /// After the timeout, the connections still in use are shut down: their calls fail with
     /// [`Error::Canceled`](crate::Error::Canceled). The report has the numbers of returned and of
