@@ -220,6 +220,18 @@ fn nothing_is_loaded_into_an_open_multi() {
 }
 
 #[test]
+fn script_queued_in_an_open_multi_does_not_count_as_loaded() {
+    let mut conn = conn();
+    let script = unseen_count();
+    conn.call("MULTI", ()).unwrap();
+    script.call(&mut conn, "n").unwrap();
+    script.load(&mut conn).unwrap();
+    conn.call("DISCARD", ()).unwrap();
+    assert!(!knows(&mut conn, &script));
+    assert_eq!(conn.pipeline().script(&script, "n").query::<(i64,)>().unwrap(), (1,));
+}
+
+#[test]
 fn refused_pipeline_loads_nothing() {
     let stream = MemoryStream::silent();
     let mut conn: Conn = Dialer::tcp(":6379").wrap(stream.clone());
