@@ -3,24 +3,30 @@
 #
 #   scripts/mutants.sh                    all faults
 #   scripts/mutants.sh nesting late-reply the named faults
+#   scripts/mutants.sh --check            only whether all patches apply
 #
 # A patch starts with a description of the fault, the tests to run (Run:) and the test that must fail (Caught-by:). A
 # test that hangs is ended by its own watchdog: `Caught-by: a watchdog`. A test without one is stopped after
-# MUTANT_SECONDS (180), which counts only if the patch says `Caught-by: a timeout`. The status is 1 if a fault is not
-# caught, a patch does not apply, a mutant does not compile, or a test fails without any fault.
+# MUTANT_SECONDS (600), which counts only if the patch says `Caught-by: a timeout`. The status is 1 if a fault is not
+# caught, a patch does not apply, a mutant does not compile, a named test does not exist, or a test fails without any
+# fault.
 
 set -eu
 
-limit=${MUTANT_SECONDS:-180}
+limit=${MUTANT_SECONDS:-600}
 root=$(cd "$(dirname "$0")/.." && pwd)
 patches=$root/tests/mutants
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 trap 'exit 1' INT TERM
-# Kept between runs, so that only changed files are compiled.
+# Kept between runs, with the copy: Cargo compiles a package again if its folder has another name.
 CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$root/target/mutants}
+copy=$CARGO_TARGET_DIR/copy
 RUST_BACKTRACE=0
-export CARGO_TARGET_DIR RUST_BACKTRACE
+# Linking is most of the time, and takes much longer with debug information.
+CARGO_PROFILE_DEV_DEBUG=${CARGO_PROFILE_DEV_DEBUG:-0}
+CARGO_PROFILE_TEST_DEBUG=$CARGO_PROFILE_DEV_DEBUG
+export CARGO_TARGET_DIR RUST_BACKTRACE CARGO_PROFILE_DEV_DEBUG CARGO_PROFILE_TEST_DEBUG
 
 failures=0
 complain() {
@@ -34,9 +40,9 @@ header() {
 
 # Gives every file the current time, so that Cargo sees the change.
 fresh_copy() {
-    rm -rf "$work/copy"
-    mkdir "$work/copy"
-    (cd "$root" && tar -cf - .cargo Cargo.toml Cargo.lock README.md src tests examples docs) | (cd "$work/copy" && tar -xmf -)
+    rm -rf "$copy"
+    mkdir -p "$copy"
+    (cd "$root" && tar -cf - .cargo Cargo.toml Cargo.lock README.md src tests examples docs) | (cd "$copy" && tar -xmf -)
 }
 
 # Runs cargo test with the options in $1, which can end with a test filter; the output goes to $work/output. Models are
@@ -48,7 +54,7 @@ cargo_test() {
     *models*) set -- env RUSTFLAGS="--cfg shuttle" CARGO_TARGET_DIR="$CARGO_TARGET_DIR/shuttle" "$@" ;;
     esac
     # shellcheck disable=SC2086
-    (cd "$work/copy" && "$@" cargo test --quiet --all-features $options) >"$work/output" 2>&1
+    (cd "$copy" && "$@" cargo test --quiet --all-features $options) >"$work/output" 2>&1
 }
 
 run_tests() {
@@ -59,11 +65,37 @@ compiles() {
     cargo_test "$1 --no-run"
 }
 
-if [ $# -gt 0 ]; then
-    names=$*
-else
-    names=$(cd "$patches" && ls ./*.patch | sed 's|^\./||; s|\.patch$||')
+# Plants a fault in the fresh copy.
+plant() {
+    (cd "$copy" && patch --silent --strip=1 --fuzz=0 "$@" <"$patches/$name.patch" >"$work/output" 2>&1)
+}
+
+not_applied() {
+    complain "$name no longer applies, because the source has changed: write the patch again"
+}
+
+all=$(cd "$patches" && ls ./*.patch | sed 's|^\./||; s|\.patch$||')
+
+if [ "${1-}" = --check ]; then
+    copy=$root
+    for name in $all; do
+        plant --dry-run || not_applied
+    done
+    [ "$failures" -eq 0 ]
+    exit
 fi
+
+names=${*:-$all}
+
+# The copy and the target folder are for one run at a time.
+mkdir -p "$CARGO_TARGET_DIR"
+lock=$CARGO_TARGET_DIR/mutants.pid
+if [ -f "$lock" ] && kill -0 "$(cat "$lock")" 2>/dev/null; then
+    echo "mutants: another run uses $CARGO_TARGET_DIR" >&2
+    exit 1
+fi
+echo $$ >"$lock"
+trap 'rm -rf "$work" "$lock"' EXIT
 
 # Without a fault all these tests must pass; otherwise a failure proves nothing.
 fresh_copy
@@ -71,11 +103,21 @@ for name in $names; do
     header Run "$patches/$name.patch"
 done | sort -u >"$work/runs"
 while read -r run; do
-    if ! run_tests "$run" </dev/null; then
+    if ! { compiles "$run" && run_tests "$run"; } </dev/null; then
         tail -n 30 "$work/output" >&2
         complain "without a fault, '$run' fails"
     fi
+    cargo_test "$run -- --list" </dev/null || true
+    grep '^[a-z0-9_:]*: test$' "$work/output" | sed "s|: test\$||; s|^|$run |" >>"$work/tests"
 done <"$work/runs"
+for name in $names; do
+    run=$(header Run "$patches/$name.patch")
+    expected=$(header Caught-by "$patches/$name.patch")
+    case $expected in
+    "a "*) ;;
+    *) grep -qxF -e "$run $expected" "$work/tests" || complain "$name: '$run' has no test $expected" ;;
+    esac
+done
 [ "$failures" -eq 0 ] || exit 1
 
 caught=0
@@ -84,8 +126,8 @@ for name in $names; do
     run=$(header Run "$patch")
     expected=$(header Caught-by "$patch")
     fresh_copy
-    if ! (cd "$work/copy" && patch --silent --strip=1 --fuzz=0 <"$patch" >"$work/output" 2>&1); then
-        complain "$name no longer applies, because the source has changed: write the patch again"
+    if ! plant; then
+        not_applied
         continue
     fi
     if ! compiles "$run"; then

@@ -488,7 +488,8 @@ impl Conn {
     }
 
     /// Returns a handle with which another thread can end the connection. A call that waits on
-    /// it returns [`Error::Canceled`].
+    /// it returns [`Error::Canceled`]. On a connection of a [`Pool`](crate::Pool), the handle belongs
+    /// to this checkout.
     ///
     /// ```
     /// # use redigo::{Dialer, testing::MemoryStream};
@@ -499,7 +500,7 @@ impl Conn {
     /// assert!(waiting.join().unwrap().unwrap_err().is_canceled());
     /// ```
     pub fn shutdown_handle(&self) -> ShutdownHandle {
-        self.status.shutdown_handle()
+        self.status.shutdown().of_checkout()
     }
 
     /// Closes the connection without waiting. Queued commands are not written.
@@ -536,6 +537,29 @@ impl Conn {
         self.status.is_retired()
     }
 
+    /// Returns true if the connection was shut down through a handle.
+    pub(crate) fn is_shut_down(&self) -> bool {
+        self.status.shutdown().is_used()
+    }
+
+    /// Returns the handle of the connection, which is valid in every checkout.
+    pub(crate) fn own_shutdown_handle(&self) -> ShutdownHandle {
+        self.status.shutdown().clone()
+    }
+
+    /// Ends the validity of the handles that borrowers have. Returns false if the connection was
+    /// shut down before.
+    #[inline]
+    pub(crate) fn end_checkout(&self) -> bool {
+        self.status.shutdown().end_checkout()
+    }
+
+    /// Returns a number that no other connection has while this one exists.
+    #[inline]
+    pub(crate) fn id(&self) -> usize {
+        self.status.shutdown().conn_id()
+    }
+
     /// A pool's read timeout is meant for commands, so a subscriber does not use it for silence.
     pub(crate) fn set_pooled(&mut self, pooled: bool) {
         self.pooled = pooled;
@@ -556,7 +580,7 @@ impl Conn {
     /// Takes the connection apart for a mux, which does its own bookkeeping.
     pub(crate) fn into_parts(self) -> Parts {
         Parts {
-            shutdown: self.status.shutdown_handle(),
+            shutdown: self.status.shutdown().clone(),
             raw: self.raw,
             observer: self.status.observer,
             read_timeout: self.read_timeout,

@@ -41,7 +41,8 @@ use crate::sync;
 ///
 /// Waiters are served first come, first served, by the next connection to become available, returned
 /// or newly dialed. A newcomer cannot overtake a waiter. No dial is wasted: if its caller has left,
-/// the connection goes to the next waiter or becomes idle.
+/// the connection goes to the next waiter or becomes idle. Dials run on
+/// [dial threads](PoolBuilder::max_concurrent_dials).
 ///
 /// ```
 /// use redigo::{Dialer, Pool, testing::MemoryStream};
@@ -119,7 +120,11 @@ impl Pool {
     ///
     /// The function's context ends when the pool is closed and when the
     /// [`dial_budget`](PoolBuilder::dial_budget) is used up. Apart from that, the function limits its
-    /// own time.
+    /// own time: one that never returns occupies a slot of the pool forever, which
+    /// [`PoolStats::oldest_dial_age`] and the pool's errors show.
+    ///
+    /// It runs on a [dial thread](PoolBuilder::max_concurrent_dials) and not for a particular caller,
+    /// so it sees neither a caller's thread-local values nor a caller's context.
     ///
     /// ```no_run
     /// use redigo::{Dialer, Pool};
@@ -143,8 +148,9 @@ impl Pool {
     ///
     /// Use [`acquire`](Pool::acquire) to get a `Result` instead.
     ///
-    /// Takes an idle connection if there is one. Otherwise dials on the calling thread, or, at
-    /// `max_active`, waits if [`wait`](PoolBuilder::wait) is set. The only time limit is the pool's
+    /// Takes an idle connection if there is one. Otherwise a connection is dialed, or, at
+    /// `max_active`, the caller waits if [`wait`](PoolBuilder::wait) is set. In both cases the caller
+    /// gets the first connection that becomes available. The only time limit is the pool's
     /// [`wait_timeout`](PoolBuilder::wait_timeout).
     ///
     /// ```
@@ -171,7 +177,8 @@ impl Pool {
     /// - [`Error::PoolClosed`](crate::Error::PoolClosed): the pool is closed.
     /// - [`Error::BreakerOpen`](crate::Error::BreakerOpen) and
     ///   [`Error::PoolDeadlock`](crate::Error::PoolDeadlock), in a pool with these options.
-    /// - The error of a failed dial. Each failed dial fails one caller.
+    /// - The error of a failed dial. Each failed dial fails at most one caller: the oldest waiter with
+    ///   a dial.
     ///
     /// ```
     /// use redigo::{Pool, testing::ScriptedServer};

@@ -6,6 +6,7 @@
 #![cfg(unix)]
 
 use std::env;
+use std::fs;
 use std::io::ErrorKind;
 use std::process::Command;
 use std::thread;
@@ -99,17 +100,24 @@ fn process_without_file_descriptors_recovers() {
 }
 
 /// A limit on the number of threads does not bind root. But if the stack of a thread is larger
-/// than all memory that the process may map, only threads with smaller stacks start.
+/// than the memory that the process may still map, only threads with smaller stacks start.
 #[test]
 #[cfg(target_os = "linux")]
 fn process_without_threads_recovers() {
-    const STACK: u64 = 64 << 30;
+    const STACK: u64 = 1 << 30;
     let Some(dialer) = limited() else {
-        let limit = format!("ulimit -v {}", STACK / 2 / 1024);
-        return run_limited("process_without_threads_recovers", &limit, Some(STACK));
+        return run_limited("process_without_threads_recovers", "true", Some(STACK));
     };
-    assert!(thread::Builder::new().spawn(|| {}).is_err(), "the limit has no effect");
     let small = || thread::Builder::new().stack_size(256 << 10);
+    let forbid_threads = || {
+        // When a thread ends, the system library frees the large stacks that it has kept.
+        small().spawn(|| {}).unwrap().join().unwrap();
+        let pages = fs::read_to_string("/proc/self/statm").unwrap();
+        let pages: u64 = pages.split(' ').next().unwrap().parse().unwrap();
+        limit_memory(&(pages * 4096 + STACK / 2).to_string());
+        assert!(thread::Builder::new().spawn(|| {}).is_err(), "the limit has no effect");
+    };
+    let allow_threads = || limit_memory("unlimited");
     let is_clear = |error: &Error| {
         assert!(error.to_string().contains("starting a thread"), "{error}");
         assert!(matches!(error, Error::Io(error) if error.kind() == ErrorKind::WouldBlock));
@@ -117,16 +125,20 @@ fn process_without_threads_recovers() {
     };
 
     let pool = Pool::builder(dialer.clone()).max_active(1).wait(true).build().unwrap();
-    // No caller waits until its deadline for a thread that cannot start.
+    forbid_threads();
+    // No caller waits until its deadline, or forever, for a thread that cannot start.
     let start = std::time::Instant::now();
     assert!(is_clear(&pool.get_timeout(LONG).unwrap_err()));
+    assert!(is_clear(&pool.acquire().unwrap_err()));
     assert!(start.elapsed() < LONG / 2);
     assert_all_slots_are_free(&pool);
-    // A caller without a deadline dials on its own thread.
+    allow_threads();
     let mut conn = pool.acquire().unwrap();
     assert!(works(&mut conn));
 
     // A waiter gets the error when a slot becomes free and no thread can start.
+    wait_until("the dial thread ends", || !has_dial_thread());
+    forbid_threads();
     let waiting = pool.clone();
     let waiter = small().spawn(move || waiting.get_timeout(LONG).map(drop)).unwrap();
     wait_until("it waits", || pool.stats().waiting == 1);
@@ -136,7 +148,9 @@ fn process_without_threads_recovers() {
     assert_all_slots_are_free(&pool);
 
     // A waiter that gets a returned connection needs no thread.
+    allow_threads();
     let conn = pool.acquire().unwrap();
+    forbid_threads();
     let waiting = pool.clone();
     let waiter = small().spawn(move || waiting.get_timeout(LONG).map(drop)).unwrap();
     wait_until("it waits", || pool.stats().waiting == 1);
@@ -150,4 +164,20 @@ fn process_without_threads_recovers() {
     assert!(is_clear(&named.dial().unwrap_err()));
     // A mux has no threads.
     assert!(Mux::new(dialer).call("PING", ()).is_ok());
+}
+
+/// Limits the memory that this process may map.
+#[cfg(target_os = "linux")]
+fn limit_memory(bytes: &str) {
+    let own = std::process::id().to_string();
+    let set = Command::new("prlimit").args(["--pid", &own, &format!("--as={bytes}:")]).status();
+    assert!(set.expect("prlimit, of util-linux").success());
+}
+
+#[cfg(target_os = "linux")]
+fn has_dial_thread() -> bool {
+    let threads = fs::read_dir("/proc/self/task").unwrap();
+    // A thread that ends meanwhile has no name.
+    let mut names = threads.map(|thread| fs::read_to_string(thread.unwrap().path().join("comm")));
+    names.any(|name| name.is_ok_and(|name| name.trim_end() == "redigo-dial"))
 }

@@ -1,6 +1,9 @@
 //! The upkeep thread: one for all pools, and only while an option needs it. A single test, because it
 //! counts the threads of the process.
 
+// It finds the threads in /proc.
+#![cfg(target_os = "linux")]
+
 use std::time::Duration;
 
 use redigo::Pool;
@@ -35,6 +38,32 @@ fn pool_in_need(dialer: &FakeDialer) -> Pool {
     let pool = dialer.pool().idle_timeout(hour).background_prune(true).build().unwrap();
     drop(pool.acquire().unwrap());
     pool
+}
+
+/// Otherwise regular pings would keep a thread of each pool alive.
+fn many_pools_share_one_thread(dialer: &FakeDialer) {
+    let (clock, second) = (ManualClock::new(), Duration::from_secs(1));
+    let pools: Vec<_> = (0..100)
+        .map(|_| dialer.pool().keepalive(second).clock(clock.clone()).build().unwrap())
+        .collect();
+    pools.iter().for_each(|pool| drop(pool.acquire().unwrap()));
+    let pings = || dialer.commands().iter().filter(|command| *command == "PING").count();
+    // The threads that have dialed end after five seconds.
+    let mut rounds = 0;
+    wait_until("only the upkeep thread is left", || {
+        if pings() < rounds * pools.len() {
+            return false;
+        }
+        if rounds > 3 && threads_named("redigo-dial") <= 3 {
+            return true;
+        }
+        rounds += 1;
+        clock.advance(second);
+        false
+    });
+    assert_eq!(upkeep_threads(), 1);
+    drop(pools);
+    wait_until("the thread ends", || upkeep_threads() <= 1);
 }
 
 #[test]
@@ -72,6 +101,8 @@ fn upkeep_thread_exists_only_while_a_pool_needs_it() {
     wait_until("the task is done", || pool.active_count() == 0 && upkeep_threads() == 0);
     drop(pool.acquire().unwrap());
     wait_for_the_thread();
+
+    many_pools_share_one_thread(&dialer);
 
     // A connection in use keeps neither the pool open nor the thread alive.
     let conn = pool.acquire().unwrap();

@@ -4,7 +4,7 @@ use std::fmt;
 use std::ops::Range;
 
 use crate::args::{ArgWriter, ToArgs};
-use crate::conn::exchange::refuse_subscription;
+use crate::conn::session::refuse_subscription;
 use crate::error::{Error, Result};
 use crate::resp::encode;
 use crate::resp::number::parse_number;

@@ -10,7 +10,7 @@ use crate::conn::Conn;
 use crate::conn::command_buffer::EncodedCommands;
 use crate::conn::deadline::{Deadline, Timeouts};
 use crate::conn::raw::{RawConn, RawReceive, RawSend};
-use crate::conn::session::subscription_command;
+use crate::conn::session::refuse_subscription;
 use crate::conn::status::Status;
 use crate::error::{Error, Result};
 use crate::from_value::{FromValue, Items, Source};
@@ -313,17 +313,6 @@ pub(super) fn whole(reply: Value) -> Result<Value> {
     match reply {
         Value::Error(error) => Err(Error::Server(error)),
         reply => Ok(reply),
-    }
-}
-
-/// Refuses the commands of publish and subscribe, whose replies are not one for each command.
-pub(super) fn refuse_subscription(command: &str) -> Result<()> {
-    match subscription_command(command) {
-        Some(name) => {
-            let name = name.to_ascii_uppercase();
-            Err(Error::Unsupported(format!("{name} as a call: use `PubSubConn`").into()))
-        }
-        None => Ok(()),
     }
 }
 

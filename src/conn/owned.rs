@@ -95,7 +95,7 @@ impl Conn {
         drop(status);
         // The halves were the only other owners of the status.
         let Ok(status) = Arc::try_unwrap(shared) else { return };
-        let shutdown = status.shutdown_handle();
+        let shutdown = status.shutdown().clone();
         self.raw = Box::new(Rejoined { sender, receiver, shutdown });
         self.status = status;
         self.close_if_ended();

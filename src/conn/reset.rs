@@ -13,12 +13,14 @@ use crate::error::Result;
 
 impl Conn {
     /// Returns true when the next borrower would find no trace of the last: no error, no reply
-    /// due or left over, no state to undo, and no sign that this is the wrong server.
+    /// due or left over, no state to undo, no shutdown, and no sign that this is the wrong server.
     pub(crate) fn is_clean(&mut self) -> bool {
         self.status().pending() == 0
             && self.session().dirty().is_empty()
             && self.err().is_none()
             && !self.is_retired()
+            && !self.status().is_closing()
+            && !self.is_shut_down()
             && !self.has_unread()
     }
 
@@ -26,6 +28,7 @@ impl Conn {
     pub(crate) fn can_be_cleaned(&mut self) -> bool {
         let dirty = self.session().dirty();
         self.err().is_none()
+            && !self.is_shut_down()
             && !dirty.has(Dirty::UNRECOVERABLE)
             && (self.status().pending() > 0 || !dirty.is_empty())
     }

@@ -11,7 +11,7 @@ mod tests;
 use std::collections::VecDeque;
 
 use self::effect::confirmed_subscription;
-pub(crate) use self::effect::{Effect, subscription_command};
+pub(crate) use self::effect::{Effect, refuse_subscription};
 use crate::error::ServerError;
 use crate::value::Value;
 

@@ -30,6 +30,10 @@ pub(crate) struct Status {
     retire_on: Arc<[String]>,
     /// Such an error reply has arrived.
     retired: AtomicBool,
+    /// An error reply has arrived after which the server closes the connection.
+    closing: AtomicBool,
+    /// An error reply has arrived.
+    saw_error: AtomicBool,
     pub(super) observer: Option<Box<dyn Observer>>,
 }
 
@@ -44,6 +48,8 @@ impl Status {
             shutdown,
             retire_on: Arc::default(),
             retired: AtomicBool::new(false),
+            closing: AtomicBool::new(false),
+            saw_error: AtomicBool::new(false),
             observer: None,
         }
     }
@@ -64,8 +70,19 @@ impl Status {
         self.fault.get()
     }
 
-    pub(crate) fn shutdown_handle(&self) -> ShutdownHandle {
-        self.shutdown.clone()
+    /// Returns true if the server has announced that it closes the connection.
+    pub(crate) fn is_closing(&self) -> bool {
+        self.closing.load(Ordering::Relaxed)
+    }
+
+    /// Returns whether an error reply has arrived since the last call.
+    pub(crate) fn take_saw_error(&mut self) -> bool {
+        std::mem::take(self.saw_error.get_mut())
+    }
+
+    /// Returns the handle of the connection, which is valid in every checkout.
+    pub(crate) fn shutdown(&self) -> &ShutdownHandle {
+        &self.shutdown
     }
 
     /// Fails with the error that ended the connection, if it has ended.
@@ -204,6 +221,10 @@ impl Status {
                 let quoted = error.message().split_once("because of: ");
                 let quoted = quoted.and_then(|(_, quoted)| quoted.split(' ').next());
                 let is_code = |code: &String| *code == error.code() || Some(&**code) == quoted;
+                self.saw_error.store(true, Ordering::Relaxed);
+                if error.announces_close() {
+                    self.closing.store(true, Ordering::Relaxed);
+                }
                 if self.retire_on.iter().any(is_code) {
                     self.retired.store(true, Ordering::Relaxed);
                 }

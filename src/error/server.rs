@@ -120,6 +120,23 @@ impl ServerError {
         self.origin.as_ref()?.cause.as_ref()
     }
 
+    /// Returns true if the server closes the connection after this reply.
+    pub(crate) fn announces_close(&self) -> bool {
+        const TEXTS: &[&str] = &[
+            "max number of clients", // also "… + cluster connections reached"
+            "Protocol error",
+            // After a failover. CLIENT UNBLOCK has another text, and keeps the connection.
+            "force unblock from blocking operation",
+        ];
+        let code = self.code();
+        let text = self.text[code.len()..].trim_start();
+        match code {
+            "DENIED" => true,
+            "ERR" | "UNBLOCKED" => TEXTS.iter().any(|start| text.starts_with(start)),
+            _ => false,
+        }
+    }
+
     pub(crate) fn of_command(mut self, index: usize, name: &str) -> ServerError {
         self.origin_mut().command = Some((index, name.into()));
         self
@@ -215,6 +232,23 @@ impl StdError for ServerError {}
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn replies_before_a_close_are_recognized() {
+        for (text, announces_close) in [
+            ("ERR max number of clients reached", true),
+            ("ERR max number of clients + cluster connections reached", true),
+            ("DENIED Redis is running in protected mode because protected mode is enabled", true),
+            ("ERR Protocol error: invalid bulk length", true),
+            ("UNBLOCKED force unblock from blocking operation, instance state changed", true),
+            ("UNBLOCKED client unblocked via CLIENT UNBLOCK", false),
+            ("ERR unknown command 'Protocol error'", false),
+            ("WRONGTYPE Protocol error", false),
+            ("", false),
+        ] {
+            assert_eq!(ServerError::new(text).announces_close(), announces_close, "{text}");
+        }
+    }
 
     #[test]
     fn display_escapes_and_cuts_the_servers_text() {

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 /// A blocking byte stream in both directions.
@@ -136,7 +136,10 @@ pub enum Peek {
 /// Ends a connection from another thread: a call that waits on it returns
 /// [`Error::Canceled`](crate::Error::Canceled).
 ///
-/// The handle does not keep the socket open, and it can outlive its connection.
+/// The handle does not keep the socket open, and it can outlive its connection. The handle of a
+/// connection of a [`Pool`](crate::Pool) belongs to one checkout: it does nothing after the
+/// connection was returned, and a connection that it has ended is not checked out again. After
+/// [`detach`](crate::PooledConn::detach) it stays valid.
 ///
 /// ```
 /// use redigo::{Dialer, testing::MemoryStream};
@@ -148,12 +151,25 @@ pub enum Peek {
 /// assert!(waiting.join().unwrap().unwrap_err().is_canceled());
 /// ```
 #[derive(Clone)]
-pub struct ShutdownHandle(Arc<Inner>);
+pub struct ShutdownHandle {
+    inner: Arc<Inner>,
+    /// The checkout that the handle belongs to. Without one, it is valid as long as the connection.
+    checkout: Option<usize>,
+}
 
 struct Inner {
-    used: AtomicBool,
+    /// The flags [`USED`] and [`LENT`], and above them the number of the checkout. One word, so that
+    /// a shutdown comes either before the end of a checkout or after it.
+    state: AtomicUsize,
     cut: Box<dyn Fn() + Send + Sync>,
 }
+
+/// The connection was shut down.
+const USED: usize = 1;
+/// There are handles of the current checkout.
+const LENT: usize = 2;
+/// The first checkout; the next one has twice this number.
+const CHECKOUT: usize = 4;
 
 impl ShutdownHandle {
     /// Returns a handle that runs `cut`, for implementations of
@@ -177,7 +193,8 @@ impl ShutdownHandle {
     /// assert!(stream.is_closed());
     /// ```
     pub fn new(cut: impl Fn() + Send + Sync + 'static) -> ShutdownHandle {
-        ShutdownHandle(Arc::new(Inner { used: AtomicBool::new(false), cut: Box::new(cut) }))
+        let inner = Inner { state: AtomicUsize::new(0), cut: Box::new(cut) };
+        ShutdownHandle { inner: Arc::new(inner), checkout: None }
     }
 
     /// Ends the connection. Further calls have no effect.
@@ -190,18 +207,53 @@ impl ShutdownHandle {
     /// assert!(conn.call("PING", ()).unwrap_err().is_canceled());
     /// ```
     pub fn shutdown(&self) {
-        self.0.used.store(true, Ordering::Release);
-        (self.0.cut)();
+        let used = |state: usize| {
+            let is_valid = self.checkout.is_none_or(|own| own == state / CHECKOUT);
+            is_valid.then_some(state | USED)
+        };
+        let state = &self.inner.state;
+        if state.fetch_update(Ordering::AcqRel, Ordering::Acquire, used).is_ok() {
+            (self.inner.cut)();
+        }
     }
 
     /// Returns true after a call of `shutdown`.
     pub(crate) fn is_used(&self) -> bool {
-        self.0.used.load(Ordering::Acquire)
+        self.inner.state.load(Ordering::Acquire) & USED != 0
     }
 
     /// Ends the stream after a failure; `is_used` stays as it is.
     pub(crate) fn cut(&self) {
-        (self.0.cut)();
+        (self.inner.cut)();
+    }
+
+    /// Returns a handle that belongs to the current checkout.
+    pub(crate) fn of_checkout(&self) -> ShutdownHandle {
+        let state = self.inner.state.fetch_or(LENT, Ordering::AcqRel);
+        ShutdownHandle { inner: Arc::clone(&self.inner), checkout: Some(state / CHECKOUT) }
+    }
+
+    /// Ends the current checkout: its handles do nothing from now on. Returns false if the
+    /// connection was shut down before.
+    #[inline]
+    pub(crate) fn end_checkout(&self) -> bool {
+        let state = self.inner.state.load(Ordering::Acquire);
+        match state & (USED | LENT) {
+            0 => true,
+            LENT => {
+                let next = (state & !LENT).wrapping_add(CHECKOUT);
+                // Fails if a handle is used at this moment.
+                let ends = Ordering::AcqRel;
+                self.inner.state.compare_exchange(state, next, ends, Ordering::Acquire).is_ok()
+            }
+            _ => false,
+        }
+    }
+
+    /// Returns a number that no other connection has while this one exists.
+    #[inline]
+    pub(crate) fn conn_id(&self) -> usize {
+        Arc::as_ptr(&self.inner).addr()
     }
 }
 
@@ -254,4 +306,53 @@ fn peek_now(
     let peeked = socket.peek(byte);
     socket.set_nonblocking(false)?;
     peeked
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicBool;
+
+    use super::*;
+
+    fn handle() -> (ShutdownHandle, Arc<AtomicBool>) {
+        let is_cut = Arc::new(AtomicBool::new(false));
+        let cut = Arc::clone(&is_cut);
+        (ShutdownHandle::new(move || cut.store(true, Ordering::SeqCst)), is_cut)
+    }
+
+    #[test]
+    fn handle_does_nothing_after_its_checkout() {
+        let (conn, is_cut) = handle();
+        let first = conn.of_checkout();
+        assert!(conn.end_checkout());
+        first.shutdown();
+        assert!(!conn.is_used() && !is_cut.load(Ordering::SeqCst));
+        let second = conn.of_checkout();
+        first.shutdown();
+        assert!(!conn.is_used());
+        second.shutdown();
+        assert!(conn.is_used() && is_cut.load(Ordering::SeqCst));
+        assert!(!conn.end_checkout(), "it was shut down");
+    }
+
+    #[test]
+    fn handle_of_the_connection_is_valid_in_every_checkout() {
+        let (conn, is_cut) = handle();
+        let _lent = conn.of_checkout();
+        assert!(conn.end_checkout());
+        conn.clone().shutdown();
+        assert!(is_cut.load(Ordering::SeqCst) && !conn.end_checkout());
+    }
+
+    #[test]
+    fn shutdown_comes_before_the_end_of_a_checkout_or_after_it() {
+        for _ in 0..200 {
+            let (conn, is_cut) = handle();
+            let lent = conn.of_checkout();
+            let other = std::thread::spawn(move || lent.shutdown());
+            let returned = conn.end_checkout();
+            other.join().unwrap();
+            assert_eq!(returned, !is_cut.load(Ordering::SeqCst));
+        }
+    }
 }

@@ -57,6 +57,7 @@ pub(crate) use validate::check_sizes;
 ///
 /// | Option | Default | Effect |
 /// |---|---|---|
+/// | [`peek_always`](PoolBuilder::peek_always) | `false` | checks the socket of every connection before checkout |
 /// | [`max_idle`](PoolBuilder::max_idle) | `max_active`, or 32 without one | limits the idle connections |
 /// | [`min_idle`](PoolBuilder::min_idle) ¹ | 0 | keeps this many connections idle |
 /// | [`max_waiters`](PoolBuilder::max_waiters) | no limit | limits the callers that wait |
@@ -80,7 +81,7 @@ pub(crate) use validate::check_sizes;
 /// | [`keepalive`](PoolBuilder::keepalive) ¹ | off | sends a `PING` to connections that are idle for longer |
 /// | [`retire_on`](PoolBuilder::retire_on) | `READONLY`, `LOADING`, `MASTERDOWN`, `NOAUTH` | closes connections that received one of these errors |
 /// | [`cleanup_timeout`](PoolBuilder::cleanup_timeout) | 1 s | limits the cleanup of a returned connection |
-/// | [`max_concurrent_dials`](PoolBuilder::max_concurrent_dials) | 16 | limits the dial threads |
+/// | [`max_concurrent_dials`](PoolBuilder::max_concurrent_dials) | 16 | limits the dials that run at a time |
 /// | [`dial_retries`](PoolBuilder::dial_retries) | 0 | repeats a failed dial |
 /// | [`dial_backoff`](PoolBuilder::dial_backoff) | 100 ms to 10 s | sets the pauses between attempts |
 /// | [`dial_budget`](PoolBuilder::dial_budget) | off; 30 s with `dial_retries` | limits all attempts of one dial together |
@@ -89,7 +90,7 @@ pub(crate) use validate::check_sizes;
 /// | [`on_dial`](PoolBuilder::on_dial), [`on_borrow`](PoolBuilder::on_borrow), [`on_return`](PoolBuilder::on_return), [`on_close`](PoolBuilder::on_close) | none | calls your code |
 ///
 /// ¹ Needs the upkeep thread. All pools of the process share it, and it sleeps until the next task is
-/// due. Without these options, a pool whose callers have no deadline uses no threads.
+/// due. Without these options, an idle pool has no threads.
 #[must_use]
 pub struct PoolBuilder {
     pub(crate) dial: Dial,
@@ -168,9 +169,6 @@ impl PoolBuilder {
     /// Limits the time of a plain [`get`](crate::Pool::get) or [`acquire`](crate::Pool::acquire),
     /// waiting and dialing together. After that it fails with
     /// [`Error::PoolTimeout`](crate::Error::PoolTimeout). Implies [`wait`](PoolBuilder::wait).
-    ///
-    /// Callers with a time limit do not dial on their own thread, see
-    /// [`max_concurrent_dials`](PoolBuilder::max_concurrent_dials).
     ///
     /// ```
     /// use std::time::Duration;

@@ -1,15 +1,25 @@
 //! Ready-made tests for [`PoolBuilder::test_on_borrow`](crate::PoolBuilder::test_on_borrow).
 
+use std::cell::Cell;
 use std::io;
 use std::time::{Duration, Instant};
 
 use crate::conn::Conn;
 use crate::error::{Error, Result};
+use crate::sync::{self, thread_local};
+
+thread_local! {
+    /// The time of the pool whose tests run on this thread, if it has its own clock.
+    static NOW: Cell<Option<Instant>> = const { Cell::new(None) };
+}
 
 /// Returns a test that sends a `PING` to connections that have been idle for at least this long.
 ///
 /// It costs one round trip, and also detects states that only the server knows. It waits as long as
 /// the connection's read timeout, so set one.
+///
+/// An error reply is an answer too. It fails the test only if its code is one of
+/// [`retire_on`](crate::PoolBuilder::retire_on), or if the server closes the connection after it.
 ///
 /// ```
 /// use std::time::Duration;
@@ -28,11 +38,42 @@ use crate::error::{Error, Result};
 #[doc(alias = "TestOnBorrow")]
 pub fn ping_if_idle(idle: Duration) -> impl Fn(&mut Conn, Instant) -> Result<()> + Send + Sync {
     move |conn, last_used| {
-        if last_used.elapsed() < idle {
-            return Ok(());
+        let now = NOW.try_with(Cell::get).ok().flatten().unwrap_or_else(sync::now);
+        match now.saturating_duration_since(last_used) < idle {
+            true => Ok(()),
+            false => ping(conn, None),
         }
-        conn.call("PING", ()).map(drop)
     }
+}
+
+/// Sends a `PING`, within `timeout` if there is one. An error reply is an answer, unless the server
+/// closes the connection after it.
+///
+/// # Errors
+/// The error that has ended the connection.
+pub(crate) fn ping(conn: &mut Conn, timeout: Option<Duration>) -> Result<()> {
+    let answer = match timeout {
+        Some(timeout) => conn.call_timeout(timeout, "PING", ()),
+        None => conn.call("PING", ()),
+    };
+    match answer {
+        Err(Error::Server(_)) if conn.is_alive() => Ok(()),
+        Err(Error::Server(_)) => Err(dead()),
+        answer => answer.map(drop),
+    }
+}
+
+/// Runs borrow tests in a pool whose clock shows this time.
+pub(crate) fn with_now<T>(now: Instant, tests: impl FnOnce() -> T) -> T {
+    /// Restores the value of before, also after a panic.
+    struct Restore(Option<Instant>);
+    impl Drop for Restore {
+        fn drop(&mut self) {
+            let _ = NOW.try_with(|cell| cell.set(self.0));
+        }
+    }
+    let _restore = Restore(NOW.try_with(|cell| cell.replace(Some(now))).ok().flatten());
+    tests()
 }
 
 /// Returns a test that checks the socket, without a round trip. It fails if the server has closed

@@ -60,6 +60,9 @@ pub(crate) struct Core<C, W> {
     generation: u64,
     /// The number of connections that were found dead.
     failures: u64,
+    /// How often the idle connections were closed because of an error reply of `retire_on`.
+    sweeps: u64,
+    last_sweep: Option<Instant>,
     suspended: bool,
     closed: bool,
     /// The number of open connections when `max_active` was last set below it.
@@ -95,6 +98,8 @@ impl<C, W> Core<C, W> {
             next_ticket: 0,
             generation: 0,
             failures: 0,
+            sweeps: 0,
+            last_sweep: None,
             suspended: false,
             closed: false,
             shrink_ceiling: None,
@@ -298,7 +303,7 @@ impl<C, W> Core<C, W> {
                 None
             }
             Disposition::Close(reason) => {
-                self.close_used(entry, reason, actions);
+                self.close_used(entry, reason, now, actions);
                 None
             }
             Disposition::Detach => {
@@ -332,12 +337,16 @@ impl<C, W> Core<C, W> {
         &mut self,
         entry: Box<Entry<C>>,
         reason: CloseReason,
+        now: Option<Instant>,
         actions: &mut Actions<C, W>,
     ) {
         self.in_use -= 1;
         // If one connection has failed, the others may have too.
         if matches!(reason, CloseReason::Io | CloseReason::Health) {
             self.failures += 1;
+        }
+        if reason == CloseReason::Retired {
+            self.sweep(&entry, now, actions);
         }
         self.close_entry(entry, reason, actions);
     }

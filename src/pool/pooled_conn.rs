@@ -6,14 +6,17 @@ use std::sync::Arc;
 
 use crate::conn::Conn;
 use crate::error::{Error, Result};
+use crate::pool::inner::check_in::{is_own, unclean_reason};
 use crate::pool::inner::{PoolEntry, PoolInner};
 use crate::pool::stats::close_reason::CloseReason;
 
 /// A connection checked out from a [`Pool`](crate::Pool).
 ///
 /// It dereferences to [`Conn`]. [`close`](PooledConn::close) cleans the connection and returns it to
-/// the pool. Dropping it returns a clean connection too, but closes any other: a destructor does no
-/// I/O. If the thread panics, the connection is closed, because its state is unknown.
+/// the pool. Dropping it does the same, but without I/O on the dropping thread: a thread of the pool
+/// cleans the connection, within [`cleanup_timeout`](crate::PoolBuilder::cleanup_timeout), and its
+/// slot stays taken meanwhile. If the thread panics, the connection is closed, because its state is
+/// unknown. When the process exits, queued commands of dropped connections may be lost.
 ///
 /// ```
 /// # use redigo::{Dialer, Pool, testing::MemoryStream};
@@ -80,10 +83,11 @@ impl PooledConn {
         // Still in use while it is cleaned, so that a panic does not lose the slot.
         let State::InUse { pool, entry } = &mut self.state else { return Ok(()) };
         let mut cleaned = Ok(());
-        let clean = entry.conn.is_clean() || {
-            cleaned = entry.conn.reset(pool.settings().cleanup_timeout);
-            entry.conn.is_clean()
-        };
+        let clean = entry.conn.is_clean()
+            || is_own(entry) && {
+                cleaned = entry.conn.reset(pool.settings().cleanup_timeout);
+                entry.conn.is_clean()
+            };
         let State::InUse { pool, mut entry } = self.take() else { return Ok(()) };
         if clean {
             pool.return_conn(entry);
@@ -191,16 +195,6 @@ impl fmt::Debug for PooledConn {
             State::Failed(conn) => f.debug_tuple("PooledConn").field(conn).finish(),
             State::CheckedIn => f.write_str("PooledConn(checked in)"),
         }
-    }
-}
-
-/// Returns why a connection that is not clean must be closed.
-pub(super) fn unclean_reason(conn: &mut Conn) -> CloseReason {
-    match conn.err() {
-        Some(Error::Protocol(_)) => CloseReason::Protocol,
-        Some(_) => CloseReason::Io,
-        None if conn.is_retired() => CloseReason::Retired,
-        None => CloseReason::Dirty,
     }
 }
 

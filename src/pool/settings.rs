@@ -21,6 +21,7 @@ pub(crate) struct Settings {
     pub(crate) needs_limit: Option<String>,
     pub(crate) wait_timeout: Option<Duration>,
     pub(crate) peek_after: Option<Duration>,
+    pub(crate) peek_always: bool,
     pub(crate) tests: Vec<Test>,
     /// Whether any check runs before a connection is checked out.
     pub(crate) validates: bool,

@@ -142,6 +142,15 @@ pub(crate) enum Clock {
 }
 
 impl Clock {
+    /// Returns the time of a clock that a test sets.
+    pub(crate) fn manual_now(&self) -> Option<Instant> {
+        match self {
+            Clock::System => None,
+            #[cfg(feature = "testing")]
+            Clock::Manual(clock) => Some(clock.now()),
+        }
+    }
+
     pub(crate) fn now(&self) -> Instant {
         match self {
             Clock::System => sync::now(),

@@ -12,7 +12,9 @@ use std::time::Duration;
 use redigo::testing::MemoryStream;
 use redigo::{Conn, Context, DialStep, Dialer, Error, Stream, TimeoutKind};
 
-use crate::support::fake_server::{self, FakeServer, FullQueue, FullUnixQueue, refused_address};
+#[cfg(unix)]
+use crate::support::fake_server::FullUnixQueue;
+use crate::support::fake_server::{self, FakeServer, FullQueue, refused_address};
 use crate::support::redis_server::RedisServer;
 use crate::support::streams::{Recorder, command};
 use crate::support::wait::{self, LONG, SHORT, promptly, wait_until};
@@ -67,6 +69,7 @@ fn a_dial_selects_the_database() {
     assert!(none.call("GET", "the_database").unwrap().is_nil());
 }
 
+#[cfg(unix)]
 #[test]
 fn a_unix_socket_takes_every_option() {
     let dialer = Dialer::unix(guarded().socket_path()).username("ursula").password("tentacle");
@@ -111,8 +114,8 @@ fn extreme_timeouts_are_accepted() {
     {
         let long = time.max(LONG);
         let tcp = guarded_dialer().database(1).keep_alive(time).tcp_user_timeout(time);
-        let unix = Dialer::unix(guarded().socket_path()).password("sesame").database(1);
-        for dialer in [tcp, unix] {
+        let unix = || Dialer::unix(guarded().socket_path()).password("sesame").database(1);
+        for dialer in [tcp].into_iter().chain(cfg!(unix).then(unix)) {
             let dialer = dialer.connect_timeout(long).read_timeout(long).write_timeout(long);
             let mut conn = dialer.dial().unwrap_or_else(|error| panic!("{time:?}: {error}"));
             conn.call("PING", ()).unwrap();
@@ -333,6 +336,7 @@ fn an_unaccepted_connect_times_out() {
 }
 
 /// A socket can take a timeout below its resolution for no timeout.
+#[cfg(unix)]
 #[test]
 fn a_timeout_below_a_microsecond_times_out() {
     let full = FullUnixQueue::new();
@@ -368,6 +372,7 @@ fn all_addresses_of_a_name_are_tried() {
 
 /// A stopped process that continues finds its connect interrupted (EINTR). The program starts
 /// itself again for that process.
+#[cfg(unix)]
 #[test]
 #[cfg(target_os = "linux")]
 fn a_stopped_process_continues_its_unix_connect() {
@@ -494,6 +499,7 @@ fn canceling_ends_an_unaccepted_tcp_dial() {
     cancel_dials(&dialer.connect_timeout(None), 300);
 }
 
+#[cfg(unix)]
 #[test]
 fn canceling_ends_an_unaccepted_unix_dial() {
     let full = FullUnixQueue::new();

@@ -4,12 +4,13 @@
 use std::collections::HashSet;
 use std::io::{ErrorKind, Write};
 use std::net::{Shutdown, TcpStream};
+#[cfg(target_os = "linux")]
 use std::sync::Barrier;
 use std::thread;
 use std::time::Duration;
 
 use redigo::testing::MemoryStream;
-use redigo::{Dialer, Error, TimeoutKind, Value};
+use redigo::{Dialer, Error, TimeoutKind};
 
 use crate::support::errors::assert_ended;
 use crate::support::fake_server::{FakeServer, await_request, hold, refused_address};
@@ -105,12 +106,13 @@ fn refusal_by_the_server_is_its_own_error() {
     }
 }
 
+#[cfg(unix)]
 #[test]
 fn maxclients_is_reported() {
     let server = RedisServer::builder().arg("--maxclients", "1").unix_only().start();
     let dialer = Dialer::unix(server.socket_path());
     let mut first = dialer.dial().unwrap();
-    assert_eq!(first.call("PING", ()).unwrap(), Value::simple("PONG"));
+    assert_eq!(first.call("PING", ()).unwrap(), redigo::Value::simple("PONG"));
     let mut second = dialer.dial().unwrap();
     let errors = promptly("calls", || (0..3).map(|_| second.call("PING", ()).unwrap_err()));
     // The server sends the error once and closes, perhaps before the first command.

@@ -43,6 +43,7 @@ fn refused_write_reports_the_reason_over_tcp_and_unix() {
     for (option, value, reason) in REFUSALS {
         let server = RedisServer::builder().arg(option, value).start();
         check("TCP", &Dialer::tcp(server.addr()), reason);
+        #[cfg(unix)]
         check("a Unix socket", &Dialer::unix(server.socket_path()), reason);
     }
 }

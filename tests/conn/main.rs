@@ -13,6 +13,7 @@ mod script;
 mod state;
 #[path = "../support/mod.rs"]
 mod support;
+#[cfg(unix)]
 mod temp_server;
 mod testing;
 mod url;

@@ -1,7 +1,5 @@
 //! Pipelines and transactions, on a real server and on misbehaving peers.
 
-use std::io::{Read, Write};
-use std::os::unix::net::UnixListener;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -11,7 +9,6 @@ use redigo::testing::MemoryStream;
 use redigo::{Conn, Context, Dialer, Error, Pool, Result, ServerError, TimeoutKind, Value};
 
 use crate::support::live::{shared_conn as dial, shared_dialer as dialer};
-use crate::support::redis_server::RedisServer;
 use crate::support::streams::{command, over, written};
 use crate::support::wait::LONG;
 
@@ -197,7 +194,13 @@ fn ten_thousand_commands_are_answered_in_order() {
 
 /// Answers each command of `asked` bytes with a string of `answer` bytes, and reads the next
 /// command only when that is written. It blocks while the client does not read.
+#[cfg(unix)]
 fn blocking_peer(asked: usize, answer: usize, count: usize) -> (Dialer, thread::JoinHandle<()>) {
+    use std::io::{Read, Write};
+    use std::os::unix::net::UnixListener;
+
+    use crate::support::redis_server::RedisServer;
+
     let path = RedisServer::shared().dir().join("blocking.sock");
     let listener = UnixListener::bind(&path).unwrap();
     let peer = thread::spawn(move || {
@@ -217,6 +220,7 @@ fn blocking_peer(asked: usize, answer: usize, count: usize) -> (Dialer, thread::
     (Dialer::unix(path), peer)
 }
 
+#[cfg(unix)]
 #[test]
 fn peer_that_stops_reading_does_not_block_a_pipeline() {
     const COUNT: usize = 3000;

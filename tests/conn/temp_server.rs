@@ -8,6 +8,8 @@ use std::time::Duration;
 use redigo::testing::{TempCluster, TempDir, TempServer, unused_port};
 use redigo::{Dialer, Error};
 
+#[cfg(feature = "tls")]
+use crate::support::redis_server::start_with_tls;
 use crate::support::wait::{PATIENCE, wait_until};
 
 /// Whether a process with this id exists and is not a zombie.
@@ -135,7 +137,7 @@ fn missing_redis_server_is_an_error_that_says_what_to_do() {
 #[cfg(feature = "tls")]
 #[test]
 fn temp_server_with_tls_creates_its_certificates() {
-    let server = TempServer::builder().tls().password("secret").start().unwrap();
+    let server = start_with_tls(TempServer::builder().tls().password("secret")).unwrap();
     assert_eq!(ping(server.dialer()).unwrap(), "PONG");
     let strict = Dialer::url(server.url()).unwrap();
     assert!(strict.dial().is_err(), "the authority is not trusted");
@@ -148,9 +150,8 @@ fn temp_server_with_tls_creates_its_certificates() {
     let file = |name: &str| server.dir().join(name);
     let other = TempServer::builder()
         .tls_files(file("redis.pem"), file("redis.key"), file("ca.pem"))
-        .arg("--tls-auth-clients", "yes")
-        .start()
-        .unwrap();
+        .arg("--tls-auth-clients", "yes");
+    let other = start_with_tls(other).unwrap();
     assert!(ping(other.dialer()).is_err(), "without a client certificate");
     let dialer = other.dialer().tls_client_identity(file("client.pem"), file("client.key"));
     assert_eq!(ping(dialer).unwrap(), "PONG");

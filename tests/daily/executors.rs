@@ -38,7 +38,7 @@ fn count_dyn(redis: &mut dyn Executor, key: &str) -> Result<i64> {
     count(redis, key)
 }
 
-/// What goes wrong is an error of the call, and the executor works afterwards.
+/// Each failure is an error of its call, and the executor works afterwards.
 fn refuse(redis: &mut dyn Executor, key: &str) {
     redis.call("SET", (key, "text")).unwrap();
     assert_eq!(redis.query::<i64>("INCR", key).unwrap_err().as_server().unwrap().code(), "ERR");

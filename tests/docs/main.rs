@@ -1,5 +1,7 @@
 //! The documents and the examples say what is so.
 
+// The documents are the same on every system.
+#![cfg(unix)]
 // Several examples include the same helpers.
 #![allow(clippy::duplicate_mod)]
 

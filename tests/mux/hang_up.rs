@@ -32,6 +32,7 @@ fn refused_value_fails_with_the_reason_over_tcp() {
     assert_reason(Dialer::url(server.url()).unwrap(), "invalid bulk length");
 }
 
+#[cfg(unix)]
 #[test]
 fn refused_value_fails_with_the_reason_over_a_unix_socket() {
     let server = RedisServer::builder().arg("--proto-max-bulk-len", "1mb").start();

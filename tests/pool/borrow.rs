@@ -1,11 +1,13 @@
 //! Dialing and testing before checkout, and failures and panics of the dial function and the tests.
 
-use std::sync::{Arc, Mutex};
+use std::io;
+use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant};
 
-use redigo::testing::ManualClock;
+use redigo::testing::{ManualClock, MemoryStream};
 use redigo::{
-    CloseReason, Conn, Context, Error, Pool, PoolBuilder, PooledConn, Result, TimeoutKind, check,
+    CloseReason, Conn, Context, Dialer, Error, Pool, PoolBuilder, PooledConn, Result, Stream,
+    TimeoutKind, check,
 };
 
 use crate::support::fake_conn::{FakeDialer, Verdict, number};
@@ -331,4 +333,51 @@ fn zero_timeout_still_allows_a_peek() {
     drop(pool.get());
     drop(pool.get_timeout(Duration::ZERO).unwrap());
     dialer.check(&pool, (1, 1, 0));
+}
+
+/// A stream whose destructor takes a minute, unless the test ends before.
+struct SlowToClose(MemoryStream, Arc<Mutex<mpsc::Receiver<()>>>);
+
+impl Stream for SlowToClose {
+    fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        Stream::read(&self.0, buffer)
+    }
+    fn write(&self, bytes: &[u8]) -> io::Result<usize> {
+        Stream::write(&self.0, bytes)
+    }
+    fn set_read_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
+        self.0.set_read_timeout(timeout)
+    }
+    fn set_write_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
+        self.0.set_write_timeout(timeout)
+    }
+    fn shutdown(&self) {
+        Stream::shutdown(&self.0);
+    }
+}
+
+impl Drop for SlowToClose {
+    fn drop(&mut self) {
+        let _ = self.1.lock().unwrap().recv_timeout(6 * PATIENCE);
+    }
+}
+
+#[test]
+fn caller_does_not_wait_while_old_connections_are_closed() {
+    let (end, ended) = mpsc::channel();
+    let (ended, clock) = (Arc::new(Mutex::new(ended)), ManualClock::new());
+    let options = Pool::builder_with(move |_| {
+        Ok(Dialer::tcp(":6379").wrap(SlowToClose(MemoryStream::silent(), Arc::clone(&ended))))
+    });
+    let options = options.idle_timeout(Duration::from_secs(1)).clock(clock.clone());
+    let pool = options.max_active(2).test_on_borrow(|_, _| fails()).build().unwrap();
+    // Too old, then refused by the test.
+    for advance in [Duration::from_secs(2), Duration::ZERO] {
+        pool.acquire().unwrap().close().unwrap();
+        clock.advance(advance);
+        let conn = promptly("a connection", || pool.get_timeout(PATIENCE).unwrap());
+        assert_eq!(pool.stats().in_use, 1);
+        drop(conn);
+    }
+    drop(end);
 }

@@ -422,3 +422,18 @@ fn wait_timeout_ends_get_while_a_real_server_is_frozen() {
     drop(waited);
     assert_eq!((pool.stats().wait_timeouts, pool.active_count()), (1, 1));
 }
+
+/// When no connection is in use, nothing of the program's is lost.
+#[test]
+fn close_and_wait_does_not_wait_for_a_deaf_dial_function() {
+    let (dialer, pool) = setup(|options| options.max_active(1).wait(true));
+    dialer.set(Verdict::HangDeaf);
+    let caller = start(&pool, |pool| pool.acquire().map(drop));
+    wait_until("a dial hangs", || dialer.dialing() == 1);
+    let report = promptly("closing", || pool.close_and_wait(6 * PATIENCE));
+    assert_eq!((report.returned, report.aborted), (0, 0));
+    assert!(matches!(join(caller), Err(Error::PoolClosed)));
+    assert_eq!(pool.stats().dialing, 1);
+    dialer.decide(Verdict::Connect);
+    wait_until("its connection is closed", || pool.stats().open == 0 && dialer.open() == 0);
+}

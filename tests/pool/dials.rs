@@ -137,6 +137,24 @@ fn probe_in_the_background_closes_the_breaker() {
     assert!(error.pool_report().unwrap().last_dial_error.is_none(), "{error}");
 }
 
+/// Otherwise one lost packet would keep the breaker open for the whole connect timeout.
+#[test]
+fn probe_that_hangs_does_not_keep_the_breaker_open() {
+    let (dialer, pool, clock) = with_breaker();
+    trip(&dialer, &pool);
+    dialer.set(Verdict::HangDeaf);
+    clock.advance(4 * SECOND);
+    wait_until("a probe hangs", || dialer.dialing() == 1);
+    dialer.set(Verdict::Connect);
+    clock.advance(4 * SECOND);
+    wait_until("the next probe succeeds", || pool.idle_count() == 1);
+    let mut conn = pool.acquire().unwrap();
+    assert_eq!(number(&mut conn), 5);
+    dialer.decide(Verdict::Connect);
+    wait_until("the first probe ends", || pool.stats().dialing == 0);
+    assert_eq!((pool.idle_count(), pool.stats().dialed.probe), (1, 2));
+}
+
 #[test]
 fn waiters_fail_when_the_breaker_opens() {
     let (dialer, pool, _clock) = with_breaker();
@@ -151,7 +169,8 @@ fn waiters_fail_when_the_breaker_opens() {
     assert!(told > 0, "{errors:?}");
     let reports: Vec<_> = errors.iter().filter_map(Error::pool_report).collect();
     assert!(reports.iter().all(|report| report.waited > Duration::ZERO), "{reports:?}");
-    assert_eq!((pool.active_count(), pool.stats().waiting), (0, 0));
+    assert_eq!(pool.stats().waiting, 0);
+    wait_until("the other dial ends", || pool.active_count() == 0);
 }
 
 #[test]
@@ -304,4 +323,186 @@ fn dial_budget_ends_dials_to_a_frozen_real_server() {
     assert_eq!((pool.stats().dial_errors, pool.active_count()), (1, 0));
     server.thaw();
     pool.acquire().unwrap().call("PING", ()).unwrap();
+}
+
+/// A pool with one hung dial, whose caller has left.
+fn with_hung_dial(options: impl FnOnce(PoolBuilder) -> PoolBuilder) -> (FakeDialer, Pool) {
+    let (dialer, pool) = setup(options);
+    dialer.set(Verdict::HangDeaf);
+    assert!(pool.get_timeout(MILLI).unwrap_err().is_timeout());
+    wait_until("the dial hangs", || dialer.dialing() == 1);
+    (dialer, pool)
+}
+
+#[test]
+fn caller_after_a_hung_dial_gets_its_own_dial() {
+    for get in [Pool::acquire, |pool: &Pool| pool.get_timeout(PATIENCE)] {
+        let (dialer, pool) = with_hung_dial(|options| options.max_active(2).wait(true));
+        dialer.set(Verdict::Connect);
+        let mut conn = promptly("a second dial", || get(&pool).unwrap());
+        assert_eq!((number(&mut conn), dialer.dialing(), dialer.dialed()), (2, 1, 2));
+        dialer.decide(Verdict::Connect);
+        wait_until("the late connection is idle", || pool.idle_count() == 1);
+    }
+}
+
+#[test]
+fn caller_after_several_hung_dials_uses_the_last_free_slot() {
+    let (dialer, pool) = with_hung_dial(|options| options.max_active(4).wait(true));
+    for hung in 2..=3 {
+        assert!(pool.get_timeout(MILLI).unwrap_err().is_timeout());
+        wait_until("another dial hangs", || dialer.dialing() == hung);
+    }
+    dialer.set(Verdict::Connect);
+    let conn = promptly("the fourth dial", || pool.acquire().unwrap());
+    assert_eq!((pool.stats().dialing, pool.active_count()), (3, 4));
+    (0..3).for_each(|_| dialer.decide(Verdict::Refuse));
+    wait_until("the hung dials end", || pool.stats().dial_errors == 3);
+    drop(conn);
+    drop(promptly("no caller fails", || pool.acquire().unwrap()));
+}
+
+#[test]
+fn hung_dial_does_not_use_up_max_concurrent_dials() {
+    let (dialer, pool) =
+        with_hung_dial(|options| options.max_active(3).max_concurrent_dials(1).wait(true));
+    dialer.set(Verdict::Connect);
+    // These two wait until the dial counts as hung, and wake up by themselves.
+    let callers =
+        [start(&pool, |pool| pool.acquire()), start(&pool, |pool| pool.get_timeout(PATIENCE))];
+    for caller in callers {
+        join(caller).unwrap();
+    }
+    assert_eq!((dialer.dialing(), pool.stats().dialing), (1, 1));
+    dialer.decide(Verdict::Connect);
+}
+
+/// Such a caller would otherwise dial on its own thread, and miss the connection.
+#[test]
+fn caller_without_a_deadline_takes_a_returned_connection() {
+    let (dialer, pool) = setup(|options| options.max_active(2).wait(true));
+    let conn = pool.acquire().unwrap();
+    dialer.set(Verdict::HangDeaf);
+    let caller = start_waiting(&pool, |pool| pool.acquire());
+    wait_until("its dial hangs", || dialer.dialing() == 1);
+    conn.close().unwrap();
+    assert_eq!(number(&mut join(caller).unwrap()), 1);
+    dialer.decide(Verdict::Connect);
+}
+
+#[test]
+fn callers_without_a_deadline_are_served_first_come_first_served() {
+    let (dialer, pool) = setup(|options| options.max_active(2).wait(true));
+    dialer.set(Verdict::HangDeaf);
+    let first = start_waiting(&pool, |pool| pool.acquire());
+    wait_until("its dial hangs", || dialer.dialing() == 1);
+    dialer.set(Verdict::Connect);
+    let second = start(&pool, |pool| pool.acquire());
+    let mut conn = join(first).unwrap();
+    assert_eq!(number(&mut conn), 2, "by the dial of the second");
+    wait_until("the second waits", || pool.stats().waiting == 1);
+    dialer.decide(Verdict::Connect);
+    assert_eq!(number(&mut join(second).unwrap()), 1);
+}
+
+#[test]
+fn dials_of_callers_without_a_deadline_are_limited() {
+    let (dialer, pool) = setup(|options| options.max_active(80).max_concurrent_dials(4).wait(true));
+    dialer.set(Verdict::HangDeaf);
+    let callers: Vec<_> = (0..80).map(|_| start_waiting(&pool, |pool| pool.acquire())).collect();
+    wait_until("four dial", || dialer.dialing() == 4);
+    dialer.set(Verdict::Connect);
+    (0..4).for_each(|_| dialer.decide(Verdict::Connect));
+    let conns: Vec<_> = callers.into_iter().map(|caller| join(caller).unwrap()).collect();
+    assert_eq!((conns.len(), dialer.most_dialing(), dialer.dialed()), (80, 4, 80));
+}
+
+#[test]
+fn dials_of_a_replaced_dialer_fail_no_caller() {
+    let (old, pool) = with_hung_dial(|options| options.breaker(1).dial_backoff(SECOND, SECOND));
+    let waiter = start_waiting(&pool, |pool| pool.acquire());
+    wait_until("the waiter's dial hangs", || old.dialing() == 2);
+    let new = FakeDialer::new();
+    let dialer = new.clone();
+    pool.replace_dial_function(move |ctx| dialer.dial(ctx));
+    join(waiter).unwrap().discard();
+    (0..2).for_each(|_| old.decide(Verdict::Refuse));
+    wait_until("the old dials have failed", || pool.stats().dial_errors == 2);
+    let stats = pool.stats();
+    assert_eq!((stats.dialing, stats.breaker_refusals, new.dialed()), (0, 0, 1));
+    // The breaker is closed, and reports do not name an error of the old dialer.
+    drop(promptly("a dial", || pool.acquire().unwrap()));
+    pool.suspend();
+    let error = pool.get_timeout(MILLI).unwrap_err();
+    assert!(error.pool_report().unwrap().last_dial_error.is_none(), "{error}");
+}
+
+#[test]
+fn dials_of_a_suspended_pool_fail_no_caller() {
+    let (dialer, pool) = setup(|options| options.breaker(1).dial_backoff(SECOND, SECOND));
+    dialer.set(Verdict::HangDeaf);
+    let waiter = start_waiting(&pool, |pool| pool.acquire().map(drop));
+    wait_until("the dial hangs", || dialer.dialing() == 1);
+    pool.suspend();
+    dialer.decide(Verdict::Refuse);
+    wait_until("the dial has failed", || pool.stats().dial_errors == 1);
+    assert_eq!((pool.stats().waiting, dialer.dialed()), (1, 1));
+    dialer.set(Verdict::Connect);
+    pool.resume();
+    join(waiter).unwrap();
+    assert_eq!(pool.stats().breaker_refusals, 0);
+}
+
+#[test]
+fn failed_min_idle_dial_fails_no_caller_at_the_limit() {
+    let (dialer, pool) = setup(|options| options.min_idle(1).max_active(2).wait(true));
+    wait_until("one is idle", || pool.idle_count() == 1);
+    dialer.set(Verdict::HangDeaf);
+    let conn = pool.acquire().unwrap();
+    wait_until("the next one is dialed", || dialer.dialing() == 1);
+    let waiter = start_waiting(&pool, |pool| pool.acquire().map(drop));
+    dialer.decide(Verdict::Refuse);
+    wait_until("the waiter gets a dial instead", || dialer.dialed() == 3);
+    assert_eq!((pool.stats().waiting, pool.stats().dial_errors), (1, 1));
+    conn.close().unwrap();
+    join(waiter).unwrap();
+    dialer.decide(Verdict::Connect);
+}
+
+#[test]
+fn error_of_each_attempt_and_age_of_the_dial_are_reported() {
+    let (dialer, pool) = setup(|options| options.dial_retries(1_000_000));
+    dialer.set(Verdict::Refuse);
+    let error = pool.get_timeout(50 * MILLI).unwrap_err();
+    let report = error.pool_report().unwrap();
+    assert_eq!(report.last_dial_error.as_ref().unwrap().to_string(), "connection refused");
+    assert!(report.oldest_dial_age >= Some(40 * MILLI), "{report:?}");
+    assert!(report.oldest_dial_attempts > 1 && report.dialing == 1, "{report:?}");
+    let attempts = format!(" in {} attempts; a dial failed ", report.oldest_dial_attempts);
+    let text = error.to_string();
+    assert!(text.contains("; the oldest dial has taken ") && text.contains(&attempts), "{text}");
+    let stats = pool.stats();
+    assert!(stats.oldest_dial_attempts >= report.oldest_dial_attempts, "{stats:?}");
+    assert!(stats.dial_attempts > 1 && stats.oldest_dial_age >= report.oldest_dial_age);
+    assert_eq!(stats.dial_errors, 0, "the dial has not failed yet");
+    dialer.set(Verdict::Connect);
+    wait_until("an attempt succeeds", || pool.idle_count() == 1);
+    let stats = pool.stats();
+    assert_eq!((stats.oldest_dial_age, stats.oldest_dial_attempts), (None, 0));
+}
+
+/// The server answers `AUTH` with the error, but accepts the password later.
+#[test]
+fn errors_at_auth_that_can_pass_are_tried_again() {
+    let server = RedisServer::builder();
+    let server = server.arg("--requirepass", "summer").arg("--maxclients", "1").start();
+    let dialer = Dialer::tcp(server.addr()).password("summer");
+    let options = Pool::builder(dialer).dial_retries(10_000).dial_backoff(MILLI, 10 * MILLI);
+    let pool = options.build().unwrap();
+    let first = pool.acquire().unwrap();
+    let second = start(&pool, |pool| pool.acquire());
+    wait_until("an attempt has failed", || pool.stats().oldest_dial_attempts > 1);
+    first.discard();
+    join(second).unwrap().call("PING", ()).unwrap();
+    assert_eq!(pool.stats().dial_errors, 0);
 }

@@ -293,3 +293,28 @@ fn max_idle_of_zero_never_logs_churn() {
     churn(&pool, 2, 50);
     assert_eq!((dialer.dialed(), own_warnings_with(&["max_idle(0)"]).len()), (100, 0));
 }
+
+/// The other thread leaves the queue at its deadline and returns its connection.
+#[test]
+fn wait_with_a_deadline_is_no_part_of_a_deadlock() {
+    let (_, pool) = fake_conn::setup_unclocked(|options| {
+        options.max_active(2).wait(true).detect_deadlock(true)
+    });
+    let mine = pool.acquire().unwrap();
+    let other = start(&pool, |pool| {
+        let own = pool.acquire().unwrap();
+        let error = pool.get_timeout(100 * MILLI).unwrap_err();
+        drop(own);
+        error
+    });
+    // Before that, the other thread waits for its own dial.
+    wait_until("the other thread waits for a second connection", || {
+        let stats = pool.stats();
+        (stats.in_use, stats.waiting) == (2, 1)
+    });
+    promptly("a connection", || pool.acquire().unwrap());
+    let error = join(other);
+    assert!(matches!(error, Error::PoolTimeout(_)), "{error:?}");
+    assert_eq!(pool.stats().deadlocks, 0);
+    drop(mine);
+}

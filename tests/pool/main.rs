@@ -2,13 +2,16 @@
 
 mod basics;
 mod borrow;
+mod cleaning;
 mod config;
 mod control;
 mod dials;
 mod everything;
+mod handles;
 mod health;
 mod hooks;
 mod leaks;
+mod liveness;
 mod reports;
 mod returns;
 mod state;

@@ -3,13 +3,9 @@
 use std::thread;
 use std::time::Duration;
 
-use redigo::{
-    Conn, Context, Dialer, PubSubConn, PubSubEvent, Result, SubscriptionKind, TimeoutKind,
-};
+use redigo::{Conn, Context, PubSubConn, PubSubEvent, Result, SubscriptionKind, TimeoutKind};
 
 use crate::harness::{confirmed, in_time, message, pong, pool_of_one, publisher, subscriber};
-use crate::support::redis_server::RedisServer;
-use crate::support::wait::LONG;
 
 /// Runs TestPushed row by row. Leaves the subscriber subscribed to `c1` and `c2`.
 fn push<C: AsRef<Conn> + AsMut<Conn>>(name: &str, sub: &mut PubSubConn<C>) -> Result<()> {
@@ -60,9 +56,13 @@ fn r177_to_r185_over_tcp() {
     sub.close().unwrap();
 }
 
+#[cfg(unix)]
 #[test]
 fn r177_to_r185_over_a_unix_socket() {
-    let unix = Dialer::unix(RedisServer::shared().socket_path()).read_timeout(LONG);
+    use crate::support::{redis_server::RedisServer, wait::LONG};
+
+    let path = RedisServer::shared().socket_path();
+    let unix = redigo::Dialer::unix(path).read_timeout(LONG);
     let mut sub = PubSubConn::new(unix.dial().unwrap());
     push("unix", &mut sub).unwrap();
     sub.close().unwrap();

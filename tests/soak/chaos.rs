@@ -213,7 +213,11 @@ impl Chaos {
 
     /// Connects to the server directly.
     fn admin(&self) -> Conn {
-        let dialer = Dialer::unix(self.server.socket_path()).read_timeout(8 * LIMIT);
+        let dialer = match self.server.socket() {
+            Some(path) => Dialer::unix(path),
+            None => Dialer::tcp(self.server.addr()),
+        };
+        let dialer = dialer.read_timeout(8 * LIMIT);
         let mut found = None;
         wait_until("the server answers", || {
             // The server can be full for a moment with connections that it has just refused.

@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
+use super::wait::wait_until;
 use crossbeam_channel::{Receiver, Sender, select, unbounded};
 use redigo::testing::ManualClock;
 use redigo::{
@@ -177,6 +178,8 @@ impl FakeDialer {
     /// Does redigo's check of dials begun, connections open and connections in use.
     #[track_caller]
     pub(crate) fn check(&self, pool: &Pool, (dialed, open, in_use): (usize, usize, usize)) {
+        // Connections that a checkout finds too old or dead are closed on another thread.
+        wait_until("connections are closed", || self.open() <= open);
         let stats = pool.stats();
         assert_eq!((self.dialed(), self.open(), stats.in_use), (dialed, open, in_use), "{stats:?}");
         assert_eq!((pool.active_count(), pool.idle_count()), (open, open - in_use), "{stats:?}");

@@ -2,8 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
-use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Sender};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
@@ -141,13 +140,17 @@ impl FullQueue {
 }
 
 /// A Unix socket whose queue of connections is full.
+#[cfg(unix)]
 pub(crate) struct FullUnixQueue {
-    pub(crate) path: PathBuf,
+    pub(crate) path: std::path::PathBuf,
     _sockets: Vec<Socket>,
 }
 
+#[cfg(unix)]
 impl FullUnixQueue {
     pub(crate) fn new() -> FullUnixQueue {
+        use std::sync::atomic::AtomicUsize;
+
         static NEXT: AtomicUsize = AtomicUsize::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let name = format!("redigo-full-{}-{number}.sock", std::process::id());
@@ -157,6 +160,7 @@ impl FullUnixQueue {
     }
 }
 
+#[cfg(unix)]
 impl Drop for FullUnixQueue {
     fn drop(&mut self) {
         let _ = std::fs::remove_file(&self.path);

@@ -1,6 +1,7 @@
 //! The effect of a command on the state of its connection, by its name and arguments.
 
 use crate::args::{Args, ToArgs};
+use crate::error::{Error, Result};
 
 /// The effect that a command has if the server carries it out.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -70,11 +71,22 @@ impl Effect {
 }
 
 /// Returns the name of the command if it belongs to publish and subscribe.
-pub(crate) fn subscription_command(command: &str) -> Option<&'static str> {
+fn subscription_command(command: &str) -> Option<&'static str> {
     if !(9..=12).contains(&command.len()) {
         return None;
     }
     SUBSCRIPTIONS.iter().copied().find(|name| name.eq_ignore_ascii_case(command))
+}
+
+/// Refuses the commands of publish and subscribe, whose replies are not one for each command.
+pub(crate) fn refuse_subscription(command: &str) -> Result<()> {
+    match subscription_command(command) {
+        Some(name) => {
+            let name = name.to_ascii_uppercase();
+            Err(Error::Unsupported(format!("{name} as a call: use `PubSubConn`").into()))
+        }
+        None => Ok(()),
+    }
 }
 
 /// Returns the kind of subscription that a reply with this first element confirms.

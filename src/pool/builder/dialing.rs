@@ -31,20 +31,28 @@ impl Default for Dialing {
 }
 
 impl PoolBuilder {
-    /// Limits the dials that run at a time on dial threads, which dial for callers that have a
-    /// deadline. Dial threads start on demand and end after some seconds without work. Callers
-    /// without a deadline dial on their own thread, so a pool that has only such callers starts no
-    /// dial thread. Zero is an error of [`build`](PoolBuilder::build).
+    /// Limits the dials that run at a time. Zero is an error of [`build`](PoolBuilder::build).
+    ///
+    /// Every dial runs on a dial thread, and its caller waits in the queue for the first connection
+    /// that becomes available, returned or newly dialed. Dial threads are started on demand, so the
+    /// first dial costs the start of a thread, and end after 5 s without work. See
+    /// [`Pool::builder_with`](crate::Pool::builder_with) for what this means for a dial function.
+    ///
+    /// A dial that hangs does not count against the limit forever: only until it is older than one
+    /// second and older than the pool's typical dial. Including such dials, the pool runs at most four
+    /// times as many, and never more than it has free slots. A caller that comes after a hung dial gets
+    /// a dial of its own.
     ///
     /// ```
-    /// use std::time::Duration;
     /// use redigo::{Pool, testing::ScriptedServer};
     ///
-    /// let pool = Pool::builder(ScriptedServer::new().dialer())
-    ///     .wait_timeout(Duration::from_secs(2))
-    ///     .max_concurrent_dials(4)
-    ///     .build()?;
-    /// assert!(pool.acquire().is_ok()); // dialed on a dial thread
+    /// let dialer = ScriptedServer::new().dialer();
+    /// let pool = Pool::builder_with(move |ctx| {
+    ///     assert_eq!(std::thread::current().name(), Some("redigo-dial"));
+    ///     dialer.dial_context(ctx)
+    /// });
+    /// let pool = pool.max_concurrent_dials(4).build()?;
+    /// assert!(pool.acquire().is_ok());
     /// # Ok::<(), redigo::Error>(())
     /// ```
     ///
@@ -57,7 +65,8 @@ impl PoolBuilder {
 
     /// Repeats a failed dial up to this many times before it counts as failed, after the pauses of
     /// [`dial_backoff`](PoolBuilder::dial_backoff) and within
-    /// [`dial_budget`](PoolBuilder::dial_budget). A wrong password or option is not tried again.
+    /// [`dial_budget`](PoolBuilder::dial_budget). A user name or password that the
+    /// server refuses is not tried again, nor is an invalid option.
     ///
     /// ```
     /// use std::time::Duration;

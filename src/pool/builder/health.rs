@@ -13,6 +13,7 @@ use crate::pool::settings::Test;
 /// Which checks a connection must pass.
 pub(super) struct Health {
     pub(super) peek_after: Option<Duration>,
+    pub(super) peek_always: bool,
     pub(super) keepalive: Option<Duration>,
     pub(super) test_on_borrow: Option<Test>,
     pub(super) test_on_borrow_context: Option<Test>,
@@ -25,6 +26,7 @@ impl Default for Health {
         let retire_on = ["READONLY", "LOADING", "MASTERDOWN", "NOAUTH"];
         Health {
             peek_after: None,
+            peek_always: false,
             keepalive: None,
             test_on_borrow: None,
             test_on_borrow_context: None,
@@ -38,6 +40,7 @@ impl fmt::Debug for Health {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Health")
             .field("peek_after", &self.peek_after)
+            .field("peek_always", &self.peek_always)
             .field("keepalive", &self.keepalive)
             .field("test_on_borrow", &self.test_on_borrow.is_some())
             .field("test_on_borrow_context", &self.test_on_borrow_context.is_some())
@@ -48,12 +51,41 @@ impl fmt::Debug for Health {
 }
 
 impl PoolBuilder {
+    /// Looks at the socket of every connection before checkout, however short it was idle, and also
+    /// of a newly dialed one. [`peek_after`](PoolBuilder::peek_after) then has no effect.
+    ///
+    /// Set it if you do not trust the server or a proxy: a reply that no command has asked for, and
+    /// that arrives after the connection was returned, is found only by a look at the socket.
+    /// Costs some 0.4 µs a checkout, one system call.
+    ///
+    /// ```
+    /// use redigo::{CloseReason, Dialer, Pool, testing::MemoryStream};
+    ///
+    /// let server = MemoryStream::silent();
+    /// let stream = server.clone();
+    /// let pool = Pool::builder_with(move |_| Ok(Dialer::tcp(":6379").wrap(stream.clone())))
+    ///     .peek_always(true)
+    ///     .build()?;
+    /// pool.acquire()?.close()?;
+    /// server.push("+FORGED\r\n");
+    /// assert!(pool.acquire().is_err()); // the same stream again
+    /// assert_eq!(pool.stats().closed.of(CloseReason::Health), 2);
+    /// # Ok::<(), redigo::Error>(())
+    /// ```
+    ///
+    /// Defaults to `false`.
+    pub fn peek_always(mut self, peek: bool) -> PoolBuilder {
+        self.health.peek_always = peek;
+        self
+    }
+
     /// Sends a `PING` to connections that have been idle for this long, and again each time this
     /// much has passed, so that neither a firewall nor the server's `timeout` closes them.
     ///
     /// A connection that does not answer within [`cleanup_timeout`](PoolBuilder::cleanup_timeout) is
-    /// closed. The pool pings one connection at a time. A `PING` does not restart `idle_timeout`.
-    /// Needs the upkeep thread.
+    /// closed. An error reply is an answer, unless its code is one of
+    /// [`retire_on`](PoolBuilder::retire_on). The pool pings one connection at a time. A `PING` does
+    /// not restart `idle_timeout`. Needs the upkeep thread.
     ///
     /// ```
     /// use std::time::Duration;
@@ -142,8 +174,13 @@ impl PoolBuilder {
     }
 
     /// Closes a returned connection if it received one of these error replies, given by their codes:
-    /// the server behind it is not, or is no longer, the intended one. An empty list keeps every
-    /// connection.
+    /// the server behind it is not, or is no longer, the intended one. The reply can also be in the
+    /// list of an `EXEC`, or quoted as the reason of an `EXECABORT`.
+    ///
+    /// The connections that were dialed before it probably lead to the same server, so the pool
+    /// closes them too: the idle ones immediately, the others when they are returned, but at most
+    /// once a second. An empty list keeps every connection, except after a reply with which the
+    /// server announces that it closes the connection.
     ///
     /// ```
     /// use redigo::{CloseReason, Pool, testing::ScriptedServer};
@@ -165,9 +202,9 @@ impl PoolBuilder {
         self
     }
 
-    /// Limits the time to clean a returned connection that is in a transaction, subscribed or has
-    /// pending replies. A connection that is not clean by then is closed. A clean connection costs
-    /// no time. Zero is an error of [`build`](PoolBuilder::build).
+    /// Limits the time to clean a returned or dropped connection that is in a transaction, subscribed
+    /// or has pending replies. A connection that is not clean by then is closed. A clean connection
+    /// costs no time. Zero is an error of [`build`](PoolBuilder::build).
     ///
     /// ```
     /// use std::time::Duration;

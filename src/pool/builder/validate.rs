@@ -36,7 +36,7 @@ impl PoolBuilder {
 
         let PoolBuilder { sizing, lifetime, health, dialing, monitoring, clock, .. } = self;
         let expires = lifetime.idle_timeout.is_some() || lifetime.max_conn_lifetime.is_some();
-        let peeks = health.peek_after.is_some();
+        let peeks = health.peek_after.is_some() || health.peek_always;
         let tests: Vec<Test> =
             health.test_on_borrow.into_iter().chain(health.test_on_borrow_context).collect();
         let validates = peeks || !tests.is_empty() || monitoring.hooks.borrow.is_some();
@@ -46,6 +46,7 @@ impl PoolBuilder {
             needs_limit,
             wait_timeout: sizing.wait_timeout,
             peek_after: health.peek_after,
+            peek_always: health.peek_always,
             tests,
             validates,
             retire_on: health.retire_on,

@@ -18,7 +18,8 @@ pub(super) struct DialHealth {
     pub(super) paused_until: Option<Instant>,
     /// The breaker is open: the only dials are probes, one after each pause.
     pub(super) broken: bool,
-    probing: bool,
+    /// The running probe. While it runs, the next pause lasts as long as it can take.
+    probe: Option<DialId>,
 }
 
 impl<C, W> Core<C, W> {
@@ -78,7 +79,7 @@ impl<C, W> Core<C, W> {
             entry.returned = Some(now);
             self.push_idle(entry, Some(now), &mut actions);
         }
-        self.probe_ended(dial.reason);
+        self.probe_ended(id);
         if !dial.evicted {
             self.forget_dial_failures();
         }
@@ -94,7 +95,7 @@ impl<C, W> Core<C, W> {
         let mut actions = Actions::none();
         let Some(dial) = self.dials.end(id) else { return actions };
         self.counters.dial_errors += 1;
-        self.probe_ended(dial.reason);
+        self.probe_ended(id);
         if !dial.evicted && !self.suspended {
             if dial.covers_owner {
                 self.fail_oldest_covered(&dial, error, &mut actions);
@@ -152,6 +153,7 @@ impl<C, W> Core<C, W> {
         let Dialed { conn, handle, expires } = dialed;
         Box::new(Entry {
             conn,
+            conn_id: handle.conn_id(),
             slot: self.registry.add(handle),
             generation,
             expires,
@@ -160,19 +162,21 @@ impl<C, W> Core<C, W> {
             failures: self.failures,
             suspect: false,
             late: false,
+            sweeps: self.sweeps,
         })
     }
 
-    fn probe_ended(&mut self, reason: DialReason) {
-        if reason == DialReason::Probe {
-            self.dial_health.probing = false;
+    /// Ends the pause that lasts as long as the probe, unless the probe took longer.
+    fn probe_ended(&mut self, id: DialId) {
+        if self.dial_health.probe == Some(id) {
+            self.dial_health.probe = None;
+            self.dial_health.paused_until = None;
         }
     }
 
-    /// Closes the breaker and ends the pause. A running probe stays the only one.
+    /// Closes the breaker and ends the pause.
     pub(super) fn forget_dial_failures(&mut self) {
-        self.dial_health =
-            DialHealth { probing: self.dial_health.probing, ..DialHealth::default() };
+        self.dial_health = DialHealth::default();
     }
 
     fn note_dial_failure(&mut self, now: Instant, actions: &mut Actions<C, W>) {
@@ -187,16 +191,23 @@ impl<C, W> Core<C, W> {
 
     /// Pauses dials without a waiter, each time for longer, unless they are paused already.
     fn pause_dials(&mut self, now: Instant, actions: &mut Actions<C, W>) {
-        if self.closed || self.dial_health.paused_until.is_some() || self.dial_health.probing {
+        if self.closed || self.dial_health.paused_until.is_some() {
             return;
         }
         if self.dial_health.broken || self.settings.min_idle.max(self.warm_up_target()) > 0 {
-            let pause = self.settings.backoff.pause(self.dial_health.pauses, &mut self.jitter);
+            let pause = self.next_pause();
             self.dial_health.pauses = self.dial_health.pauses.saturating_add(1);
-            let at = now + pause;
-            self.dial_health.paused_until = Some(at);
-            self.schedule(at, actions);
+            self.pause_until(now + pause, actions);
         }
+    }
+
+    fn next_pause(&mut self) -> Duration {
+        self.settings.backoff.pause(self.dial_health.pauses, &mut self.jitter)
+    }
+
+    fn pause_until(&mut self, at: Instant, actions: &mut Actions<C, W>) {
+        self.dial_health.paused_until = Some(at);
+        self.schedule(at, actions);
     }
 
     /// Starts the dials that were paused, if the pause is over.
@@ -208,21 +219,28 @@ impl<C, W> Core<C, W> {
         actions
     }
 
-    /// Ends the pause if it is over. If the breaker is open, a probe starts.
+    /// Ends the pause if it is over. If the breaker is open, a probe starts, also if the probe before
+    /// hangs.
     pub(super) fn end_pause(&mut self, now: Instant, actions: &mut Actions<C, W>) {
         if self.suspended || self.dial_health.paused_until.is_none_or(|at| now < at) {
             return;
         }
         self.dial_health.paused_until = None;
-        if !self.dial_health.broken || self.dial_health.probing {
+        if !self.dial_health.broken {
             return;
         }
-        if self.can_start_dial() {
-            self.dial_health.probing = true;
-            self.start_dial(DialReason::Probe, None, actions);
-        } else {
+        let hangs = self.dial_health.probe.take().is_some();
+        // Probes that hang must not use up `max_concurrent_dials`.
+        self.dials.mark_hung(now);
+        if !self.can_start_dial() {
             self.pause_dials(now, actions);
+            return;
         }
+        let pauses = self.dial_health.pauses;
+        self.dial_health.pauses = pauses.saturating_add(u32::from(hangs));
+        let pause = self.dials.hung_age().max(self.next_pause());
+        self.dial_health.probe = Some(self.start_dial(DialReason::Probe, None, actions));
+        self.pause_until(now + pause, actions);
     }
 
     /// Returns how many connections the warm-ups want open and not dialing.
@@ -282,9 +300,10 @@ impl<C, W> Core<C, W> {
         reason: DialReason,
         waiter: Option<Ticket>,
         actions: &mut Actions<C, W>,
-    ) {
+    ) -> DialId {
         let id = self.dials.start(reason, waiter, self.generation);
         actions.deferred().dials.push(id);
+        id
     }
 
     /// Refuses the waiters that would need a dial, because the breaker is open.

@@ -60,6 +60,11 @@ impl Dial {
         self.covers_owner && self.owner == Some(ticket)
     }
 
+    fn can_cover(&self, ticket: Ticket) -> bool {
+        let is_out = if self.passed_on { self.is_slow() } else { self.evicted };
+        self.owner == Some(ticket) && !is_out
+    }
+
     fn is_slow(&self) -> bool {
         self.paused || self.hung || self.evicted
     }
@@ -185,9 +190,7 @@ impl Dials {
 
     /// A caller waits, perhaps again. It needs no other dial if its own still runs.
     pub(super) fn cover_again(&mut self, ticket: Ticket) {
-        let mut own = self.running.iter_mut().filter(|dial| dial.owner == Some(ticket));
-        let covers = |dial: &Dial| !dial.evicted && !(dial.passed_on && dial.is_slow());
-        if let Some(dial) = own.find(|dial| covers(dial)) {
+        if let Some(dial) = self.running.iter_mut().find(|dial| dial.can_cover(ticket)) {
             dial.covers_owner = true;
         }
     }
@@ -238,7 +241,8 @@ impl Dials {
         Some(OldestDial { age: now.saturating_duration_since(began), attempts })
     }
 
-    fn hung_age(&self) -> Duration {
+    /// Returns the age from which on a dial is taken for hung.
+    pub(super) fn hung_age(&self) -> Duration {
         self.typical.max(MIN_HUNG_AGE)
     }
 }

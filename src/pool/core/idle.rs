@@ -1,9 +1,13 @@
 //! The idle connections, newest first.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::{Actions, Core, Entry};
 use crate::pool::stats::close_reason::CloseReason;
+
+/// The shortest time between two sweeps, so that a server that stays the wrong one does not cost
+/// all connections with each command.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 
 impl<C, W> Core<C, W> {
     /// Checks an idle connection out. None is idle while a caller waits, so a newcomer cannot
@@ -115,6 +119,25 @@ impl<C, W> Core<C, W> {
         }
     }
 
+    /// A connection received an error reply of `retire_on`, so the connections dialed before it
+    /// probably lead to the same wrong server. Closes the idle ones now and the others at check-in.
+    pub(super) fn sweep(
+        &mut self,
+        retired: &Entry<C>,
+        now: Option<Instant>,
+        actions: &mut Actions<C, W>,
+    ) {
+        let is_recent = |last: Instant, now| now < last + SWEEP_INTERVAL;
+        let too_soon = self.last_sweep.zip(now).is_some_and(|(last, now)| is_recent(last, now));
+        // A connection dialed before the last sweep shows nothing new.
+        if retired.sweeps < self.sweeps || too_soon {
+            return;
+        }
+        self.sweeps += 1;
+        self.last_sweep = now;
+        self.close_idle(CloseReason::Retired, actions);
+    }
+
     /// Closes a connection that is not in use.
     #[cold]
     pub(super) fn close_entry(
@@ -139,6 +162,8 @@ impl<C, W> Core<C, W> {
             Some(CloseReason::PoolClosed)
         } else if entry.generation != self.generation {
             Some(CloseReason::Evicted)
+        } else if entry.sweeps < self.sweeps {
+            Some(CloseReason::Retired)
         } else if has_expired(entry, now) {
             Some(CloseReason::Lifetime)
         } else if self.shrink_ceiling.is_some() && !self.has_slot() {

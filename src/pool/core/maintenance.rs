@@ -51,7 +51,7 @@ impl<C, W> Core<C, W> {
             entry.failures = self.failures;
             self.accept(entry, Some(now), &mut actions);
         } else {
-            self.close_used(entry, CloseReason::Health, &mut actions);
+            self.close_used(entry, CloseReason::Health, Some(now), &mut actions);
             self.slot_freed(&mut actions);
         }
         self.check();

@@ -35,7 +35,7 @@ fn idle_connections_are_granted_newest_first() {
 #[test]
 fn beyond_max_idle_the_oldest_idle_connection_is_closed() {
     let mut pool = Harness::new(CoreSettings { max_idle: 2, ..settings() });
-    [1, 2, 3].map(|conn| pool.take(conn));
+    pool.take_all([1, 2, 3]);
     assert_eq!((pool.check_in(2), pool.check_in(3)), (Step::default(), Step::default()));
     assert_eq!(pool.check_in(1), Step::default().closes([2]));
     let overflow = pool.core.counters.closed.of(CloseReason::Overflow);
@@ -147,7 +147,7 @@ fn prune_closes_expired_connections_by_either_rule() {
     pool.now += lifetime - timeout;
     // Connections 4 and 5 are younger than the others and are returned later.
     assert_eq!(pool.prune(), Step::default().closes([1, 2, 3]));
-    [4, 5].map(|conn| pool.take(conn));
+    pool.take_all([4, 5]);
     assert_eq!(pool.check_in(4), Step::default());
     pool.now += timeout;
     assert_eq!(pool.check_in(5), Step::default());

@@ -51,6 +51,8 @@ pub(crate) struct Entry<C> {
     pub(crate) conn: C,
     /// The connection's slot in the registry.
     pub(crate) slot: SlotId,
+    /// The number of the connection that was dialed: a borrower can put another one in its place.
+    pub(crate) conn_id: usize,
     /// The pool's generation when the dial began.
     pub(crate) generation: u64,
     pub(crate) expires: Option<Instant>,
@@ -64,6 +66,8 @@ pub(crate) struct Entry<C> {
     pub(crate) suspect: bool,
     /// Whether its dial ended after its caller had left.
     pub(crate) late: bool,
+    /// The value of the core's count of sweeps when the connection was dialed.
+    pub(crate) sweeps: u64,
 }
 
 /// A newly dialed connection, before the core makes an [`Entry`] of it.

@@ -2,15 +2,15 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::time::Instant;
 
 use crate::conn::Conn;
 use crate::error::{Error, Result};
 use crate::pool::core::Detached;
 use crate::pool::core::actions::Actions;
-use crate::pool::core::types::Disposition;
+use crate::pool::core::types::{Disposition, Entry};
 use crate::pool::hooks::{self, Hook};
 use crate::pool::inner::{PoolEntry, PoolInner};
-use crate::pool::pooled_conn::unclean_reason;
 use crate::pool::stats::close_reason::CloseReason;
 use crate::pool::stats::metrics::Timing;
 use crate::sync;
@@ -23,10 +23,10 @@ enum Condition {
 }
 
 impl PoolInner {
-    /// Returns a clean connection to the pool, unless `on_return` refuses it.
+    /// Returns a clean connection to the pool, unless a check refuses it.
     #[inline]
     pub(crate) fn return_conn(self: &Arc<Self>, mut entry: PoolEntry) {
-        match self.run_return_hook(&mut entry.conn) {
+        match self.run_return_checks(&mut entry) {
             Ok(()) => drop(self.check_in(entry, Disposition::Return)),
             Err(reason) => self.close_conn(entry, reason),
         }
@@ -35,7 +35,7 @@ impl PoolInner {
     /// Returns a connection that was dropped. If it is not clean, a thread of the pool cleans it.
     #[inline]
     pub(crate) fn return_dropped(self: &Arc<Self>, mut entry: PoolEntry) {
-        match condition_of_dropped(&mut entry.conn) {
+        match condition_of_dropped(&mut entry) {
             Condition::Clean => self.return_conn(entry),
             Condition::NeedsCleaning => {
                 let dropped = sync::now();
@@ -78,7 +78,7 @@ impl PoolInner {
         entry: PoolEntry,
         disposition: Disposition,
     ) -> Option<Detached<Conn>> {
-        let (now, meter) = (self.now_on_check_in(), &self.settings().meter);
+        let (now, meter) = (self.now_of_check_in(disposition), &self.settings().meter);
         let mut actions = Actions::none();
         let mut core = self.core();
         let metered = now.filter(|_| meter.is_on());
@@ -92,29 +92,75 @@ impl PoolInner {
         detached
     }
 
-    /// Runs `on_return`, if it is set, on a clean connection.
+    /// Returns the time if an option needs it, or the disposition.
+    #[inline]
+    pub(super) fn now_of_check_in(&self, disposition: Disposition) -> Option<Instant> {
+        match disposition {
+            Disposition::Close(CloseReason::Retired) => Some(self.now()),
+            _ => self.now_on_check_in(),
+        }
+    }
+
+    /// Checks a clean connection before the pool takes it back. Ends the checkout for the shutdown
+    /// handles.
     ///
     /// # Errors
     /// The reason why the connection must be closed.
     #[inline]
-    pub(super) fn run_return_hook(&self, conn: &mut Conn) -> Result<(), CloseReason> {
-        let Some(hook) = &self.settings().hooks.give_back else { return Ok(()) };
-        run_return_hook(hook, conn).map_err(|error| {
-            log::debug!(target: "redigo::pool", "on_return refuses a connection: {error}");
-            CloseReason::Hook
-        })
+    pub(super) fn run_return_checks(&self, entry: &mut Entry<Conn>) -> Result<(), CloseReason> {
+        if let Some(hook) = &self.settings().hooks.give_back {
+            run_return_hook(hook, &mut entry.conn).map_err(|error| {
+                log::debug!(target: "redigo::pool", "on_return refuses a connection: {error}");
+                CloseReason::Hook
+            })?;
+        }
+        if !is_own(entry) {
+            log::debug!(target: "redigo::pool", "a borrower has replaced a connection");
+            return Err(CloseReason::Discarded);
+        }
+        if entry.conn.status().take_saw_error() {
+            check_socket(&entry.conn)?;
+        }
+        match entry.conn.end_checkout() {
+            true => Ok(()),
+            false => Err(CloseReason::Io),
+        }
+    }
+}
+
+/// Returns false if the borrower has put another connection in the place of the pool's.
+#[inline]
+pub(crate) fn is_own(entry: &Entry<Conn>) -> bool {
+    entry.conn.id() == entry.conn_id
+}
+
+/// Checks whether the server has closed the connection, which it can do after an error reply.
+///
+/// # Errors
+/// The reason why the connection must be closed.
+#[cold]
+fn check_socket(conn: &Conn) -> Result<(), CloseReason> {
+    // The connection's type may be the user's, so every call to it can panic.
+    match catch_unwind(AssertUnwindSafe(|| conn.is_alive())) {
+        Ok(true) => Ok(()),
+        Ok(false) | Err(_) => {
+            log::debug!(target: "redigo::pool", "a connection was closed after an error reply");
+            Err(CloseReason::Io)
+        }
     }
 }
 
 #[inline]
-fn condition_of_dropped(conn: &mut Conn) -> Condition {
+fn condition_of_dropped(entry: &mut Entry<Conn>) -> Condition {
     if std::thread::panicking() {
         return Condition::Lost(CloseReason::Panicked);
     }
+    let is_own = is_own(entry);
+    let conn = &mut entry.conn;
     // The connection's type may be the user's, and a panic must not lose the slot.
     let condition = catch_unwind(AssertUnwindSafe(|| match conn.is_clean() {
         true => Condition::Clean,
-        false if conn.can_be_cleaned() => Condition::NeedsCleaning,
+        false if is_own && conn.can_be_cleaned() => Condition::NeedsCleaning,
         false => {
             if let Some(error) = conn.err() {
                 log::debug!(target: "redigo::pool", "a connection cannot be returned: {error}");
@@ -130,5 +176,17 @@ fn run_return_hook(hook: &Hook, conn: &mut Conn) -> Result<()> {
     match conn.is_clean() {
         true => Ok(()),
         false => Err(Error::other("on_return left the connection unclean")),
+    }
+}
+
+/// Returns why a connection that is not clean must be closed.
+pub(crate) fn unclean_reason(conn: &mut Conn) -> CloseReason {
+    let is_closing = conn.is_shut_down() || conn.status().is_closing();
+    match conn.err() {
+        Some(Error::Protocol(_)) => CloseReason::Protocol,
+        Some(_) => CloseReason::Io,
+        None if is_closing => CloseReason::Io,
+        None if conn.is_retired() => CloseReason::Retired,
+        None => CloseReason::Dirty,
     }
 }

@@ -55,6 +55,14 @@ impl CheckoutLimit {
     }
 }
 
+/// Looks at the socket of a connection on which no reply is due.
+///
+/// # Errors
+/// If the connection cannot be used.
+fn peek(conn: &Conn) -> Result<()> {
+    if conn.is_alive() { Ok(()) } else { Err(check::dead()) }
+}
+
 /// A connection that failed its validation.
 struct Invalid {
     entry: PoolEntry,
@@ -149,6 +157,8 @@ impl PoolInner {
         if let Some(returned) = entry.returned {
             self.run_tests(entry, returned, now, limit)
                 .map_err(|error| (CloseReason::Health, error))?;
+        } else if self.settings().peek_always {
+            peek(&entry.conn).map_err(|error| (CloseReason::Health, error))?;
         }
         let Some(hook) = &self.settings().hooks.borrow else { return Ok(()) };
         let conn = &mut entry.conn;
@@ -166,6 +176,7 @@ impl PoolInner {
         let tests = &self.settings().tests;
         let idle_for = now.map(|now| now.saturating_duration_since(returned));
         let peeks = match (self.settings().peek_after, idle_for) {
+            _ if self.settings().peek_always => true,
             (Some(peek_after), Some(idle_for)) => entry.suspect || idle_for >= peek_after,
             _ => false,
         };
@@ -176,15 +187,21 @@ impl PoolInner {
         let conn = &mut entry.conn;
         // The connection's type may be the user's, so every call to it can panic.
         let tested = catch_unwind(AssertUnwindSafe(|| {
-            if peeks && !conn.is_alive() {
-                return Err(check::dead());
+            if peeks {
+                peek(conn)?;
             }
             if tests.is_empty() {
                 return Ok(());
             }
-            conn.run_even_if_ended(&limit.ctx, |conn| {
-                tests.iter().try_for_each(|test| test(&limit.ctx, conn, returned))
-            })?;
+            let mut run = || {
+                conn.run_even_if_ended(&limit.ctx, |conn| {
+                    tests.iter().try_for_each(|test| test(&limit.ctx, conn, returned))
+                })
+            };
+            match self.settings().clock.manual_now() {
+                Some(now) => check::with_now(now, run),
+                None => run(),
+            }?;
             match conn.is_clean() {
                 true => Ok(()),
                 false => Err(Error::other("the borrow test left the connection unclean")),

@@ -10,7 +10,7 @@ use crate::pool::core::actions::Actions;
 use crate::pool::core::cleaning::Unclean;
 use crate::pool::core::types::{Disposition, Entry};
 use crate::pool::inner::PoolInner;
-use crate::pool::pooled_conn::unclean_reason;
+use crate::pool::inner::check_in::unclean_reason;
 use crate::pool::stats::close_reason::CloseReason;
 use crate::sync;
 
@@ -66,7 +66,7 @@ impl PoolInner {
         entry: &mut Entry<Conn>,
         cleaned: Result<(), CloseReason>,
     ) -> Disposition {
-        match cleaned.and_then(|()| self.run_return_hook(&mut entry.conn)) {
+        match cleaned.and_then(|()| self.run_return_checks(entry)) {
             Ok(()) => Disposition::Return,
             Err(reason) => Disposition::Close(reason),
         }
@@ -85,7 +85,7 @@ impl Cleaner {
     /// Gives the connection back to the pool, and takes the next one.
     fn end(&mut self, disposition: Disposition) {
         let Some(Unclean { entry, .. }) = self.unclean.take() else { return };
-        let (now, mut actions) = (self.pool.now_on_check_in(), Actions::none());
+        let (now, mut actions) = (self.pool.now_of_check_in(disposition), Actions::none());
         self.unclean = self.pool.core().cleaned(entry, disposition, now, &mut actions);
         self.pool.perform(actions);
     }

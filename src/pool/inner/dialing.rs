@@ -134,6 +134,10 @@ impl PoolInner {
         if let Some(hook) = &self.settings().hooks.dial {
             hooks::run(hook, "on_dial", &mut conn)?;
         }
+        // The dial function's handles end here: from now on, a handle belongs to one checkout.
+        if !conn.end_checkout() {
+            return Err(Error::Canceled);
+        }
         // The connection's type may be the user's, so every call to it can panic.
         catch_unwind(AssertUnwindSafe(|| self.set_up(conn)))
             .map_err(|panic| Error::panicked("the dialed connection", &*panic))
@@ -150,7 +154,7 @@ impl PoolInner {
         let expires = settings
             .max_conn_lifetime
             .map(|lifetime| self.now() + lifetime - self.jitter(settings.max_conn_lifetime_jitter));
-        let handle = conn.shutdown_handle();
+        let handle = conn.own_shutdown_handle();
         Dialed { conn, handle, expires }
     }
 }

@@ -50,6 +50,10 @@ impl fmt::Display for CloseReport {
     }
 }
 
+/// How long a closed pool without connections in use waits for its dials, which end with its context
+/// unless a dial function ignores it.
+const DIAL_GRACE: Duration = Duration::from_millis(100);
+
 /// The end of a warm-up.
 enum WarmUp {
     Done,
@@ -178,10 +182,19 @@ impl PoolInner {
         let parker = Parker::of_this_thread();
         let in_use = self.core().in_use();
         self.close();
+        let give_up_dials = began.checked_add(DIAL_GRACE);
         let mut core = self.core();
-        while !core.is_drained() && deadline.is_none_or(|deadline| sync::now() < deadline) {
+        loop {
+            let until = match (core.is_drained(), core.dialing()) {
+                (true, 0) => break,
+                (true, _) => give_up_dials.into_iter().chain(deadline).min(),
+                (false, _) => deadline,
+            };
+            if until.is_some_and(|until| sync::now() >= until) {
+                break;
+            }
             core.watch(parker.clone());
-            parker.park(&mut core, deadline);
+            parker.park(&mut core, until);
         }
         let mut handles = Vec::new();
         let mut aborted_borrows = Vec::new();

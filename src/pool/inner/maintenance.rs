@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::conn::Conn;
 use crate::error::Error;
+use crate::pool::check;
 use crate::pool::core::actions::Overdue;
 use crate::pool::core::types::Entry;
 use crate::pool::inner::{PoolInner, shut_down};
@@ -79,7 +80,8 @@ impl PoolInner {
     fn ping(&self, entry: &mut Entry<Conn>) -> bool {
         let conn = &mut entry.conn;
         let answered = catch_unwind(AssertUnwindSafe(|| {
-            conn.call_timeout(self.settings().cleanup_timeout, "PING", ())?;
+            check::ping(conn, Some(self.settings().cleanup_timeout))?;
+            conn.status().take_saw_error();
             Ok(conn.is_clean())
         }));
         let answered =

@@ -45,10 +45,12 @@ pub(super) enum Kind {
 
 pub(super) const KINDS: [Kind; 4] = [Kind::Plain, Kind::Maintained, Kind::LeakCheck, Kind::Breaker];
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum DialFault {
     Refuse,
     Panic,
+    /// The dial takes a minute.
+    Hang,
 }
 
 /// A server that counts.
@@ -60,6 +62,8 @@ pub(super) struct Server {
     pings: AtomicUsize,
     /// How the next dials fail.
     pub(super) dial_faults: Mutex<VecDeque<DialFault>>,
+    /// The number of hanging dials.
+    pub(super) hanging: AtomicUsize,
     /// The number of pings that fail from now on.
     pub(super) failing_pings: AtomicUsize,
     /// The number of borrow tests that fail from now on.
@@ -74,9 +78,19 @@ impl Server {
         let generation = self.generation.load(SeqCst);
         // Another thread can run here.
         thread::yield_now();
-        match lock(&self.dial_faults).pop_front() {
+        // A separate statement, so that the lock is not held during a fault.
+        let fault = lock(&self.dial_faults).pop_front();
+        match fault {
             Some(DialFault::Refuse) => return Err(Error::other("refused")),
             Some(DialFault::Panic) => resume_unwind(Box::new("planned, in the dial function")),
+            Some(DialFault::Hang) => {
+                self.hanging.fetch_add(1, SeqCst);
+                let end = model::now() + MINUTE;
+                while model::now() < end {
+                    thread::yield_now();
+                }
+                self.hanging.fetch_sub(1, SeqCst);
+            }
             None => {}
         }
         self.open.fetch_add(1, SeqCst);

@@ -24,7 +24,7 @@ const fn operation(name: &'static str, borrowed: usize, run: fn(&Harness)) -> Op
     Operation { name, borrowed, run }
 }
 
-pub(super) const OPERATIONS: [Operation; 26] = [
+pub(super) const OPERATIONS: [Operation; 27] = [
     operation("get", 0, |harness| harness.get(|pool| pool.acquire(), never)),
     operation("get with a deadline", 0, |harness| {
         harness.get(|pool| pool.get_timeout(LONG), never);
@@ -60,6 +60,16 @@ pub(super) const OPERATIONS: [Operation; 26] = [
     operation("get with a deadline, and the dial panics", 0, |harness| {
         lock(&harness.server.dial_faults).push_back(DialFault::Panic);
         harness.get(|pool| pool.get_timeout(LONG), never);
+    }),
+    operation("time out, and the dial hangs", 0, |harness| {
+        lock(&harness.server.dial_faults).push_back(DialFault::Hang);
+        harness.get(|pool| while_time_passes(|| pool.get_timeout(SHORT)), Error::is_timeout);
+        // Otherwise another dial would hang until time passes.
+        lock(&harness.server.dial_faults).retain(|fault| *fault != DialFault::Hang);
+        while harness.server.hanging.load(SeqCst) > 0 {
+            model::advance(MINUTE / 10);
+            thread::yield_now();
+        }
     }),
     operation("get, and the test fails", 0, |harness| {
         harness.server.failing_tests.fetch_add(1, SeqCst);
@@ -164,7 +174,7 @@ fn suspend_and_resume(harness: &Harness) {
 
 /// The most dangerous combinations of three: a caller waits, its connection comes, and another event
 /// interferes.
-pub(super) const TRIPLES: [[&str; 3]; 50] = [
+pub(super) const TRIPLES: [[&str; 3]; 54] = [
     ["get with a deadline", "get with a deadline", "return"],
     ["get", "get with a deadline", "return"],
     ["get with a deadline", "time out", "return"],
@@ -189,6 +199,11 @@ pub(super) const TRIPLES: [[&str; 3]; 50] = [
         "a minute passes, and prune",
     ],
     ["get with a deadline, and the dial panics", "discard", "a minute passes, and prune"],
+    // A dial hangs.
+    ["time out, and the dial hangs", "get", "return"],
+    ["time out, and the dial hangs", "get", "get with a deadline"],
+    ["time out, and the dial hangs", "get, and the dial fails", "evict"],
+    ["time out, and the dial hangs", "be canceled", "suspend and resume"],
     // Maintenance interferes.
     ["get with a deadline", "return", "a minute passes"],
     ["get", "return", "a minute passes, and a ping fails"],

@@ -18,11 +18,11 @@ pub enum CloseReason {
     Overflow,
     /// Failed its test or peek before checkout, or its keepalive.
     Health,
-    /// Returned after an I/O error, a timeout or a canceled call.
+    /// Returned after an I/O error, a timeout or a canceled call, or when the server had closed it.
     Io,
     /// The server sent invalid data.
     Protocol,
-    /// Dropped in an unclean state, or returned in a state that could not be undone in time.
+    /// Returned or dropped in a state that cannot be undone, or that no thread could undo.
     Dirty,
     /// Received an error reply of [`retire_on`](crate::PoolBuilder::retire_on), such as `READONLY`.
     Retired,

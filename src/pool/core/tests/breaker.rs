@@ -30,9 +30,14 @@ fn refused() -> Step {
     Step::answers(Outcome::BreakerOpen)
 }
 
+/// The time until the next probe. An alarm that was set before can ring earlier.
+fn pause(pool: &Harness) -> Option<Duration> {
+    pool.core.paused_until().map(|at| at.saturating_duration_since(pool.now))
+}
+
 /// Lets the pause pass.
 fn pause_ends(pool: &mut Harness) -> Step {
-    let pause = pool.due().expect("a pause");
+    let pause = pause(pool).expect("a pause");
     pool.after(pause)
 }
 
@@ -64,13 +69,39 @@ fn an_open_breaker_still_grants_idle_connections() {
 fn an_open_breaker_probes_after_growing_pauses() {
     let mut pool = broken(3);
     for longest in [1, 2, 4] {
-        let (pause, longest) = (pool.due().unwrap(), Duration::from_secs(longest));
+        let (pause, longest) = (pause(&pool).unwrap(), Duration::from_secs(longest));
         assert!(pause > longest / 2 && pause <= longest, "{pause:?}");
         assert_eq!(pause_ends(&mut pool), Step::default().dials(1));
-        assert_eq!(pool.after(Duration::from_secs(60)), Step::default(), "one probe at a time");
+        assert_eq!(pool.after(Duration::from_millis(900)), Step::default(), "one probe at a time");
         assert_eq!(pool.get(), refused());
         assert_eq!(pool.dial_fails(), Step::default());
     }
+}
+
+/// Otherwise one lost packet would keep the breaker open until the dial gives up.
+#[test]
+fn a_probe_that_hangs_does_not_keep_the_breaker_open() {
+    let mut pool = broken(3);
+    assert_eq!(pause_ends(&mut pool), Step::default().dials(1));
+    let next = pause(&pool).expect("the time for the next probe");
+    assert!(next >= Duration::from_secs(1), "{next:?}: a slow probe does not hang");
+    assert_eq!(pause_ends(&mut pool), Step::default().dials(1));
+    assert_eq!(pool.nth_dial_succeeds(1, 1), Step::default());
+    assert_eq!(pool.get(), grants(1), "the breaker is closed");
+    assert_eq!(pool.dial_fails(), Step::default());
+    assert_eq!(pool.get(), DIALING.dials(1), "one failure does not open it");
+}
+
+/// A server that hangs costs no more than a dial for each pause.
+#[test]
+fn probes_of_a_server_that_hangs_start_after_growing_pauses() {
+    let mut pool = broken(8);
+    let mut pauses = Vec::new();
+    for _ in 0..5 {
+        assert_eq!(pause_ends(&mut pool), Step::default().dials(1));
+        pauses.push(pause(&pool).expect("a pause"));
+    }
+    assert!(pauses[4] > Duration::from_secs(4), "{pauses:?}");
 }
 
 #[test]
@@ -82,7 +113,7 @@ fn a_successful_probe_closes_the_breaker() {
     assert_eq!(pool.core.counters.late_dials, 0, "a probe is never late");
     assert_eq!(pool.get(), grants(1));
     dial_fails(&mut pool);
-    assert_eq!(pool.due(), None, "one failure does not open the breaker");
+    assert_eq!(pause(&pool), None, "one failure does not open the breaker");
 }
 
 #[test]

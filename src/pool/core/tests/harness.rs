@@ -106,11 +106,15 @@ impl Harness {
 
     /// Dials these connections and returns them in this order.
     pub(super) fn idle<const N: usize>(mut self, conns: [u32; N]) -> Harness {
-        conns.iter().for_each(|conn| self.take(*conn));
+        self.take_all(conns);
         for conn in conns {
             assert_eq!(self.check_in(conn), Step::default());
         }
         self
+    }
+
+    pub(super) fn take_all<const N: usize>(&mut self, conns: [u32; N]) {
+        conns.iter().for_each(|conn| self.take(*conn));
     }
 
     /// Checks out a connection that is dialed for it.
@@ -270,7 +274,7 @@ impl Harness {
     }
 
     /// Returns the connection to ping now, if any.
-    pub(super) fn to_ping(&mut self) -> Option<Box<Entry<u32>>> {
+    pub(super) fn take_ping(&mut self) -> Option<Box<Entry<u32>>> {
         let mut actions = self.core.run_due(self.now);
         let pinged = actions.deferred.as_mut().and_then(|deferred| deferred.ping.take());
         assert_eq!(self.effects(actions), Step::default());

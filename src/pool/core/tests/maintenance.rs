@@ -127,11 +127,11 @@ fn silent_connections_are_pinged_one_at_a_time() {
     assert_eq!(pool.check_in(2), Step::default());
     assert_eq!(pool.after(10 * SECOND - 2 * NANO), Step::default());
     pool.now += 2 * NANO;
-    let first = pool.to_ping().expect("a connection that was silent for ten seconds");
+    let first = pool.take_ping().expect("a connection that was silent for ten seconds");
     assert_eq!((first.conn, pool.counts()), (1, (1, 1, 0)));
     assert_eq!(pool.after(Duration::ZERO), Step::default(), "one ping at a time");
     assert_eq!(pool.ping_ends(first, true), Step::default());
-    let second = pool.to_ping().expect("the other connection");
+    let second = pool.take_ping().expect("the other connection");
     assert_eq!(pool.ping_ends(second, true), Step::default());
     assert_eq!(pool.after(Duration::ZERO), Step::default());
     assert_eq!((pool.due(), pool.counts()), (Some(10 * SECOND), (2, 0, 0)));
@@ -160,7 +160,7 @@ fn a_connection_that_answers_a_ping_goes_to_a_waiter() {
     };
     let mut pool = Harness::new(settings).idle([1]);
     pool.now += SECOND;
-    let pinged = pool.to_ping().unwrap();
+    let pinged = pool.take_ping().unwrap();
     assert_eq!(pool.get(), AT_LIMIT);
     assert_eq!(pool.ping_ends(pinged, true), Step::default().wakes(1));
     assert_eq!(pool.collect(1), Some(Outcome::Conn(1)));
@@ -171,7 +171,7 @@ fn a_connection_that_fails_its_ping_makes_the_others_suspect() {
     let settings = CoreSettings { keepalive: Some(SECOND), has_timer: true, ..settings() };
     let mut pool = Harness::new(settings).idle([1, 2]);
     pool.now += SECOND;
-    let pinged = pool.to_ping().unwrap();
+    let pinged = pool.take_ping().unwrap();
     let dead = pinged.conn;
     assert_eq!(pool.ping_ends(pinged, false), Step::default().closes([dead]));
     assert_eq!(pool.core.counters.closed.of(CloseReason::Health), 1);
@@ -186,7 +186,7 @@ fn a_ping_does_not_extend_the_idle_time() {
     let mut pool = Harness::new(settings).idle([1]);
     for _ in 0..2 {
         pool.now += 4 * SECOND;
-        let pinged = pool.to_ping().unwrap();
+        let pinged = pool.take_ping().unwrap();
         assert_eq!(pool.ping_ends(pinged, true), Step::default());
     }
     assert_eq!(pool.after(2 * SECOND + NANO), Step::default().closes([1]));

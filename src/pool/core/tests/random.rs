@@ -135,6 +135,7 @@ struct Run {
     waiting: Vec<u64>,
     pinged: Option<Box<Entry<u32>>>,
     /// The connections that cleaners have, in the model's order.
+    #[allow(clippy::vec_box)]
     cleaning: Vec<Box<Entry<u32>>>,
     next_conn: u32,
     gone: Vec<u32>,

@@ -5,7 +5,6 @@ use crate::pool::core::types::DialReason;
 
 #[derive(Debug, Clone)]
 pub(in super::super) struct Dial {
-    reason: DialReason,
     /// The generation and the time of its begin.
     pub(in super::super) began: Option<(u64, Duration)>,
     /// The caller that it was started for, or that it has passed to.
@@ -16,6 +15,8 @@ pub(in super::super) struct Dial {
     pub(in super::super) paused: bool,
     hung: bool,
     evicted: bool,
+    /// The pause lasts as long as this probe can take.
+    is_current_probe: bool,
 }
 
 impl Dial {
@@ -62,6 +63,7 @@ impl Model {
     ) -> Step {
         let dial = self.dials.remove(at);
         let mut step = Step::default();
+        self.paused &= !dial.is_current_probe;
         if let Some(conn) = conn {
             self.typical = match self.typical {
                 Duration::ZERO => took,
@@ -114,11 +116,16 @@ impl Model {
 
     pub(super) fn forget_dial_failures(&mut self) {
         (self.dial_failures, self.broken, self.paused) = (0, false, false);
+        self.forget_probe();
+    }
+
+    fn forget_probe(&mut self) {
+        self.dials.iter_mut().for_each(|dial| dial.is_current_probe = false);
     }
 
     fn pause(&mut self) {
         let wanted = self.broken || self.settings.min_idle.max(self.warm_up_target()) > 0;
-        self.paused |= wanted && !self.closed && !self.probing();
+        self.paused |= wanted && !self.closed;
     }
 
     pub(super) fn end_pause(&mut self, over: bool, step: &mut Step) {
@@ -126,18 +133,14 @@ impl Model {
             return;
         }
         self.paused = false;
-        if !self.broken || self.probing() {
+        if !self.broken {
             return;
         }
+        self.forget_probe();
         if self.can_start_dial() {
             self.start_dial(DialReason::Probe, None, step);
-        } else {
-            self.pause();
         }
-    }
-
-    fn probing(&self) -> bool {
-        self.dials.iter().any(|dial| dial.reason == DialReason::Probe)
+        self.pause();
     }
 
     /// Whether `min_idle` or a warm-up needs a dial. A connection that comes back soon counts as idle, and so does
@@ -162,7 +165,6 @@ impl Model {
 
     fn start_dial(&mut self, reason: DialReason, owner: Option<u64>, step: &mut Step) {
         self.dials.push(Dial {
-            reason,
             began: None,
             owner,
             passed_on: false,
@@ -170,6 +172,7 @@ impl Model {
             paused: false,
             hung: false,
             evicted: false,
+            is_current_probe: reason == DialReason::Probe,
         });
         step.dials += 1;
     }
