@@ -12,6 +12,7 @@ pub(crate) mod halves;
 pub(crate) mod inner;
 pub(crate) mod last_reply;
 pub(crate) mod mux_conn;
+pub(crate) mod scripts;
 pub(crate) mod slot;
 pub(crate) mod stats;
 pub(crate) mod unsupported;
