@@ -48,7 +48,7 @@ fn static_script_runs_on_every_executor() {
     assert_eq!(COUNT.call(&mut &pool, "n").unwrap().as_int(), Some(3));
     assert_eq!(COUNT.query::<i64>(&mux, "n").unwrap(), 1);
     assert_eq!(COUNT.query::<i64>(&mut mux.get(), "n").unwrap(), 2);
-    const READ: Script = Script::new(1, "return redis.call('GET', KEYS[1])").read_only();
+    static READ: Script = Script::new(1, "return redis.call('GET', KEYS[1])").read_only();
     assert_eq!(READ.hash(), Script::owned(1, "return redis.call('GET', KEYS[1])").hash());
 }
 
