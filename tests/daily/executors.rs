@@ -191,6 +191,7 @@ fn long_pipeline_on_a_mux_arrives_whole() {
     }
     let echoed: Vec<String> = pipeline.query().unwrap();
     assert!(echoed.len() == 20_000 && echoed.iter().all(|echo| *echo == text));
+    assert_eq!((mux.stats().calls, mux.stats().abandoned), (20_000, 0));
 }
 
 #[test]
