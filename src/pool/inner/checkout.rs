@@ -229,7 +229,9 @@ impl PoolInner {
         limit: &CheckoutLimit,
     ) -> Result<Grant<Conn>> {
         let Invalid { entry, reason, error } = invalid;
-        log::debug!(target: "redigo::pool", "a connection failed its checks: {error}");
+        log::debug!(
+            target: "redigo::pool", "{}a connection failed its checks: {error}", self.prefix()
+        );
         let ended = limit.ctx.err();
         // If `on_borrow` refuses a newly dialed connection, it would refuse the next one too.
         if ended.is_some() || entry.returned.is_none() {
@@ -336,6 +338,7 @@ impl PoolInner {
         let oldest_dial = core.oldest_dial(sync::now());
         let oldest = core.registry().oldest_checkout();
         PoolReport {
+            pool: self.settings().name.clone(),
             waited: limit.began.get().map_or(Duration::ZERO, |began| began.elapsed()),
             limit: limit.kind,
             max_active: core.settings().max_active,
