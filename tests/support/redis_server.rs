@@ -182,7 +182,7 @@ pub(crate) fn lacks_tls(error: &str) -> bool {
     lacks
 }
 
-/// Sends a request to tests/windows/broker.rs, which started the server.
+/// Sends a request to tests/windows/runner.rs, which started the server.
 #[cfg(not(unix))]
 #[track_caller]
 fn ask_broker(verb: &str, port: u16) {

@@ -1,4 +1,4 @@
-//! A `redis-server` for Windows: tests/windows/broker.rs, at `$REDIS_SERVER_BROKER`, runs the server on another system.
+//! A `redis-server` for Windows: tests/windows/runner.rs, at `$REDIS_SERVER_BROKER`, has started this program.
 
 use std::io::{self, BufRead, BufReader, Write};
 use std::net::TcpStream;

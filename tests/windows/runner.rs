@@ -1,9 +1,10 @@
-//! Starts redis-servers for tests that run on Windows, which has none. Runs on Unix: see scripts/windows.sh.
+//! Runs a test program for Windows in Wine, and starts the redis-servers that it asks for: see scripts/windows.sh.
 //!
-//! Listens on a port of 127.0.0.1 and prints the address. A client sends a line of words with tabs between them:
+//! The arguments are the test program and its arguments. A client sends a line of words with tabs between them to
+//! `$REDIS_SERVER_BROKER`, a port of 127.0.0.1:
 //!
 //! - `run` and arguments: runs the server with them, and answers with its output and its exit code. The end of the
-//!   connection kills the server, as the end of this program does. The client is tests/windows/redis_server.rs.
+//!   connection kills the server, and so does the end of the tests. The client is tests/windows/redis_server.rs.
 //! - `freeze`, `thaw` or `await`, and a port: stops the server with this port, lets it continue, or waits for its end.
 //!   The client is a test.
 //!
@@ -12,10 +13,13 @@
 use std::collections::HashMap;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitCode, Stdio};
 use std::sync::Mutex;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use std::{env, thread};
+
+/// The limit for a test program.
+const LIMIT: Duration = Duration::from_secs(300);
 
 /// The pause between two checks of a server.
 const PAUSE: Duration = Duration::from_millis(5);
@@ -23,18 +27,38 @@ const PAUSE: Duration = Duration::from_millis(5);
 /// The process of the server on each port.
 static SERVERS: Mutex<Option<HashMap<String, u32>>> = Mutex::new(None);
 
-fn main() -> io::Result<()> {
+fn main() -> io::Result<ExitCode> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
-    println!("{}", listener.local_addr()?);
-    for client in listener.incoming() {
-        let client = client?;
-        thread::spawn(move || {
-            if let Err(error) = serve(client) {
-                eprintln!("broker: {error}");
+    let address = listener.local_addr()?.to_string();
+    thread::spawn(move || {
+        for client in listener.incoming().flatten() {
+            thread::spawn(move || {
+                if let Err(error) = serve(client) {
+                    eprintln!("tests/windows/runner.rs: {error}");
+                }
+            });
+        }
+    });
+    let wine = env::var("WINE").expect("$WINE");
+    let mut tests =
+        Command::new(wine).args(env::args().skip(1)).env("REDIS_SERVER_BROKER", address).spawn()?;
+    let deadline = Instant::now() + LIMIT;
+    let status = loop {
+        match tests.try_wait()? {
+            Some(status) => break status,
+            None if Instant::now() > deadline => {
+                eprintln!("tests/windows/runner.rs: killed after {LIMIT:?}");
+                tests.kill()?;
+                break tests.wait()?;
             }
-        });
+            None => thread::sleep(PAUSE),
+        }
+    };
+    // A server in a `static` still runs.
+    for server in SERVERS.lock().unwrap().iter().flat_map(HashMap::values) {
+        kill("KILL", *server)?;
     }
-    Ok(())
+    Ok(ExitCode::from(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1)))
 }
 
 fn serve(mut client: TcpStream) -> io::Result<()> {
@@ -57,8 +81,7 @@ fn serve(mut client: TcpStream) -> io::Result<()> {
 }
 
 fn run(mut client: TcpStream, arguments: &[&str]) -> io::Result<()> {
-    let program = env::var("REDIS_SERVER_BIN").ok().filter(|program| !program.is_empty());
-    let mut server = Command::new(program.as_deref().unwrap_or("redis-server"))
+    let mut server = Command::new(env::var("REDIS_SERVER").expect("$REDIS_SERVER"))
         .args(arguments.iter().map(|argument| unix_path(argument)))
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
@@ -100,10 +123,14 @@ fn wait(server: &mut Child, client: &TcpStream) -> io::Result<Option<i32>> {
 fn signal(name: &str, port: &str) -> io::Result<&'static str> {
     let process = SERVERS.lock().unwrap().as_ref().and_then(|servers| servers.get(port).copied());
     let Some(process) = process else { return Ok("no server has this port") };
+    Ok(if kill(name, process)? { "done" } else { "the signal failed" })
+}
+
+fn kill(name: &str, process: u32) -> io::Result<bool> {
     let script = r#"kill -"$1" "$2""#;
-    let status =
-        Command::new("sh").args(["-c", script, "sh", name, &process.to_string()]).status()?;
-    Ok(if status.success() { "done" } else { "the signal failed" })
+    let process = process.to_string();
+    let status = Command::new("sh").args(["-c", script, "sh", name, &process]).status()?;
+    Ok(status.success())
 }
 
 /// Changes `C:\folder\file` to the path of Wine's link to the drive.
