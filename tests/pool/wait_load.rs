@@ -137,10 +137,16 @@ fn check_bounds(stats: &PoolStats) {
     assert!(stats.waiting == 0 || stats.idle == 0, "{stats:?}");
 }
 
+/// Returns true when the pool's threads have no more work.
+fn is_quiet(dialer: &FakeDialer, pool: &Pool) -> bool {
+    let stats = pool.stats();
+    (stats.dialing, stats.cleaning, dialer.open()) == (0, 0, stats.open)
+}
+
 /// After the last borrower, every dialed connection is idle or closed.
 #[track_caller]
 fn check_at_rest(dialer: &FakeDialer, pool: &Pool) {
-    wait_until("the last dials end", || pool.stats().dialing == 0);
+    wait_until("the last dials and clean-ups end", || is_quiet(dialer, pool));
     let stats = pool.stats();
     assert_eq!((stats.in_use, stats.waiting, stats.open), (0, 0, stats.idle), "{stats:?}");
     let gone = stats.closed.total() + stats.detached;
@@ -213,7 +219,7 @@ fn closing_under_load_leaves_no_connection_open() {
         wait_until("some are served", || served.load(SeqCst) > 4 * round);
         pool.close();
         join_all(threads);
-        wait_until("the last dials end", || pool.stats().dialing == 0);
+        wait_until("the last dials and clean-ups end", || is_quiet(&dialer, &pool));
         let stats = pool.stats();
         assert_eq!((stats.open, stats.waiting, dialer.open()), (0, 0, 0), "{stats:?}");
     }
