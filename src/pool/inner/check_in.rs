@@ -15,7 +15,7 @@ use crate::pool::stats::close_reason::CloseReason;
 use crate::pool::stats::metrics::Timing;
 use crate::sync;
 
-/// What has to be done before a dropped connection can be checked out again.
+/// The condition of a connection that was dropped.
 enum Condition {
     Clean,
     NeedsCleaning,
