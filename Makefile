@@ -19,6 +19,8 @@ test: ## run all checks: format, lints, docs, packaging, and the tests on a priv
 	@echo "== Format"
 	$(CARGO) fmt --all --check
 	$(CARGO) fmt --manifest-path benches/Cargo.toml --check
+	@echo "== Planted faults still apply"
+	scripts/mutants.sh --check
 	@$(MAKE) --no-print-directory msrv
 	@$(MAKE) --no-print-directory lint
 	@$(MAKE) --no-print-directory doc

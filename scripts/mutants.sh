@@ -77,6 +77,10 @@ not_applied() {
 all=$(cd "$patches" && ls ./*.patch | sed 's|^\./||; s|\.patch$||')
 
 if [ "${1-}" = --check ]; then
+    if ! command -v patch >/dev/null; then
+        echo "mutants: not checked, because the program patch is not installed" >&2
+        exit
+    fi
     copy=$root
     for name in $all; do
         plant --dry-run || not_applied

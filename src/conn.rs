@@ -79,6 +79,7 @@ pub struct Conn {
 pub(crate) struct Parts {
     pub(crate) raw: Box<dyn RawConn>,
     pub(crate) shutdown: ShutdownHandle,
+    pub(crate) address: Option<Arc<str>>,
     pub(crate) observer: Option<Box<dyn Observer>>,
     pub(crate) read_timeout: Option<Duration>,
     pub(crate) write_timeout: Option<Duration>,
@@ -168,7 +169,7 @@ impl Conn {
         let (first_error, deadline) = self.send_command(command, &args, &timeouts)?;
         match first_error {
             Some(error) => self.receive_raw(deadline).and(Err(error)),
-            None => self.receive_as(deadline),
+            None => self.receive_as(command, deadline),
         }
     }
 
@@ -581,6 +582,7 @@ impl Conn {
     pub(crate) fn into_parts(self) -> Parts {
         Parts {
             shutdown: self.status.shutdown().clone(),
+            address: self.status.address().cloned(),
             raw: self.raw,
             observer: self.status.observer,
             read_timeout: self.read_timeout,

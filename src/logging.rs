@@ -30,7 +30,7 @@ const MASK: &str = "***";
 /// web.INCR("user:1") -> error: ERR value is not an integer or out of range
 /// web.AUTH(***) -> "OK"
 /// web.Receive() -> ["message", "news", "hello"]
-/// web.BLPOP("queue", "0") -> failed: timed out waiting for a reply
+/// web.BLPOP("queue", "0") -> failed: timed out waiting for the reply to BLPOP
 /// web.Close()
 /// ```
 ///

@@ -12,6 +12,7 @@ pub(crate) mod halves;
 pub(crate) mod inner;
 pub(crate) mod last_reply;
 pub(crate) mod mux_conn;
+pub(crate) mod scripts;
 pub(crate) mod slot;
 pub(crate) mod stats;
 pub(crate) mod unsupported;
@@ -108,6 +109,9 @@ pub struct Mux {
 impl Mux {
     /// Creates a mux that dials with `dialer`. It dials when the first command needs a connection.
     ///
+    /// If a dial has nothing else to send, it sends `PING`, so that a server that accepts connections
+    /// and serves none fails the dial.
+    ///
     /// ```
     /// use redigo::{Dialer, Mux};
     ///
@@ -116,7 +120,7 @@ impl Mux {
     /// ```
     #[doc(alias = "NewConnMux")]
     pub fn new(dialer: Dialer) -> Mux {
-        Mux::with(move |ctx| dialer.dial_context(ctx))
+        Mux::with(move |ctx| dialer.dial_proven(ctx))
     }
 
     /// Creates a mux that dials with a function.

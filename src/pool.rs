@@ -44,6 +44,9 @@ use crate::sync;
 /// the connection goes to the next waiter or becomes idle. Dials run on
 /// [dial threads](PoolBuilder::max_concurrent_dials).
 ///
+/// After a `fork`, the child process must not use its parent's pool, because both would read the
+/// replies of the same sockets. Build pools after the fork.
+///
 /// ```
 /// use redigo::{Dialer, Pool, testing::MemoryStream};
 ///
@@ -92,7 +95,8 @@ impl PoolBuilder {
     /// assert!(error.to_string().contains("max_active"));
     /// ```
     pub fn build(self) -> Result<Pool> {
-        let dial = Arc::clone(&self.dial);
+        let proven = self.proven_dial.as_ref().filter(|_| self.needs_proof());
+        let dial = Arc::clone(proven.unwrap_or(&self.dial));
         let (core_settings, settings) = self.checked()?;
         let inner = Arc::new(PoolInner::new(core_settings, settings, dial));
         inner.begin();
@@ -102,6 +106,11 @@ impl PoolBuilder {
 
 impl Pool {
     /// Returns the options of a pool that dials with this dialer.
+    ///
+    /// In a pool with a [`breaker`](PoolBuilder::breaker), [`min_idle`](PoolBuilder::min_idle),
+    /// [`keepalive`](PoolBuilder::keepalive) or [`dial_retries`](PoolBuilder::dial_retries), a dial
+    /// that has nothing else to send sends `PING`. A server that accepts connections and serves none
+    /// therefore fails the dial.
     ///
     /// ```
     /// use redigo::{Dialer, Pool};
@@ -113,7 +122,10 @@ impl Pool {
     /// ```
     #[doc(alias = "NewPool")]
     pub fn builder(dialer: Dialer) -> PoolBuilder {
-        Pool::builder_with(move |ctx| dialer.dial_context(ctx))
+        let proving = dialer.clone();
+        let mut builder = Pool::builder_with(move |ctx| dialer.dial_context(ctx));
+        builder.proven_dial = Some(Arc::new(move |ctx| proving.dial_proven(ctx)));
+        builder
     }
 
     /// Returns the options of a pool that dials with this function.
@@ -543,7 +555,8 @@ impl Pool {
         self.inner().replace_dial(Arc::new(dial));
     }
 
-    /// [Closes](Pool::close) the pool and waits until the connections in use are returned.
+    /// [Closes](Pool::close) the pool and waits until the connections in use are returned, and dropped
+    /// ones are clean.
     ///
     /// After the timeout, the connections still in use are shut down: their calls fail with
     /// [`Error::Canceled`](crate::Error::Canceled). The report has the numbers of returned and of

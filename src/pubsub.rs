@@ -335,8 +335,7 @@ impl PubSubConn<PooledConn> {
     ///
     /// It takes at most the pool's
     /// [`cleanup_timeout`](crate::PoolBuilder::cleanup_timeout). Messages that arrive during this
-    /// time are dropped. A subscriber that is dropped without `close` does not return its
-    /// connection: the pool closes it.
+    /// time are dropped. Dropping the subscriber does the same on a thread of the pool.
     ///
     /// ```
     /// use redigo::{Pool, PubSubConn};

@@ -304,7 +304,13 @@ impl Script {
     /// ```
     #[doc(alias = "Load")]
     pub fn load(&self, mut executor: impl Executor) -> Result<()> {
-        executor.execute("SCRIPT", &("LOAD", self.source.text()))?.convert()
+        let args = ("LOAD", self.source.text());
+        let on_conn = on_conn(&mut executor, |conn| {
+            conn.query::<()>("SCRIPT", args)?;
+            conn.note_script(&self.source);
+            Ok(())
+        });
+        on_conn.unwrap_or_else(|| executor.execute("SCRIPT", &args)?.convert())
     }
 
     /// Returns the arguments of an `EVAL` that runs the script. In a pipeline or a transaction,

@@ -11,7 +11,7 @@ use std::io::ErrorKind;
 use std::process::Command;
 use std::thread;
 
-use redigo::{Conn, Dialer, Error, Mux, Pool};
+use redigo::{CloseReason, Conn, Dialer, Error, Mux, Pool};
 
 mod support;
 
@@ -157,6 +157,17 @@ fn process_without_threads_recovers() {
     drop(conn);
     wait_until("it is served", || waiter.is_finished());
     waiter.join().unwrap().unwrap();
+    assert_all_slots_are_free(&pool);
+
+    // A dropped connection that no thread can clean is closed.
+    allow_threads();
+    let mut conn = pool.acquire().unwrap();
+    wait_until("the dial thread ends", || !has_dial_thread());
+    forbid_threads();
+    conn.send("PING", ()).unwrap();
+    let before = pool.stats().closed.of(CloseReason::Dirty);
+    drop(conn);
+    assert_eq!(pool.stats().closed.of(CloseReason::Dirty), before + 1);
     assert_all_slots_are_free(&pool);
 
     // A dial with a limit resolves names on a thread.

@@ -180,7 +180,10 @@ fn failures_are_logged_once() {
     conn.call("GET", "a").unwrap_err();
     conn.call("GET", "b").unwrap_err();
     drop(conn);
-    assert_eq!(lines(), [r#"p.GET("a") -> failed: timed out waiting for a reply"#, "p.Close()"]);
+    assert_eq!(
+        lines(),
+        [r#"p.GET("a") -> failed: timed out waiting for the reply to GET"#, "p.Close()"]
+    );
 
     server.fail_flush(io::Error::other("broken"));
     let mut conn = logging(server.conn(), "p");

@@ -38,7 +38,7 @@ impl Deadline {
     /// Gives a timeout error the kind of this deadline.
     pub(crate) fn name(&self, error: Error) -> Error {
         match (error, self.kind) {
-            (Error::Timeout(_), Some(kind)) => kind.into(),
+            (Error::Timeout(error), Some(kind)) => error.with_kind(kind).into(),
             (error, _) => error,
         }
     }

@@ -94,7 +94,7 @@ impl Conn {
         timeouts: &Timeouts,
     ) -> Result<(Option<Error>, Value)> {
         let (first_error, deadline) = self.send_command(command, args, timeouts)?;
-        match (first_error, self.receive_raw(deadline)) {
+        match (first_error, self.receive_reply_to(command, deadline)) {
             // The reply is in place of an error that is not fatal, so the first error counts.
             (Some(first), Err(error)) if !error.is_fatal() => Ok((Some(first), Value::Nil)),
             (first_error, reply) => Ok((first_error, reply?)),
@@ -133,9 +133,13 @@ impl Conn {
 
     /// Receives one reply as a type. The elements of a list are converted as they arrive, so the
     /// list is never in memory twice.
-    pub(super) fn receive_as<T: FromValue>(&mut self, deadline: Deadline) -> Result<T> {
+    pub(super) fn receive_as<T: FromValue>(
+        &mut self,
+        command: &str,
+        deadline: Deadline,
+    ) -> Result<T> {
         if self.status.needs_whole_replies() {
-            return whole(self.receive_raw(deadline)?)?.convert();
+            return whole(self.receive_reply_to(command, deadline)?)?.convert();
         }
         let Conn { raw, status, .. } = self;
         let converted = status.guard(|| {
@@ -151,12 +155,13 @@ impl Conn {
             status.record_taken();
             Ok(Some(converted))
         });
+        let converted = converted.map_err(|error: Error| error.awaiting_reply_to(command));
         if let Some(converted) = self.record_outcome(converted, deadline)? {
             return converted;
         }
         match self.take_bulk() {
             Some(bytes) => T::from_bulk(bytes),
-            None => whole(self.receive_raw(deadline)?)?.convert(),
+            None => whole(self.receive_reply_to(command, deadline)?)?.convert(),
         }
     }
 
@@ -202,6 +207,13 @@ impl Conn {
     /// Receives a reply, on a connection that has not ended. An error reply is a value here.
     pub(super) fn receive_raw(&mut self, deadline: Deadline) -> Result<Value> {
         let received = self.status.receive(&mut *self.raw, deadline);
+        self.record_outcome(received, deadline)
+    }
+
+    /// Like [`Conn::receive_raw`], but a timeout names the command.
+    pub(super) fn receive_reply_to(&mut self, command: &str, deadline: Deadline) -> Result<Value> {
+        let received = self.status.receive(&mut *self.raw, deadline);
+        let received = received.map_err(|error| error.awaiting_reply_to(command));
         self.record_outcome(received, deadline)
     }
 

@@ -46,9 +46,12 @@ impl Conn {
         outcome
     }
 
-    /// Records that the server knows a script.
+    /// Records that the server knows a script, unless it has only queued the command.
     pub(crate) fn note_script(&mut self, script: &ScriptSource) {
-        self.scripts.insert(script.hash());
+        let is_new = !self.scripts.contains(script.hash());
+        if is_new && !self.session().dirty().has(Dirty::MULTI) {
+            self.scripts.insert(script.hash());
+        }
     }
 
     /// Forgets the loaded scripts if the server has forgotten one of them.

@@ -348,9 +348,9 @@ impl Session {
     fn changed(&self) -> Dirty {
         let (baseline, current) = (&self.baseline, &self.current);
         Dirty::DATABASE
-            .when(baseline.database != current.database)
+            .when(differ(&baseline.database, &current.database))
             .and(Dirty::READONLY.when(baseline.readonly != current.readonly))
-            .and(Dirty::CLIENT_NAME.when(baseline.client_name != current.client_name))
+            .and(Dirty::CLIENT_NAME.when(differ(&baseline.client_name, &current.client_name)))
     }
 
     /// Returns the state that a command would set.
@@ -374,6 +374,12 @@ impl Session {
     fn clear(&mut self, dirty: Dirty) {
         self.dirty.0 &= !dirty.0;
     }
+}
+
+/// Compares two arguments, which are usually both empty. Comparing two empty vectors with `!=` calls
+/// `memcmp` with dangling pointers, which takes some 200 ns on processors with AVX-512.
+fn differ(one: &[u8], other: &[u8]) -> bool {
+    one.len() != other.len() || !one.is_empty() && one != other
 }
 
 /// The result of a command, as its reply tells.

@@ -22,6 +22,8 @@ pub(crate) struct Status {
     sent: AtomicUsize,
     /// The number of commands answered. Only the receiving side changes it.
     answered: AtomicUsize,
+    /// The server, for errors.
+    address: Option<Arc<str>>,
     session: Mutex<Session>,
     /// The session needs the replies. Changed under the lock of the session.
     session_needs_replies: AtomicBool,
@@ -43,6 +45,7 @@ impl Status {
             fault: OnceLock::new(),
             sent: AtomicUsize::new(0),
             answered: AtomicUsize::new(0),
+            address: None,
             session: Mutex::new(Session::default()),
             session_needs_replies: AtomicBool::new(false),
             shutdown,
@@ -52,6 +55,15 @@ impl Status {
             saw_error: AtomicBool::new(false),
             observer: None,
         }
+    }
+
+    /// Names the server in the errors that end the connection from now on.
+    pub(crate) fn set_address(&mut self, address: Arc<str>) {
+        self.address = Some(address);
+    }
+
+    pub(crate) fn address(&self) -> Option<&Arc<str>> {
+        self.address.as_ref()
     }
 
     pub(crate) fn retire_on(&mut self, codes: Arc<[String]>) {
@@ -114,8 +126,15 @@ impl Status {
     pub(crate) fn end(&self, error: Error) -> Error {
         // A shutdown makes waiting calls fail with errors of many kinds.
         let error = if self.shutdown.is_used() { Error::Canceled } else { error };
-        let is_first = self.fault.set(error.clone()).is_ok();
-        let error = self.fault.get().cloned().unwrap_or(error);
+        let mut is_first = false;
+        let ended = self.fault.get_or_init(|| {
+            is_first = true;
+            match &self.address {
+                Some(address) => error.at(address),
+                None => error,
+            }
+        });
+        let error = ended.clone();
         self.shutdown.cut();
         // The logger may panic, so it comes last.
         if is_first {

@@ -50,6 +50,9 @@ impl Conn {
     /// changed a watched key in the meantime, nothing is changed and `body` runs again, at most
     /// 100 times in all. `body` may also return without [`exec`](Transaction::exec).
     ///
+    /// If the server refuses `MULTI`, for example because the user has no permission for it, the
+    /// commands have run one by one all the same: all of them are sent together.
+    ///
     /// At the end the connection is not in a transaction and watches no keys, also if `body`
     /// returns an error or panics.
     ///

@@ -56,7 +56,8 @@ impl<'a> Window<'a> {
     /// Receives the next reply. An error reply is a value here.
     pub(super) fn next(&mut self) -> Result<Value> {
         let deadline = self.send_some()?;
-        let received = self.conn.receive_raw(deadline);
+        let command = self.buffer.get(self.answered).name();
+        let received = self.conn.receive_reply_to(command, deadline);
         // An error that does not end the connection takes the place of a reply.
         self.in_flight -= self.buffer.size(self.answered);
         self.answered += 1;

@@ -145,7 +145,8 @@ impl Dialer {
     /// - `rediss://` or `valkeys://`: the same over TLS (feature `tls`)
     /// - `unix://[[user]:password@]/path/to/socket`, also `redis+unix://`
     ///
-    /// Each form accepts `?db=N`. A single word before the `@` is the password, as in redis-cli.
+    /// Each form accepts `?db=N`. A single word before the `@` is the password, as in redis-cli,
+    /// and is sent as `AUTH`.
     /// Special characters in user name, password and path must be percent-encoded, and so must the
     /// `%` before the zone of an IPv6 address: `redis://[fe80::1%25eth0]`.
     ///
@@ -453,7 +454,6 @@ impl Dialer {
 
     /// Like [`dial_context`](Dialer::dial_context), but sends `PING` if nothing else is sent, so
     /// that a server that accepts connections and serves none fails the dial.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for pools whose dials must prove a server"))]
     pub(crate) fn dial_proven(&self, ctx: &Context) -> Result<Conn> {
         self.dial_within(ctx, true)
     }
@@ -468,6 +468,8 @@ impl Dialer {
             let proves_server = proves_server && !self.is_scripted();
             let handshake = Handshake { proves_server, ..self.handshake() };
             handshake::run(&mut conn, &handshake, &budget)?;
+            // Not earlier: the errors of the set-up get their address below.
+            conn.status().set_address(address.to_string().into());
             Ok(conn)
         });
         let dialed = dialed.map_err(|error| match error {

@@ -113,7 +113,8 @@ impl Handshake<'_> {
         let Step { step, text } = at;
         match error {
             Error::Timeout(error) if error.kind() == TimeoutKind::Context => {
-                budget.expired(TimeoutKind::Handshake(*step), error)
+                // The step says more than its activity, which is not kept.
+                budget.expired(TimeoutKind::Handshake(*step), error.kind().into())
             }
             Error::Server(refusal) => {
                 Error::from(self.without_secrets(&refusal)).in_step(*step, text)

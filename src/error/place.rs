@@ -4,7 +4,7 @@ use std::fmt;
 use std::io;
 use std::sync::Arc;
 
-use super::placed_io::PlacedIoError;
+use super::placed_io::{self, PlacedIoError};
 use super::{DialStep, Error, TimeoutKind};
 
 /// Where an error happened. Cheap to clone, and small if it is unknown.
@@ -48,6 +48,15 @@ impl Place {
     }
 }
 
+/// Text that is not the crate's: control characters are escaped, and long text is cut.
+pub(super) struct Foreign<'a>(pub(super) &'a str);
+
+impl fmt::Display for Foreign<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_foreign(f, self.0)
+    }
+}
+
 /// Writes text of a server: control characters are escaped, and long text is cut.
 pub(super) fn write_foreign(f: &mut fmt::Formatter<'_>, text: &str) -> fmt::Result {
     use fmt::Write;
@@ -67,6 +76,7 @@ impl Error {
     pub(crate) fn at(self, address: &dyn fmt::Display) -> Error {
         let address = address.to_string();
         match self {
+            Error::Io(source) if placed_io::is_at(&source, &address) => Error::Io(source),
             Error::Io(source) => Error::io_context(address, source),
             Error::Timeout(mut error) => {
                 error.set_address(&address);
@@ -84,6 +94,18 @@ impl Error {
             Error::Tls(mut error) => {
                 error.set_address(&address);
                 Error::Tls(error)
+            }
+            other => other,
+        }
+    }
+
+    /// Names the command whose reply did not arrive in time.
+    pub(crate) fn awaiting_reply_to(self, command: &str) -> Error {
+        match self {
+            Error::Timeout(error)
+                if matches!(error.kind(), TimeoutKind::Read | TimeoutKind::Context) =>
+            {
+                Error::Timeout(error.awaiting_reply_to(command))
             }
             other => other,
         }

@@ -14,6 +14,12 @@ pub(super) struct PlacedIoError {
     shows_source: bool,
 }
 
+/// Returns true if the text of the error begins with this place.
+pub(super) fn is_at(error: &io::Error, place: &str) -> bool {
+    let placed = error.get_ref().and_then(|error| error.downcast_ref::<PlacedIoError>());
+    placed.is_some_and(|error| error.text == place)
+}
+
 impl PlacedIoError {
     /// Returns an error with the text `PLACE: SOURCE`.
     pub(super) fn at(place: impl fmt::Display, source: Arc<io::Error>) -> io::Error {

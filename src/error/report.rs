@@ -24,6 +24,8 @@ use super::{Error, TimeoutKind};
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct PoolReport {
+    /// The name of the pool, if it has one.
+    pub pool: Option<Arc<str>>,
     /// How long the caller waited.
     pub waited: Duration,
     /// The limit that passed: [`TimeoutKind::PoolWait`] or [`TimeoutKind::Context`].
@@ -58,6 +60,9 @@ pub struct PoolReport {
 
 impl fmt::Display for PoolReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(pool) = &self.pool {
+            write!(f, "{pool}: ")?;
+        }
         write!(f, "{} in use, {} idle, {} dialing", self.in_use, self.idle, self.dialing)?;
         match self.max_active {
             Some(max) => write!(f, " of at most {max}")?,

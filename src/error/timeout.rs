@@ -6,7 +6,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::place::Place;
+use super::place::{Foreign, Place};
 
 /// A time limit that passed. [`kind`](TimeoutError::kind) says which; the text also names the
 /// server and the step of a dial.
@@ -63,6 +63,11 @@ impl TimeoutError {
     pub(crate) fn during(mut self, activity: impl Into<Cow<'static, str>>) -> TimeoutError {
         self.details().activity = Some(activity.into());
         self
+    }
+
+    /// Names the command whose reply did not arrive in time. An invalid name is escaped and cut.
+    pub(super) fn awaiting_reply_to(self, command: &str) -> TimeoutError {
+        self.during(format!("waiting for the reply to {}", Foreign(command)))
     }
 
     /// Adds the time that passed.

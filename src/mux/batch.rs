@@ -5,24 +5,8 @@ use crate::error::{Error, Result};
 use crate::mux::core::Command;
 use crate::mux::deadline::CallDeadline;
 use crate::mux::inner::{MuxInner, Pending, prepare};
-use crate::script::loaded::{LoadedScripts, is_unknown};
+use crate::script::loaded::is_unknown;
 use crate::value::Value;
-
-/// The scripts that were loaded over the connection of an epoch.
-#[derive(Debug, Default)]
-pub(super) struct EpochScripts {
-    epoch: u64,
-    loaded: LoadedScripts,
-}
-
-impl EpochScripts {
-    fn at(&mut self, epoch: u64) -> &mut LoadedScripts {
-        if self.epoch != epoch {
-            *self = EpochScripts { epoch, ..EpochScripts::default() };
-        }
-        &mut self.loaded
-    }
-}
 
 impl MuxInner {
     /// Runs a batch, whose scripts are loaded ahead.

@@ -61,7 +61,8 @@ pub(crate) fn split(mut conn: Conn) -> Result<SplitConn<Box<WriteHalf>, Box<Read
         let what = "sharing a connection on which replies are due";
         return Err(Error::Unsupported(what.into()));
     }
-    let Parts { mut raw, shutdown, observer, read_timeout, write_timeout } = conn.into_parts();
+    let Parts { mut raw, shutdown, address, observer, read_timeout, write_timeout } =
+        conn.into_parts();
     let Some((writer, reader)) = raw.halves() else {
         let what = "sharing a connection whose RawConn::halves returns None";
         return Err(Error::Unsupported(what.into()));
@@ -86,6 +87,7 @@ pub(crate) fn split(mut conn: Conn) -> Result<SplitConn<Box<WriteHalf>, Box<Read
             observer,
         }),
         shutdown,
+        address,
         read_timeout,
     })
 }

@@ -11,12 +11,12 @@ use crate::conn::Conn;
 use crate::context::{CancelHandle, Context};
 use crate::error::{Error, Result, ServerError, TimeoutKind};
 use crate::mux::backoff::retry_at;
-use crate::mux::batch::EpochScripts;
 use crate::mux::core::{Admission, Command, Core, Step, Teardown, Ticket, WaiterId, Wakeups};
 use crate::mux::deadline::CallDeadline;
 use crate::mux::guard::{OnUnwind, catch, debug, discard};
 use crate::mux::halves::{ReadHalf, WriteHalf};
 use crate::mux::last_reply::{is_hang_up, with_last_reply};
+use crate::mux::scripts::EpochScripts;
 use crate::mux::slot::Slot;
 use crate::mux::unsupported::refuse;
 use crate::sync::{Mutex, MutexGuard};
@@ -68,9 +68,9 @@ impl MuxInner {
         args: &dyn ToArgs,
         deadline: &CallDeadline<'_>,
     ) -> Result<Value> {
-        let command = prepare(command, args)?;
-        let (core, pending, deadline) = self.enqueue(command, deadline)?;
-        self.wait_for(core, &pending, &deadline)
+        let prepared = prepare(command, args)?;
+        let (core, pending, deadline) = self.enqueue(prepared, deadline)?;
+        self.wait_for(core, &pending, &deadline).map_err(|error| error.awaiting_reply_to(command))
     }
 
     /// Queues a command, which the next writer sends. Returns the deadline with the read timeout
@@ -270,7 +270,12 @@ impl MuxInner {
             return pending.slot.wait_for_outcome();
         };
         let silent = core.read_timeout().and_then(|_| core.silent_epoch(Instant::now()));
+        let address = core.address(core.epoch());
         drop(core);
+        let error = match address {
+            Some(address) => error.at(&address),
+            None => error,
+        };
         wake(wakeups);
         if let Some(epoch) = silent {
             self.lose(epoch, TimeoutKind::Read.into());
@@ -300,6 +305,10 @@ impl MuxInner {
                 (with_last_reply(error, last_reply), None)
             }
             None => (error, None),
+        };
+        let error = match core.address(epoch) {
+            Some(address) => error.at(&address),
+            None => error,
         };
         let teardown = core.lost(epoch, error.clone(), retry_at);
         drop(core);

@@ -57,6 +57,7 @@ pub(crate) use validate::check_sizes;
 ///
 /// | Option | Default | Effect |
 /// |---|---|---|
+/// | [`name`](PoolBuilder::name) | the name for metrics, or none | names the pool in log lines, threads and errors |
 /// | [`peek_always`](PoolBuilder::peek_always) | `false` | checks the socket of every connection before checkout |
 /// | [`max_idle`](PoolBuilder::max_idle) | `max_active`, or 32 without one | limits the idle connections |
 /// | [`min_idle`](PoolBuilder::min_idle) ¹ | 0 | keeps this many connections idle |
@@ -94,6 +95,8 @@ pub(crate) use validate::check_sizes;
 #[must_use]
 pub struct PoolBuilder {
     pub(crate) dial: Dial,
+    /// Like `dial`, but fails unless the server answers.
+    pub(crate) proven_dial: Option<Dial>,
     sizing: Sizing,
     lifetime: Lifetime,
     health: Health,
@@ -107,6 +110,7 @@ impl PoolBuilder {
     pub(crate) fn new(dial: Dial) -> PoolBuilder {
         PoolBuilder {
             dial,
+            proven_dial: None,
             sizing: Sizing::default(),
             lifetime: Lifetime::default(),
             health: Health::default(),

@@ -6,9 +6,11 @@ pub(crate) mod cleaning;
 pub(crate) mod dialing;
 pub(crate) mod lifecycle;
 pub(crate) mod maintenance;
+mod outage;
 pub(crate) mod thread_tag;
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -45,9 +47,19 @@ pub(crate) struct PoolInner {
     lifetime: Context,
     end_lifetime: CancelHandle,
     last_dial_error: Mutex<Option<DialFailure>>,
+    outage: Mutex<outage::Outage>,
     jitter: Mutex<Jitter>,
     churn: Mutex<ChurnDetector>,
     discards: Mutex<DiscardDetector>,
+}
+
+/// The pool's name, for log lines.
+pub(crate) struct Prefix<'a>(Option<&'a str>);
+
+impl fmt::Display for Prefix<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.map_or(Ok(()), |name| write!(f, "{name}: "))
+    }
 }
 
 /// The failure of the last dial.
@@ -62,12 +74,13 @@ impl PoolInner {
         let (lifetime, end_lifetime) = Context::background().with_cancel();
         PoolInner {
             core: Mutex::new(Core::new(core_settings, Jitter::seeded(random_seed()))),
+            threads: Threads::new(settings.name.as_deref()),
             settings,
             dial: Mutex::new(dial),
-            threads: Threads::new(),
             lifetime,
             end_lifetime,
             last_dial_error: Mutex::new(None),
+            outage: Mutex::new(outage::Outage::default()),
             jitter: Mutex::new(Jitter::seeded(random_seed())),
             churn: Mutex::new(ChurnDetector::default()),
             discards: Mutex::new(DiscardDetector::default()),
@@ -85,6 +98,11 @@ impl PoolInner {
 
     pub(crate) fn settings(&self) -> &Settings {
         &self.settings
+    }
+
+    /// Returns the beginning of the pool's log lines: its name, if it has one.
+    pub(crate) fn prefix(&self) -> Prefix<'_> {
+        Prefix(self.settings.name.as_deref())
     }
 
     pub(crate) fn threads(&self) -> &Threads {
@@ -185,6 +203,7 @@ impl PoolInner {
             let Err(error) = self.start_dial(id) else { continue };
             // Without a thread the dial has failed, and the core may want another one.
             self.note_dial_error(Some(error.clone()));
+            self.log_failed_dial(&error);
             let now = self.now();
             let actions = self.core().dial_failed(id, &error, now);
             actions.wake.iter().for_each(Parker::unpark);
@@ -204,7 +223,9 @@ impl PoolInner {
         deferred.overdue.drain(..).for_each(|overdue| self.report_overdue(overdue));
         if let Some(checkout) = deferred.late_return.take() {
             let borrow = checkout.to_borrow(self.now());
-            log::warn!(target: "redigo::pool", "an overdue connection came back: {borrow}");
+            log::warn!(
+                target: "redigo::pool", "{}an overdue connection came back: {borrow}", self.prefix()
+            );
         }
         deferred.close
     }
@@ -225,18 +246,25 @@ impl PoolInner {
         }
         let batch = ClosingBatch { pool: Arc::clone(self), conns };
         if let Err(error) = self.threads.start_brief(move || drop(batch)) {
-            log::debug!(target: "redigo::pool", "a caller closes connections itself: {error}");
+            log::debug!(
+                target: "redigo::pool",
+                "{}a caller closes connections itself: {error}", self.prefix()
+            );
         }
     }
 
     fn close_conns(&self, conns: Vec<Closing<Conn>>) {
         let overflow = conns.iter().filter(|conn| conn.reason == CloseReason::Overflow).count();
         for Closing { entry, reason } in conns {
-            log::debug!(target: "redigo::pool", "a connection is closed: {reason}");
+            log::debug!(
+                target: "redigo::pool", "{}a connection is closed: {reason}", self.prefix()
+            );
             self.settings.hooks.closed(reason);
             // The connection's type may be the user's, and a panic must not spare the others.
             if catch_unwind(AssertUnwindSafe(|| drop(entry))).is_err() {
-                log::warn!(target: "redigo::pool", "closing a connection has panicked");
+                log::warn!(
+                    target: "redigo::pool", "{}closing a connection has panicked", self.prefix()
+                );
             }
         }
         if overflow > 0 {

@@ -15,8 +15,12 @@ use crate::pool::stats::close_reason::CloseReason;
 /// It dereferences to [`Conn`]. [`close`](PooledConn::close) cleans the connection and returns it to
 /// the pool. Dropping it does the same, but without I/O on the dropping thread: a thread of the pool
 /// cleans the connection, within [`cleanup_timeout`](crate::PoolBuilder::cleanup_timeout), and its
-/// slot stays taken meanwhile. If the thread panics, the connection is closed, because its state is
-/// unknown. When the process exits, queued commands of dropped connections may be lost.
+/// slot stays taken meanwhile. Other connections can see the effect of its queued commands a moment
+/// later. If the thread panics, the connection is closed, because its state is unknown. When the
+/// process exits, queued commands of dropped connections may be lost.
+///
+/// If the program puts another `Conn` in the place of this one, for example with
+/// [`std::mem::replace`], the pool closes it instead of taking it back.
 ///
 /// ```
 /// # use redigo::{Dialer, Pool, testing::MemoryStream};

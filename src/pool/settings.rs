@@ -17,6 +17,8 @@ pub(crate) type Test = Arc<dyn Fn(&Context, &mut Conn, Instant) -> Result<()> + 
 /// What [`PoolBuilder::build`](crate::PoolBuilder::build) makes of the options, besides the core's
 /// settings.
 pub(crate) struct Settings {
+    /// The pool's name in log lines, thread names and errors.
+    pub(crate) name: Option<Arc<str>>,
     /// The option that requires `max_active`, if one does.
     pub(crate) needs_limit: Option<String>,
     pub(crate) wait_timeout: Option<Duration>,

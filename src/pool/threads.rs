@@ -20,6 +20,8 @@ pub(crate) struct Threads {
     jobs: Sender<Job>,
     queue: Receiver<Job>,
     counts: Arc<Mutex<ThreadCounts>>,
+    /// The name of each thread.
+    name: Box<str>,
 }
 
 #[derive(Debug, Default)]
@@ -31,9 +33,11 @@ struct ThreadCounts {
 }
 
 impl Threads {
-    pub(crate) fn new() -> Threads {
+    /// The threads carry the name of the pool. Linux shows 15 bytes of a thread's name.
+    pub(crate) fn new(pool: Option<&str>) -> Threads {
         let (jobs, queue) = unbounded();
-        Threads { jobs, queue, counts: Arc::default() }
+        let name = pool.map_or("redigo-dial".into(), |pool| format!("dial-{pool}").into());
+        Threads { jobs, queue, counts: Arc::default(), name }
     }
 
     /// Runs the job on an idle thread, or on a new one, which then waits for more work.
@@ -57,7 +61,7 @@ impl Threads {
         let mut counts = self.counts.lock();
         if counts.waiting_jobs >= counts.idle {
             let worker = Worker { queue: self.queue.clone(), counts: Arc::clone(&self.counts) };
-            spawn("redigo-dial", move || worker.run())
+            spawn(&self.name, move || worker.run())
                 .map_err(|error| Error::io_context("starting a thread to dial", Arc::new(error)))?;
             // Counted here, so that the next job does not start another thread for nothing.
             counts.idle += 1;

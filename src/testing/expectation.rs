@@ -218,7 +218,9 @@ impl Expectation {
     ///     .reply(subscription("subscribe", "news", 1))
     ///     .then_push(message("news", "hello"));
     /// let mut conn = server.conn();
-    /// conn.call("SUBSCRIBE", "news")?;
+    /// conn.send("SUBSCRIBE", "news")?;
+    /// conn.flush()?;
+    /// conn.receive()?;
     /// assert_eq!(conn.receive()?, message("news", "hello"));
     /// # Ok::<(), redigo::Error>(())
     /// ```

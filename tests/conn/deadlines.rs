@@ -32,13 +32,15 @@ type Exchange = fn(&mut Conn) -> Result<Value>;
 #[test]
 fn r058_r059_silent_server_times_out() {
     let server = FakeServer::silent();
-    let rows: [(&str, Exchange); 2] =
-        [("R058", |conn| conn.call("PING", ())), ("R059", ping_and_receive)];
-    for (row, exchange) in rows {
+    let rows: [(&str, Exchange, &str); 2] = [
+        ("R058", |conn| conn.call("PING", ()), "timed out waiting for the reply to PING"),
+        ("R059", ping_and_receive, "timed out waiting for a reply"),
+    ];
+    for (row, exchange, expected) in rows {
         let mut conn = server.dialer().read_timeout(Duration::from_millis(1)).dial().unwrap();
         let error = promptly(row, || exchange(&mut conn)).unwrap_err();
         assert_eq!(kind(&error), TimeoutKind::Read, "{row}");
-        assert_eq!(error.to_string(), "timed out waiting for a reply", "{row}");
+        assert_eq!(error.to_string(), format!("{}: {expected}", server.address()), "{row}");
         assert_ended(&mut conn, &error);
     }
 }

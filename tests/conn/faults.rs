@@ -132,7 +132,8 @@ fn maxclients_is_reported() {
 fn silent_or_slow_server_times_out() {
     let server = FakeServer::silent();
     let error = failure("silent", &server.dialer().read_timeout(SHORT));
-    assert_eq!(error.to_string(), "timed out waiting for a reply");
+    let expected = "timed out waiting for the reply to GET";
+    assert_eq!(error.to_string(), format!("{}: {expected}", server.address()));
     let error = failure("silent to AUTH", &server.dialer().password("x").connect_timeout(SHORT));
     let text = error.to_string();
     assert!(text.starts_with(&format!("{}: timed out after ", server.address())), "{text}");
@@ -193,7 +194,8 @@ fn nonsense_is_a_protocol_error() {
             false => "is the peer a Redis server?",
         };
         let expected = format!("{expected} ({hint})");
-        assert_eq!(error.to_string(), format!("protocol error: {expected}"), "{what}");
+        let text = format!("{}: protocol error: {expected}", server.address());
+        assert_eq!(error.to_string(), text, "{what}");
         let error = failure(what, &server.dialer().password("secret"));
         let step = "protocol error in the reply to AUTH (default user)";
         let expected = format!("{}: {step}: {expected}", server.address());
@@ -207,7 +209,7 @@ fn announced_string_over_the_limit_is_refused() {
         let server = FakeServer::saying(format!("${bytes}\r\n"));
         let error = failure("a string", &server.dialer()).to_string();
         let what = format!("a string of {bytes} bytes exceeds the dialer's max_bulk_len of");
-        assert_eq!(error, format!("protocol error: {what} 536870912"));
+        assert_eq!(error, format!("{}: protocol error: {what} 536870912", server.address()));
         let error = failure("a string", &server.dialer().password("secret")).to_string();
         let step = "protocol error in the reply to AUTH (default user)";
         assert_eq!(error, format!("{}: {step}: {what} 536870912", server.address()));
@@ -219,7 +221,7 @@ fn endless_nesting_is_refused() {
     let server = FakeServer::saying("*1\r\n".repeat(1_000_000));
     let error = failure("nesting", &server.dialer());
     let expected = "protocol error: lists nested too deep (is the peer a Redis server?)";
-    assert_eq!(error.to_string(), expected);
+    assert_eq!(error.to_string(), format!("{}: {expected}", server.address()));
 }
 
 #[test]
@@ -235,7 +237,7 @@ fn endless_line_is_refused() {
         });
         let error = failure(head, &server.dialer());
         let expected = "protocol error: line too long (is the peer a Redis server?)";
-        assert_eq!(error.to_string(), expected, "{head:?}");
+        assert_eq!(error.to_string(), format!("{}: {expected}", server.address()), "{head:?}");
     }
 }
 
@@ -352,7 +354,8 @@ fn server_that_closes_is_a_clear_error() {
         let kind = if is_reset { ErrorKind::ConnectionReset } else { ErrorKind::UnexpectedEof };
         assert_eq!(io_kind(&error), kind, "{how}");
         if !is_reset || cfg!(target_os = "linux") {
-            assert_eq!(error.to_string(), expected, "{how}");
+            let text = format!("{}: {expected}", server.address());
+            assert_eq!(error.to_string(), text, "{how}");
             let error = failure(how, &server.dialer().password("secret"));
             let expected = match expected.contains("middle of a reply") {
                 true => expected,
@@ -430,4 +433,48 @@ fn each_fault_has_its_own_error() {
     let texts = dialers.iter().map(|dialer| failure("each", dialer).to_string());
     let texts: HashSet<String> = texts.collect();
     assert_eq!(texts.len(), dialers.len(), "{texts:#?}");
+}
+
+/// With and without a pool, in a pipeline, in a script and in a mux.
+#[test]
+fn read_timeout_names_the_command_and_the_server() {
+    let server = FakeServer::silent();
+    let dialer = || server.dialer().read_timeout(SHORT);
+    let expect = |error: Error, command: &str| {
+        assert_eq!(error.timeout_kind(), Some(TimeoutKind::Read), "{command}");
+        let expected =
+            format!("{}: timed out waiting for the reply to {command}", server.address());
+        assert_eq!(error.to_string(), expected);
+    };
+    let mut conn = dialer().dial().unwrap();
+    expect(conn.call("BLPOP", ("queue", 0)).unwrap_err(), "BLPOP");
+    expect(conn.call("GET", "key").unwrap_err(), "BLPOP");
+    let mut conn = dialer().dial().unwrap();
+    expect(conn.query::<i64>("INCR", "key").unwrap_err(), "INCR");
+    let mut conn = dialer().dial().unwrap();
+    expect(conn.pipeline().cmd("DECR", "key").query::<()>().unwrap_err(), "DECR");
+    let mux = redigo::Mux::with({
+        let dialer = dialer();
+        move |ctx| dialer.dial_context(ctx)
+    });
+    expect(mux.call("GET", "key").unwrap_err(), "GET");
+
+    let mut conn = server.dialer().dial().unwrap();
+    let ctx = redigo::Context::background().with_timeout(SHORT);
+    let error = conn.call_context(&ctx, "GET", "key").unwrap_err();
+    assert_eq!(error.timeout_kind(), Some(TimeoutKind::Context));
+    let ended = "the context's deadline has passed while waiting for the reply to GET";
+    assert_eq!(error.to_string(), format!("{}: {ended}", server.address()));
+}
+
+#[test]
+fn later_errors_of_a_mux_name_the_server() {
+    let server = FakeServer::start(|mut stream| {
+        await_request(&mut stream);
+        let _ = stream.write_all(b"+PONG\r\n");
+        await_request(&mut stream);
+    });
+    let mux = redigo::Mux::new(server.dialer());
+    let error = mux.call("GET", "key").unwrap_err().to_string();
+    assert_eq!(error, format!("{}: the server closed the connection", server.address()));
 }

@@ -17,7 +17,9 @@ const LARGE: usize = 16 << 20;
 /// Checks that a write that the server refuses fails with the server's reason.
 fn assert_reason(dialer: Dialer, reason: &str) {
     for _ in 0..4 {
-        let mux = Mux::new(dialer.clone());
+        let dialer = dialer.clone();
+        // Without the PING of a dial by `Mux::new`.
+        let mux = Mux::with(move |ctx| dialer.dial_context(ctx));
         let refused = mux.call_timeout(LONG, "SET", ("large", vec![b'x'; LARGE])).unwrap_err();
         let server = refused.as_server().unwrap_or_else(|| panic!("{refused:?}"));
         assert!(server.message().contains(reason), "{refused}");
@@ -66,7 +68,8 @@ fn all_calls_in_flight_learn_why_the_server_hung_up() {
         // The end of the thread closes the socket. Unread bytes make that a reset.
     });
     for _ in 0..4 {
-        let mux = Mux::new(server.dialer());
+        let dialer = server.dialer();
+        let mux = Mux::with(move |ctx| dialer.dial_context(ctx));
         let outcomes: Vec<Result<Value>> = thread::scope(|scope| {
             let first = scope.spawn(|| mux.call_timeout(LONG, "GET", "first"));
             wait_until("the first call to be written", || mux.stats().writes == 1);
@@ -85,4 +88,13 @@ fn all_calls_in_flight_learn_why_the_server_hung_up() {
         assert!(matches!(third, Error::Io(_)), "{third:?}");
         assert!(third.to_string().contains("Protocol error: too large"), "{third}");
     }
+}
+
+#[test]
+fn dial_of_a_mux_fails_at_a_server_that_wants_a_password() {
+    let server = RedisServer::builder().arg("--requirepass", "secret").start();
+    let mux = Mux::new(Dialer::tcp(server.addr()));
+    let error = mux.call("GET", "key").unwrap_err().to_string();
+    assert!(error.contains("the server requires a password and the dialer has none"), "{error}");
+    assert_eq!((mux.stats().failed_dials, mux.stats().lost), (1, 0));
 }

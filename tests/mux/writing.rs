@@ -221,7 +221,8 @@ fn server_with_back_pressure() -> FakeServer {
 #[test]
 fn writer_reads_the_replies_that_keep_the_server_from_reading() {
     let server = server_with_back_pressure();
-    let mux = Mux::new(server.dialer());
+    let dialer = server.dialer();
+    let mux = Mux::with(move |ctx| dialer.dial_context(ctx));
     let value = vec![b'x'; LARGE];
     // The caller leaves, and no other caller reads its reply.
     mux.call_timeout(Duration::from_millis(50), "GET", "k").unwrap_err();
@@ -234,7 +235,8 @@ fn writer_reads_the_replies_that_keep_the_server_from_reading() {
 #[test]
 fn flush_reads_the_replies_that_keep_the_server_from_reading() {
     let server = server_with_back_pressure();
-    let mux = Mux::new(server.dialer());
+    let dialer = server.dialer();
+    let mux = Mux::with(move |ctx| dialer.dial_context(ctx));
     let value = vec![b'x'; LARGE];
     let mut conn = mux.get();
     conn.send("GET", "k").unwrap();

@@ -1,6 +1,7 @@
 //! Dials that fail, hang or finish late: retries, pauses, budgets and the breaker. On fakes and a
 //! manual clock, and on a real server that is stopped, full or wants another password.
 
+use std::io::{Read, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::thread;
@@ -10,6 +11,7 @@ use redigo::testing::ManualClock;
 use redigo::{CloseReason, Dialer, Error, Pool, PoolBuilder, PooledConn, TimeoutKind};
 
 use crate::support::fake_conn::{FakeDialer, Verdict, number};
+use crate::support::fake_server::FakeServer;
 use crate::support::pooled::to;
 use crate::support::redis_server::RedisServer;
 use crate::support::threads::{join, start, start_waiting};
@@ -505,4 +507,53 @@ fn errors_at_auth_that_can_pass_are_tried_again() {
     first.discard();
     join(second).unwrap().call("PING", ()).unwrap();
     assert_eq!(pool.stats().dial_errors, 0);
+}
+
+/// The breaker of the production pool in README, at a server without a password.
+#[test]
+fn breaker_opens_at_a_server_that_accepts_and_serves_none() {
+    let closes = FakeServer::start(drop);
+    let is_full = FakeServer::start(|mut stream| {
+        let _ = stream.write_all(b"-ERR max number of clients reached\r\n");
+    });
+    for server in [closes, is_full] {
+        let pool = Pool::builder(server.dialer())
+            .max_active(16)
+            .wait_timeout(2 * SECOND)
+            .breaker(3)
+            .dial_backoff(60 * SECOND, 60 * SECOND)
+            .build()
+            .unwrap();
+        for _ in 0..3 {
+            let error = pool.acquire().unwrap_err();
+            assert!(!matches!(error, Error::BreakerOpen(_)), "{error}");
+            assert!(error.to_string().contains("PING"), "{error}");
+        }
+        let error = pool.acquire().unwrap_err();
+        assert!(matches!(error, Error::BreakerOpen(_)), "{error}");
+        assert_eq!((pool.stats().dial_errors, pool.stats().dialed.total()), (3, 0));
+    }
+}
+
+#[test]
+fn pool_sends_ping_only_if_an_option_depends_on_dials() {
+    let pings = |options: fn(PoolBuilder) -> PoolBuilder| {
+        let (sent, received) = std::sync::mpsc::channel();
+        let server = FakeServer::start(move |mut stream| {
+            let mut request = [0; 64];
+            while let Ok(length @ 1..) = stream.read(&mut request) {
+                let is_ping = request[..length].ends_with(b"PING\r\n");
+                let _ = sent.send(is_ping);
+                let _ = stream.write_all(if is_ping { b"+PONG\r\n" } else { b"+OK\r\n" });
+            }
+        });
+        let pool = options(Pool::builder(server.dialer())).build().unwrap();
+        pool.acquire().unwrap().call("SET", ("key", 1)).unwrap();
+        received.recv_timeout(PATIENCE).unwrap()
+    };
+    assert!(!pings(|pool| pool));
+    assert!(pings(|pool| pool.breaker(5)));
+    assert!(pings(|pool| pool.dial_retries(1)));
+    assert!(pings(|pool| pool.keepalive(SECOND)));
+    assert!(pings(|pool| pool.min_idle(1)));
 }

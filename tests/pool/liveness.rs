@@ -4,6 +4,7 @@
 use std::io::Write;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, mpsc};
+use std::time::Duration;
 
 use redigo::testing::{ManualClock, MemoryStream, ScriptedServer};
 use redigo::{CloseReason, Conn, Dialer, Error, Pool, PooledConn, check};
@@ -53,7 +54,7 @@ fn ping_if_idle_keeps_a_connection_that_answers_with_an_error() {
         let server = ScriptedServer::new();
         let ping = server.expect("PING", ()).error(reply).any_times();
         let options = Pool::builder(server.dialer());
-        let pool = options.test_on_borrow(check::ping_if_idle(0 * SECOND)).build().unwrap();
+        let pool = options.test_on_borrow(check::ping_if_idle(Duration::ZERO)).build().unwrap();
         (0..3).for_each(|_| pool.acquire().unwrap().close().unwrap());
         assert_eq!(ping.calls(), 2, "{reply}");
         assert_eq!(pool.stats().closed.of(CloseReason::Health), 2 * u64::from(closes), "{reply}");

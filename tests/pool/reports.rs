@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 
 use redigo::{CloseReason, Context, Dialer, Error, Pool, PoolStats, TimeoutKind};
 
-use crate::support::fake_conn::{Verdict, setup};
+use crate::support::fake_conn::{Verdict, setup, setup_unclocked};
+use crate::support::log_lines::{listen, warnings_with};
 use crate::support::redis_server::RedisServer;
 use crate::support::threads::{join, join_all, start, start_waiting};
 use crate::support::wait::{MILLI, PATIENCE, SECOND, promptly, wait_until};
@@ -341,4 +342,60 @@ fn report_with_a_frozen_real_server_names_the_cause() {
     assert_eq!((stats.wait_count, stats.wait_time.count(), stats.use_time.count()), (1, 2, 2));
     let times = [&stats.wait_time, &stats.dial_time, &stats.use_time];
     assert!(times.iter().all(|times| times.mean() > Duration::ZERO), "{stats:?}");
+}
+
+#[test]
+fn outage_logs_one_warning_and_one_line_on_recovery() {
+    listen();
+    let options = |pool: redigo::PoolBuilder| pool.name("outage-test").breaker(2);
+    let (dialer, pool) = setup_unclocked(|pool| options(pool).dial_backoff(MILLI, MILLI));
+    dialer.set(Verdict::Refuse);
+    for _ in 0..10 {
+        pool.acquire().unwrap_err();
+    }
+    let lines = || warnings_with(&["outage-test"]);
+    assert_eq!(lines().len(), 1, "{:?}", lines());
+    assert!(lines()[0].starts_with("outage-test: a dial failed: "), "{:?}", lines());
+    dialer.set(Verdict::Connect);
+    wait_until("the server is back", || pool.acquire().is_ok());
+    pool.acquire().unwrap().discard();
+    drop(pool.acquire().unwrap());
+    assert_eq!(lines().len(), 2, "{:?}", lines());
+    assert!(lines()[1].starts_with("outage-test: dials succeed again ("), "{:?}", lines());
+}
+
+#[test]
+fn name_of_a_pool_is_in_its_errors_and_its_threads() {
+    let pool = Pool::builder_with(|_| {
+        assert_eq!(thread::current().name(), Some("dial-orders"));
+        Err(Error::other("no route"))
+    });
+    let pool = pool.name("orders").max_active(1).breaker(1).build().unwrap();
+    let error = pool.acquire().unwrap_err();
+    assert_eq!(error.to_string(), "no route");
+    let error = pool.acquire().unwrap_err();
+    assert_eq!(error.pool_report().unwrap().pool.as_deref(), Some("orders"));
+    assert!(error.to_string().contains("orders: 0 in use, 0 idle"), "{error}");
+}
+
+#[cfg(feature = "metrics")]
+#[test]
+fn name_for_metrics_names_a_pool_without_a_name() {
+    let name = |pool: Pool| {
+        let _conn = pool.acquire().unwrap();
+        pool.acquire().unwrap_err().pool_report().unwrap().pool.as_deref().map(str::to_owned)
+    };
+    let options = || setup(|pool| pool).0.pool().max_active(1).max_idle(1);
+    assert_eq!(name(options().metrics("m").build().unwrap()).as_deref(), Some("m"));
+    let both = options().metrics("m").name("n");
+    assert_eq!(name(both.build().unwrap()).as_deref(), Some("n"));
+    assert_eq!(name(options().build().unwrap()), None);
+}
+
+#[test]
+fn name_with_a_control_character_is_refused() {
+    for name in ["a\nb", "a\0b"] {
+        let error = setup(|pool| pool).0.pool().name(name).build().unwrap_err();
+        assert!(matches!(error, Error::InvalidConfig(_)), "{error}");
+    }
 }

@@ -11,7 +11,7 @@ struct Capture;
 
 impl Log for Capture {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        metadata.target() == "redigo::pool" && metadata.level() <= Level::Warn
+        metadata.target() == "redigo::pool" && metadata.level() <= Level::Info
     }
 
     fn log(&self, record: &Record<'_>) {
@@ -29,11 +29,11 @@ pub(crate) fn listen() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
         log::set_logger(&Capture).expect("no other logger is set");
-        log::set_max_level(LevelFilter::Warn);
+        log::set_max_level(LevelFilter::Info);
     });
 }
 
-/// Returns the warnings so far that contain all these words. Other tests run at the same time, so
+/// Returns the warnings, and the lines at info level, so far that contain all these words. Other tests run at the same time, so
 /// one of the words should be unique to the test.
 pub(crate) fn warnings_with(words: &[&str]) -> Vec<String> {
     warnings(|_, line| words.iter().all(|word| line.contains(word)))

@@ -1,6 +1,7 @@
 //! The life of a connection in a mux core: dialed, failed, lost, closed.
 
 use std::mem;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::Core;
@@ -26,6 +27,7 @@ impl<S, R, W: Clone> Core<S, R, W> {
             write_fault: None,
             proven: false,
             shutdown: conn.shutdown,
+            address: conn.address,
             read_timeout: conn.read_timeout,
         });
         (None, Wakeups { call: None, waiters: mem::take(&mut self.waiters) })
@@ -148,6 +150,14 @@ impl<S, R, W: Clone> Core<S, R, W> {
     pub(crate) fn read_timeout(&self) -> Option<Duration> {
         match &self.link {
             Link::Up(up) => up.read_timeout,
+            _ => None,
+        }
+    }
+
+    /// Returns the server of this connection, for errors, if the connection is the current one.
+    pub(crate) fn address(&self, epoch: u64) -> Option<Arc<str>> {
+        match &self.link {
+            Link::Up(up) if epoch == self.epoch => up.address.clone(),
             _ => None,
         }
     }

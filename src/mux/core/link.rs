@@ -1,5 +1,6 @@
 //! The state of the connection of a mux core.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::error::Error;
@@ -34,5 +35,6 @@ pub(super) struct Connected<S, R> {
     /// A reply other than an error has arrived.
     pub(super) proven: bool,
     pub(super) shutdown: ShutdownHandle,
+    pub(super) address: Option<Arc<str>>,
     pub(super) read_timeout: Option<Duration>,
 }

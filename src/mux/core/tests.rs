@@ -13,7 +13,7 @@ type TestCore = Core<VecDeque<Command>, (), Id>;
 
 fn split_conn() -> SplitConn<VecDeque<Command>, ()> {
     let shutdown = ShutdownHandle::new(|| {});
-    SplitConn { writer: VecDeque::new(), reader: (), shutdown, read_timeout: None }
+    SplitConn { writer: VecDeque::new(), reader: (), shutdown, address: None, read_timeout: None }
 }
 
 fn connected() -> TestCore {

@@ -1,6 +1,7 @@
 //! The inputs and answers of the mux core.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::args::Args;
@@ -26,6 +27,8 @@ pub(crate) struct SplitConn<S, R> {
     pub(crate) writer: S,
     pub(crate) reader: R,
     pub(crate) shutdown: ShutdownHandle,
+    /// The server, for errors.
+    pub(crate) address: Option<Arc<str>>,
     pub(crate) read_timeout: Option<Duration>,
 }
 

@@ -197,7 +197,7 @@ impl PoolBuilder {
     ///
     /// Defaults to `READONLY`, `LOADING`, `MASTERDOWN`, `NOAUTH`.
     #[doc(alias = "SQLExceptionOverride")]
-    pub fn retire_on(mut self, codes: impl IntoIterator<Item = impl Into<String>>) -> PoolBuilder {
+    pub fn retire_on<'a>(mut self, codes: impl IntoIterator<Item = &'a str>) -> PoolBuilder {
         self.health.retire_on = codes.into_iter().map(Into::into).collect();
         self
     }

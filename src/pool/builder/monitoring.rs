@@ -13,6 +13,9 @@ use crate::pool::stats::metrics::Meter;
 
 /// The records, the reports and the hooks of a pool.
 pub(super) struct Monitoring {
+    pub(super) name: Option<Arc<str>>,
+    /// The name for metrics, which names a pool without a name.
+    pub(super) metrics_name: Option<Arc<str>>,
     pub(super) track_borrows: bool,
     pub(super) leak_threshold: Option<Duration>,
     pub(super) reclaim_leaked: bool,
@@ -34,6 +37,8 @@ impl Monitoring {
 impl Default for Monitoring {
     fn default() -> Monitoring {
         Monitoring {
+            name: None,
+            metrics_name: None,
             track_borrows: false,
             leak_threshold: None,
             reclaim_leaked: false,
@@ -47,6 +52,7 @@ impl Default for Monitoring {
 impl fmt::Debug for Monitoring {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Monitoring")
+            .field("name", &self.name)
             .field("track_borrows", &self.track_borrows)
             .field("leak_threshold", &self.leak_threshold)
             .field("reclaim_leaked", &self.reclaim_leaked)
@@ -58,6 +64,29 @@ impl fmt::Debug for Monitoring {
 }
 
 impl PoolBuilder {
+    /// Names the pool. The name is part of its log lines, of its errors, and of the names of its
+    /// threads: `dial-orders`. An empty name means none.
+    ///
+    /// ```
+    /// use redigo::{Pool, testing::ScriptedServer};
+    ///
+    /// let pool =
+    ///     Pool::builder(ScriptedServer::new().dialer()).name("orders").max_active(1).build()?;
+    /// let conn = pool.acquire()?;
+    /// let error = pool.acquire().unwrap_err().to_string();
+    /// assert!(error.starts_with("connection pool exhausted: orders: 1 in use"));
+    /// # drop(conn);
+    /// # Ok::<(), redigo::Error>(())
+    /// ```
+    ///
+    /// Defaults to the name for metrics, or none.
+    #[doc(alias = "poolName")]
+    pub fn name(mut self, name: impl Into<String>) -> PoolBuilder {
+        let name = name.into();
+        self.monitoring.name = Some(name.into()).filter(|name: &Arc<str>| !name.is_empty());
+        self
+    }
+
     /// Records where in the program each connection was checked out, by which thread and when: for
     /// [`Pool::outstanding`](crate::Pool::outstanding), for the errors of callers that get no
     /// connection, and for [`PoolStats::use_time`](crate::PoolStats::use_time). Costs some 50 ns a
@@ -213,7 +242,9 @@ impl PoolBuilder {
     /// Defaults to off.
     #[cfg(feature = "metrics")]
     pub fn metrics(mut self, name: impl Into<String>) -> PoolBuilder {
-        self.monitoring.meter = Meter::named(name.into());
+        let name = name.into();
+        self.monitoring.metrics_name = Some(name.as_str().into());
+        self.monitoring.meter = Meter::named(name);
         self
     }
 

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::PoolBuilder;
+use super::monitoring::Monitoring;
 use crate::error::{Error, Result};
 use crate::pool::core::backoff::Backoff;
 use crate::pool::core::types::CoreSettings;
@@ -43,6 +44,7 @@ impl PoolBuilder {
         let tracks = monitoring.tracks();
         let retries = dialing.dial_retries > 0;
         let settings = Settings {
+            name: monitoring.name.or(monitoring.metrics_name),
             needs_limit,
             wait_timeout: sizing.wait_timeout,
             peek_after: health.peek_after,
@@ -64,6 +66,14 @@ impl PoolBuilder {
             clock_on_check_in: expires || validates || tracks || health.keepalive.is_some(),
         };
         Ok((core_settings, settings))
+    }
+
+    /// Returns true if an option depends on whether dials succeed.
+    pub(crate) fn needs_proof(&self) -> bool {
+        self.dialing.breaker.is_some()
+            || self.dialing.dial_retries > 0
+            || self.sizing.min_idle > 0
+            || self.health.keepalive.is_some()
     }
 
     fn core_settings(&self) -> CoreSettings {
@@ -182,6 +192,11 @@ impl PoolBuilder {
     }
 
     fn check_monitoring(&self) -> Result<()> {
+        let Monitoring { name, metrics_name, .. } = &self.monitoring;
+        // It would break log lines, and a NUL cannot be part of a thread's name.
+        if [name, metrics_name].into_iter().flatten().any(|name| name.contains(char::is_control)) {
+            return invalid("the pool's name has a control character");
+        }
         if self.monitoring.reclaim_leaked && self.monitoring.leak_threshold.is_none() {
             return invalid("reclaim_leaked(true) without leak_threshold");
         }

@@ -10,12 +10,12 @@ use crate::pool::core::Detached;
 use crate::pool::core::actions::Actions;
 use crate::pool::core::types::{Disposition, Entry};
 use crate::pool::hooks::{self, Hook};
-use crate::pool::inner::{PoolEntry, PoolInner};
+use crate::pool::inner::{PoolEntry, PoolInner, Prefix};
 use crate::pool::stats::close_reason::CloseReason;
 use crate::pool::stats::metrics::Timing;
 use crate::sync;
 
-/// What has to be done before a dropped connection can be checked out again.
+/// The condition of a connection that was dropped.
 enum Condition {
     Clean,
     NeedsCleaning,
@@ -35,7 +35,7 @@ impl PoolInner {
     /// Returns a connection that was dropped. If it is not clean, a thread of the pool cleans it.
     #[inline]
     pub(crate) fn return_dropped(self: &Arc<Self>, mut entry: PoolEntry) {
-        match condition_of_dropped(&mut entry) {
+        match condition_of_dropped(&mut entry, self.prefix()) {
             Condition::Clean => self.return_conn(entry),
             Condition::NeedsCleaning => {
                 let dropped = sync::now();
@@ -110,16 +110,21 @@ impl PoolInner {
     pub(super) fn run_return_checks(&self, entry: &mut Entry<Conn>) -> Result<(), CloseReason> {
         if let Some(hook) = &self.settings().hooks.give_back {
             run_return_hook(hook, &mut entry.conn).map_err(|error| {
-                log::debug!(target: "redigo::pool", "on_return refuses a connection: {error}");
+                log::debug!(
+                    target: "redigo::pool",
+                    "{}on_return refuses a connection: {error}", self.prefix()
+                );
                 CloseReason::Hook
             })?;
         }
         if !is_own(entry) {
-            log::debug!(target: "redigo::pool", "a borrower has replaced a connection");
+            log::debug!(
+                target: "redigo::pool", "{}a borrower has replaced a connection", self.prefix()
+            );
             return Err(CloseReason::Discarded);
         }
         if entry.conn.status().take_saw_error() {
-            check_socket(&entry.conn)?;
+            check_socket(&entry.conn, self.prefix())?;
         }
         match entry.conn.end_checkout() {
             true => Ok(()),
@@ -139,19 +144,19 @@ pub(crate) fn is_own(entry: &Entry<Conn>) -> bool {
 /// # Errors
 /// The reason why the connection must be closed.
 #[cold]
-fn check_socket(conn: &Conn) -> Result<(), CloseReason> {
+fn check_socket(conn: &Conn, pool: Prefix<'_>) -> Result<(), CloseReason> {
     // The connection's type may be the user's, so every call to it can panic.
     match catch_unwind(AssertUnwindSafe(|| conn.is_alive())) {
         Ok(true) => Ok(()),
         Ok(false) | Err(_) => {
-            log::debug!(target: "redigo::pool", "a connection was closed after an error reply");
+            log::debug!(target: "redigo::pool", "{pool}a connection was closed after an error reply");
             Err(CloseReason::Io)
         }
     }
 }
 
 #[inline]
-fn condition_of_dropped(entry: &mut Entry<Conn>) -> Condition {
+fn condition_of_dropped(entry: &mut Entry<Conn>, pool: Prefix<'_>) -> Condition {
     if std::thread::panicking() {
         return Condition::Lost(CloseReason::Panicked);
     }
@@ -163,7 +168,7 @@ fn condition_of_dropped(entry: &mut Entry<Conn>) -> Condition {
         false if is_own && conn.can_be_cleaned() => Condition::NeedsCleaning,
         false => {
             if let Some(error) = conn.err() {
-                log::debug!(target: "redigo::pool", "a connection cannot be returned: {error}");
+                log::debug!(target: "redigo::pool", "{pool}a connection cannot be returned: {error}");
             }
             Condition::Lost(unclean_reason(conn))
         }

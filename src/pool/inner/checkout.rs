@@ -35,23 +35,34 @@ pub(crate) struct CheckoutLimit {
 impl CheckoutLimit {
     #[inline]
     pub(crate) fn timeout(timeout: Option<Duration>, borrower: Option<Borrower>) -> CheckoutLimit {
-        let mut ctx = Context::background();
-        if let Some(timeout) = timeout {
-            ctx = ctx.with_timeout(timeout);
-        }
-        CheckoutLimit::new(ctx, TimeoutKind::PoolWait, borrower)
+        let ctx = Context::background();
+        let Some(timeout) = timeout else {
+            return CheckoutLimit::new(ctx, TimeoutKind::PoolWait, None, borrower);
+        };
+        // One reading of the clock, so that a wait is never reported shorter than its limit.
+        let began = Instant::now();
+        let ctx = match began.checked_add(timeout) {
+            Some(deadline) => ctx.with_deadline(deadline),
+            None => ctx,
+        };
+        CheckoutLimit::new(ctx, TimeoutKind::PoolWait, Some(began), borrower)
     }
 
     pub(crate) fn context(ctx: Context, borrower: Option<Borrower>) -> CheckoutLimit {
-        CheckoutLimit::new(ctx, TimeoutKind::Context, borrower)
+        let began = ctx.is_bounded().then(Instant::now);
+        CheckoutLimit::new(ctx, TimeoutKind::Context, began, borrower)
     }
 
     #[inline]
-    fn new(ctx: Context, kind: TimeoutKind, borrower: Option<Borrower>) -> CheckoutLimit {
-        let began = Cell::new(ctx.is_bounded().then(Instant::now));
+    fn new(
+        ctx: Context,
+        kind: TimeoutKind,
+        began: Option<Instant>,
+        borrower: Option<Borrower>,
+    ) -> CheckoutLimit {
         let has_deadline = ctx.deadline().is_some();
         let borrower = borrower.map(|borrower| Borrower { has_deadline, ..borrower });
-        CheckoutLimit { ctx, kind, began, borrower }
+        CheckoutLimit { ctx, kind, began: Cell::new(began), borrower }
     }
 }
 
@@ -218,7 +229,9 @@ impl PoolInner {
         limit: &CheckoutLimit,
     ) -> Result<Grant<Conn>> {
         let Invalid { entry, reason, error } = invalid;
-        log::debug!(target: "redigo::pool", "a connection failed its checks: {error}");
+        log::debug!(
+            target: "redigo::pool", "{}a connection failed its checks: {error}", self.prefix()
+        );
         let ended = limit.ctx.err();
         // If `on_borrow` refuses a newly dialed connection, it would refuse the next one too.
         if ended.is_some() || entry.returned.is_none() {
@@ -325,6 +338,7 @@ impl PoolInner {
         let oldest_dial = core.oldest_dial(sync::now());
         let oldest = core.registry().oldest_checkout();
         PoolReport {
+            pool: self.settings().name.clone(),
             waited: limit.began.get().map_or(Duration::ZERO, |began| began.elapsed()),
             limit: limit.kind,
             max_active: core.settings().max_active,

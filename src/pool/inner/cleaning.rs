@@ -26,7 +26,10 @@ impl PoolInner {
     pub(super) fn start_cleaning(self: &Arc<Self>, unclean: Unclean<Conn>) {
         let cleaner = Cleaner { pool: Arc::clone(self), unclean: Some(unclean) };
         if let Err(error) = self.threads().start(move || cleaner.run()) {
-            log::debug!(target: "redigo::pool", "a dropped connection cannot be cleaned: {error}");
+            log::debug!(
+                target: "redigo::pool",
+                "{}a dropped connection cannot be cleaned: {error}", self.prefix()
+            );
         }
     }
 
@@ -53,7 +56,8 @@ impl PoolInner {
         cleaned.map_err(|(reason, error)| {
             if let Some(error) = error {
                 log::debug!(
-                    target: "redigo::pool", "a dropped connection cannot be cleaned: {error}"
+                    target: "redigo::pool",
+                    "{}a dropped connection cannot be cleaned: {error}", self.prefix()
                 );
             }
             reason

@@ -54,15 +54,19 @@ impl PoolInner {
         let running = RunningDial { pool: self, id, is_over: false };
         match self.attempts(id, generation, &dial) {
             Ok(dialed) => {
-                log::debug!(target: "redigo::pool", "dialed a connection");
+                log::debug!(target: "redigo::pool", "{}dialed a connection", self.prefix());
                 self.note_dial_error(None);
+                self.log_successful_dial();
                 let took = sync::now().saturating_duration_since(began);
                 self.settings().meter.record(Timing::Create, took);
                 running.end(|core, now| core.dial_succeeded(id, dialed, took, now));
             }
             Err(error) => {
                 let what = if self.is_closed() { "ended with the pool" } else { "failed" };
-                log::debug!(target: "redigo::pool", "dialing {what}: {error}");
+                log::debug!(target: "redigo::pool", "{}dialing {what}: {error}", self.prefix());
+                if !self.is_closed() {
+                    self.log_failed_dial(&error);
+                }
                 running.end(|core, now| core.dial_failed(id, &error, now));
             }
         }
@@ -102,7 +106,9 @@ impl PoolInner {
             }
             let actions = self.core().pause_dial(id);
             self.perform(actions);
-            log::debug!(target: "redigo::pool", "dialing again in {pause:.1?}: {error}");
+            log::debug!(
+                target: "redigo::pool", "{}dialing again in {pause:.1?}: {error}", self.prefix()
+            );
             // The channel disconnects, which ends the pause, when the pool is closed.
             let disconnected = context.done().recv_timeout(pause) != Err(RecvTimeoutError::Timeout);
             if disconnected || !self.core().retry_dial(id) {

@@ -169,7 +169,7 @@ impl PoolInner {
         let actions = self.core().close();
         self.end_lifetime.cancel();
         timer::cancel_alarm(self.as_due());
-        log::debug!(target: "redigo::pool", "pool closed");
+        log::debug!(target: "redigo::pool", "{}pool closed", self.prefix());
         self.perform(actions);
     }
 
@@ -210,7 +210,7 @@ impl PoolInner {
             aborted_borrows,
             took: began.elapsed(),
         };
-        log::debug!(target: "redigo::pool", "pool {report}");
+        log::debug!(target: "redigo::pool", "{}pool {report}", self.prefix());
         report
     }
 }

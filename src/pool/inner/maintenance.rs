@@ -25,7 +25,7 @@ impl Due for PoolInner {
             }
         });
         if let Err(error) = started {
-            log::warn!(target: "redigo::pool", "the upkeep is delayed: {error}");
+            log::warn!(target: "redigo::pool", "{}the upkeep is delayed: {error}", self.prefix());
             let later = self.now() + NO_THREAD_DELAY;
             let actions = self.core().reschedule(later);
             self.perform(actions);
@@ -87,7 +87,10 @@ impl PoolInner {
         let answered =
             answered.unwrap_or_else(|panic| Err(Error::panicked("a keepalive", &*panic)));
         if let Err(error) = &answered {
-            log::debug!(target: "redigo::pool", "an idle connection does not answer: {error}");
+            log::debug!(
+                target: "redigo::pool",
+                "{}an idle connection does not answer: {error}", self.prefix()
+            );
         }
         matches!(answered, Ok(true))
     }
@@ -95,9 +98,17 @@ impl PoolInner {
     pub(super) fn report_overdue(&self, overdue: Overdue) {
         let borrow = overdue.checkout.to_borrow(self.now());
         match overdue.shutdown {
-            None => log::warn!(target: "redigo::pool", "a connection may have leaked: {borrow}"),
+            None => {
+                log::warn!(
+                    target: "redigo::pool",
+                    "{}a connection may have leaked: {borrow}", self.prefix()
+                )
+            }
             Some(handle) => {
-                log::warn!(target: "redigo::pool", "a leaked connection is taken back: {borrow}");
+                log::warn!(
+                    target: "redigo::pool",
+                    "{}a leaked connection is taken back: {borrow}", self.prefix()
+                );
                 shut_down(&handle);
             }
         }
@@ -110,8 +121,9 @@ impl PoolInner {
         if let Some(warning) = warning {
             log::warn!(
                 target: "redigo::pool",
-                "{} connections were dropped and could not be cleaned within {:.0} s: their threads \
+                "{}{} connections were dropped and could not be cleaned within {:.0} s: their threads \
                  panicked, their state cannot be undone, or no thread could clean them",
+                self.prefix(),
                 warning.discarded, warning.within.as_secs_f64(),
             );
         }
@@ -132,8 +144,8 @@ impl PoolInner {
         if let Some(warning) = warning {
             log::warn!(
                 target: "redigo::pool",
-                "{} connections were closed because more than max_idle({max_idle}) were idle, and {} \
-                 dialed, within {:.0} s: max_idle({}) would keep them",
+                "{}{} connections were closed because more than max_idle({max_idle}) were idle, and {} \
+                 dialed, within {:.0} s: max_idle({}) would keep them", self.prefix(),
                 warning.closed, warning.dialed, warning.within.as_secs_f64(), warning.enough,
             );
         }

@@ -53,6 +53,12 @@ pub(super) enum DialFault {
     Hang,
 }
 
+#[derive(Debug, Clone, Copy)]
+pub(super) enum CleanupFault {
+    Error,
+    Panic,
+}
+
 /// A server that counts.
 #[derive(Default)]
 pub(super) struct Server {
@@ -64,6 +70,8 @@ pub(super) struct Server {
     pub(super) dial_faults: Mutex<VecDeque<DialFault>>,
     /// The number of hanging dials.
     pub(super) hanging: AtomicUsize,
+    /// How the next clean-ups fail.
+    pub(super) cleanup_faults: Mutex<VecDeque<CleanupFault>>,
     /// The number of pings that fail from now on.
     pub(super) failing_pings: AtomicUsize,
     /// The number of borrow tests that fail from now on.
@@ -100,6 +108,7 @@ impl Server {
             server: Arc::clone(self),
             answer,
             pinged: false,
+            works: false,
             is_open: true,
             is_shut_down: Arc::default(),
         }))
@@ -119,6 +128,8 @@ struct CountingConn {
     server: Arc<Server>,
     answer: Value,
     pinged: bool,
+    /// The reply takes time.
+    works: bool,
     is_open: bool,
     is_shut_down: Arc<AtomicBool>,
 }
@@ -132,6 +143,7 @@ impl Drop for CountingConn {
 impl RawSend for CountingConn {
     fn send(&mut self, command: &str, _: &dyn ToArgs, _: Option<Instant>) -> Result<()> {
         self.pinged = command == "PING";
+        self.works = command == "WORK";
         Ok(())
     }
 
@@ -152,6 +164,14 @@ impl RawReceive for CountingConn {
                 return Err(Error::other("no answer"));
             }
         }
+        if self.works {
+            thread::yield_now();
+            match lock(&self.server.cleanup_faults).pop_front() {
+                Some(CleanupFault::Error) => return Err(Error::other("no answer")),
+                Some(CleanupFault::Panic) => resume_unwind(Box::new("planned, in a clean-up")),
+                None => {}
+            }
+        }
         Ok(self.answer.clone())
     }
 
@@ -167,7 +187,11 @@ impl RawConn for CountingConn {
 
     fn shutdown_handle(&self) -> ShutdownHandle {
         let is_shut_down = Arc::clone(&self.is_shut_down);
-        ShutdownHandle::new(move || is_shut_down.store(true, SeqCst))
+        ShutdownHandle::new(move || {
+            // Another thread can run before the connection is cut.
+            thread::yield_now();
+            is_shut_down.store(true, SeqCst);
+        })
     }
 
     fn close(&mut self) {
@@ -276,7 +300,7 @@ impl Harness {
         let outcome = check_out(&self.pool);
         self.check();
         match outcome {
-            Ok(mut conn) => assert_valid(&mut conn, generation, dialer),
+            Ok(mut conn) => self.assert_valid(&mut conn, generation, dialer),
             Err(error) => assert!(self.others_can_cause(&error) || may_fail(&error), "{error:?}"),
         }
         self.check();
@@ -353,7 +377,7 @@ impl Harness {
                 Ok(mut all) => {
                     let (generation, dialer) =
                         (self.valid_generation.load(SeqCst), self.valid_dialer.load(SeqCst));
-                    all.iter_mut().for_each(|conn| assert_valid(conn, generation, dialer));
+                    all.iter_mut().for_each(|conn| self.assert_valid(conn, generation, dialer));
                     break;
                 }
                 // A probe closes the breaker after the pause.
@@ -366,15 +390,17 @@ impl Harness {
         }
         self.rest();
     }
-}
 
-/// Checks that the connection is of this generation and dialer or newer ones.
-fn assert_valid(conn: &mut Conn, generation: usize, dialer: usize) {
-    match conn.query::<usize>("WHEN", ()) {
-        Ok(answer) => {
-            assert!(answer % 100 >= generation && answer / 100 >= dialer, "{answer}: outdated");
+    /// Checks that the connection is of this generation and dialer or newer ones, and works. It can be
+    /// reclaimed or aborted, but not shut down through the handle of an earlier borrower.
+    fn assert_valid(&self, conn: &mut Conn, generation: usize, dialer: usize) {
+        let may_be_canceled = self.kind == Kind::LeakCheck || self.may_close.load(SeqCst);
+        match conn.query::<usize>("WHEN", ()) {
+            Ok(answer) => {
+                assert!(answer % 100 >= generation && answer / 100 >= dialer, "{answer}: outdated");
+            }
+            Err(error) => assert!(error.is_canceled() && may_be_canceled, "{error:?}"),
         }
-        Err(error) => assert!(error.is_canceled(), "{error:?}"),
     }
 }
 

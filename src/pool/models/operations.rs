@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 
 use shuttle::thread;
 
-use super::harness::{DialFault, Harness, Kind, LONG, MINUTE, SHORT, lock};
+use super::harness::{CleanupFault, DialFault, Harness, Kind, LONG, MINUTE, SHORT, lock};
 use crate::context::Context;
 use crate::error::Error;
 use crate::sync::model;
@@ -24,7 +24,7 @@ const fn operation(name: &'static str, borrowed: usize, run: fn(&Harness)) -> Op
     Operation { name, borrowed, run }
 }
 
-pub(super) const OPERATIONS: [Operation; 27] = [
+pub(super) const OPERATIONS: [Operation; 31] = [
     operation("get", 0, |harness| harness.get(|pool| pool.acquire(), never)),
     operation("get with a deadline", 0, |harness| {
         harness.get(|pool| pool.get_timeout(LONG), never);
@@ -47,6 +47,24 @@ pub(super) const OPERATIONS: [Operation; 27] = [
             resume_unwind(Box::new("planned"));
         }));
         assert!(panicked.is_err());
+    }),
+    operation("drop unclean", 1, drop_unclean),
+    operation("drop unclean, and the clean-up fails", 1, |harness| {
+        lock(&harness.server.cleanup_faults).push_back(CleanupFault::Error);
+        drop_unclean(harness);
+    }),
+    operation("drop unclean, and the clean-up panics", 1, |harness| {
+        lock(&harness.server.cleanup_faults).push_back(CleanupFault::Panic);
+        drop_unclean(harness);
+    }),
+    operation("return, and use an old handle", 1, |harness| {
+        let conn = harness.take_borrowed();
+        let handle = conn.shutdown_handle();
+        let old = handle.clone();
+        let other = thread::spawn(move || old.shutdown());
+        drop(conn);
+        handle.shutdown();
+        other.join().expect("the other thread");
     }),
     operation("leak", 1, leak),
     operation("get, and the dial fails", 0, |harness| {
@@ -143,6 +161,13 @@ fn while_time_passes<T>(run: impl FnOnce() -> T) -> T {
     outcome
 }
 
+/// A reply is due on the connection.
+fn drop_unclean(harness: &Harness) {
+    let mut conn = harness.take_borrowed();
+    conn.send("WORK", ()).expect("no I/O");
+    drop(conn);
+}
+
 /// If the pool reclaims the connection, it is returned after that.
 fn leak(harness: &Harness) {
     let mut conn = harness.take_borrowed();
@@ -174,7 +199,7 @@ fn suspend_and_resume(harness: &Harness) {
 
 /// The most dangerous combinations of three: a caller waits, its connection comes, and another event
 /// interferes.
-pub(super) const TRIPLES: [[&str; 3]; 54] = [
+pub(super) const TRIPLES: [[&str; 3]; 64] = [
     ["get with a deadline", "get with a deadline", "return"],
     ["get", "get with a deadline", "return"],
     ["get with a deadline", "time out", "return"],
@@ -199,6 +224,17 @@ pub(super) const TRIPLES: [[&str; 3]; 54] = [
         "a minute passes, and prune",
     ],
     ["get with a deadline, and the dial panics", "discard", "a minute passes, and prune"],
+    // A connection is cleaned.
+    ["get with a deadline", "drop unclean", "close"],
+    ["get", "drop unclean", "return"],
+    ["get", "get with a deadline", "drop unclean"],
+    ["close and wait", "drop unclean", "get with a deadline"],
+    ["get with a deadline", "drop unclean, and the clean-up fails", "evict"],
+    ["get", "drop unclean, and the clean-up panics", "discard"],
+    ["get", "drop unclean", "shrink"],
+    ["get", "drop unclean", "suspend and resume"],
+    ["get", "return, and use an old handle", "return"],
+    ["get", "return, and use an old handle", "close"],
     // A dial hangs.
     ["time out, and the dial hangs", "get", "return"],
     ["time out, and the dial hangs", "get", "get with a deadline"],
