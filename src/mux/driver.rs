@@ -35,13 +35,15 @@ impl MuxInner {
         let mut guard = LeaseGuard::new(self, lease);
         let is_answered = || own.is_some_and(|own| own.slot.is_finished());
         let mut has_taken = false;
-        // The server may be unable to read until its replies to earlier commands are read.
-        let mut in_slices = true;
+        // The server may be unable to read until its replies to earlier commands are read. On Windows a write that
+        // timed out cannot be continued.
+        let mut in_slices = cfg!(not(windows));
         let mut slice = WRITE_SLICE;
         while let Some(half) = guard.half() {
             if !half.is_unfinished() {
                 if let Some(more) = self.next_batch(&mut guard, own) {
-                    (has_taken, in_slices, slice) = (true, more, WRITE_SLICE);
+                    (has_taken, slice) = (true, WRITE_SLICE);
+                    in_slices = more && cfg!(not(windows));
                 }
                 continue;
             }

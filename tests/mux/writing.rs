@@ -195,9 +195,11 @@ fn partly_written_command_ends_the_connection_on_windows() {
 }
 
 /// The length of a value that fills the buffers in both directions.
+#[cfg(not(windows))]
 const LARGE: usize = 16 << 20;
 
 /// A server that writes a large reply to the first command before it reads the second.
+#[cfg(not(windows))]
 fn server_with_back_pressure() -> FakeServer {
     FakeServer::start(|mut stream| {
         await_request(&mut stream);
@@ -215,6 +217,7 @@ fn server_with_back_pressure() -> FakeServer {
     })
 }
 
+#[cfg(not(windows))]
 #[test]
 fn writer_reads_the_replies_that_keep_the_server_from_reading() {
     let server = server_with_back_pressure();
@@ -228,6 +231,7 @@ fn writer_reads_the_replies_that_keep_the_server_from_reading() {
     assert_eq!((mux.stats().dials, mux.stats().in_flight), (1, 0));
 }
 
+#[cfg(not(windows))]
 #[test]
 fn flush_reads_the_replies_that_keep_the_server_from_reading() {
     let server = server_with_back_pressure();
