@@ -146,6 +146,7 @@ fn every_count_is_published() {
     expect("redigo.pool.detached", None, 1);
     expect("redigo.pool.leaks", None, 0);
     expect("redigo.pool.dialing", None, 0);
+    expect("redigo.pool.cleaning", None, 0);
     expect("redigo.pool.overdue", None, 0);
     for reason in CloseReason::ALL {
         expect("redigo.pool.closed", Some(&format!("reason={reason}")), stats.closed.of(reason));

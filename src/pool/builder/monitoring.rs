@@ -219,7 +219,7 @@ impl PoolBuilder {
     /// | `db.client.connection.idle.max`, `.idle.min`, `.max` | gauges | the limits; `.max` is infinite without a limit |
     /// | `db.client.connection.pending_requests` | gauge | callers that wait |
     /// | `db.client.connection.timeouts` | counter | callers that timed out |
-    /// | `redigo.pool.dialing`, `.overdue` | gauges | connections being dialed; in use for longer than `leak_threshold` |
+    /// | `redigo.pool.dialing`, `.cleaning`, `.overdue` | gauges | connections being dialed; dropped and being cleaned; in use for longer than `leak_threshold` |
     /// | `redigo.pool.checkouts` | counter | by `found`: `idle`, `none` |
     /// | `redigo.pool.waits` | counter | by `outcome`: `served`, `timed_out`, `canceled` |
     /// | `redigo.pool.refused` | counter | by `reason`: `exhausted`, `breaker_open`, `deadlock` |

@@ -141,6 +141,11 @@ impl Publisher<'_> {
         // Metrics without a name in OpenTelemetry.
         self.gauge("redigo.pool.dialing", "Connections being dialed", stats.dialing as f64);
         self.gauge(
+            "redigo.pool.cleaning",
+            "Dropped connections being cleaned, which count as used",
+            stats.cleaning as f64,
+        );
+        self.gauge(
             "redigo.pool.overdue",
             "Connections in use for longer than leak_threshold",
             stats.overdue as f64,
